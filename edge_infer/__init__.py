@@ -1,0 +1,29 @@
+"""Outline a skin lesion, crop it, and estimate the probability of melanoma. Research use; not a medical device."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from edge_infer.errors import EdgeInferError
+    from edge_infer.pipeline import Diagnoser
+    from edge_infer.results import Diagnosis, Reason
+
+__all__ = ["Diagnoser", "Diagnosis", "EdgeInferError", "Reason", "__version__"]
+
+_HOME = {
+    "Diagnoser": "edge_infer.pipeline",
+    "Diagnosis": "edge_infer.results",
+    "EdgeInferError": "edge_infer.errors",
+    "Reason": "edge_infer.results",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the public names on first use, so that `edge-infer --version` imports neither cv2 nor onnxruntime."""
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'edge_infer' has no attribute '{name}'")

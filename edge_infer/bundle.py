@@ -1,0 +1,441 @@
+"""Bundles: the manifest's schema, where bundles are found, and the checks before one is trusted.
+
+A bundle is a folder that the trainer writes and the runtime reads. `bundle.json` is its one source of truth: everything
+that changes a decision stands there. `exported/README.md` describes it for readers in other languages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from edge_infer.errors import (
+    BundleError,
+    BundleFileMissingError,
+    BundleNotFoundError,
+    BundleSchemaError,
+    BundleTamperedError,
+)
+from edge_infer.schema import SchemaError, dump, parse
+
+SCHEMA_VERSION = 1
+MANIFEST = "bundle.json"
+DEFAULT_BUNDLE = "mobile"
+SEARCH_VARIABLE = "EDGE_INFER_BUNDLES"
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """A network's input: RGB uint8 in NHWC layout, any batch size; normalisation is inside the graph."""
+
+    name: str
+    height: int
+    width: int
+    channels: Literal[3] = 3
+    dtype: Literal["uint8"] = "uint8"
+    layout: Literal["NHWC"] = "NHWC"
+    color: Literal["RGB"] = "RGB"
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """A network's output, float32 in 0..1.
+
+    `probability_map` has shape (n, height, width); `probabilities` has shape (n, classes), calibrated, rows sum to 1.
+    """
+
+    name: str
+    kind: Literal["probability_map", "probabilities"]
+    dtype: Literal["float32"] = "float32"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One network of the bundle. `files` maps a format to a path inside the bundle, for example `onnx`."""
+
+    architecture: str
+    parameters: int
+    input: InputSpec
+    output: OutputSpec
+    files: dict[str, str]
+    gflops: float | None = None
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """How a probability map becomes a lesion, and when the lesion is refused.
+
+    `threshold` applies to the probability; the area fractions are of the whole picture.
+    """
+
+    threshold: float
+    min_area_fraction: float
+    max_area_fraction: float
+
+
+@dataclass(frozen=True)
+class RoiRule:
+    """How the lesion is cropped: see `edge_infer.postprocess.roi_box` and `crop_roi`."""
+
+    background: Literal["keep", "zero"]
+    margin: float
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """Limits of a usable picture; see `edge_infer.quality` for the measures. Outside them there is no probability."""
+
+    min_side: int
+    min_contrast: float
+    min_luminance: float
+    max_luminance: float
+    min_sharpness: float
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure with its 95 % confidence interval, bootstrapped by lesion."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A named decision threshold on the melanoma probability, chosen on the split `chosen_on`.
+
+    `rule` says how it was chosen, `meaning` what it is for, in plain words. `metrics` is what it gave on the
+    evaluation split: sensitivity, specificity, and so on.
+    """
+
+    name: str
+    threshold: float
+    rule: str
+    meaning: str
+    chosen_on: str
+    metrics: dict[str, Metric] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Post-hoc calibration. It is already folded into the classifier's graph; this records what was done."""
+
+    method: Literal["none", "temperature"]
+    temperature: float
+    fitted_on: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured, on what, and the command that measures it again."""
+
+    data: str
+    split: str
+    images: int
+    lesions: int
+    command: str
+    metrics: dict[str, Metric]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Stored examples with every intermediate result, and how far a replay may deviate from them.
+
+    See `edge_infer.golden`. `max_map` bounds the mean absolute deviation of the probability map, `min_mask_iou` the
+    overlap of the cleaned masks, `max_probability` the largest deviation of a class probability.
+    """
+
+    file: str
+    max_map: float
+    min_mask_iou: float
+    max_probability: float
+
+
+@dataclass(frozen=True)
+class ParityGate:
+    """How one artifact compares with the PyTorch float32 model that it came from, on real pictures.
+
+    The gate holds where `value` is at most (`relation` "<=") or at least (">=") `limit`.
+    """
+
+    artifact: str
+    measure: str
+    relation: Literal["<=", ">="]
+    limit: float
+    value: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate holds."""
+        return self.value <= self.limit if self.relation == "<=" else self.value >= self.limit
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the weights come from and what may be done with them."""
+
+    data: str
+    citation: str
+    license: str
+    license_note: str
+    trainer_version: str
+    created: str
+    packages: dict[str, str]
+    recipes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of the bundle: lower-case hex SHA-256 and size in bytes."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `bundle.json`, schema version 1."""
+
+    schema_version: int
+    name: str
+    description: str
+    intended_use: str
+    labels: tuple[str, ...]
+    label_names: dict[str, str]
+    melanoma_label: str
+    segmenter: Stage
+    classifier: Stage
+    mask: MaskRule
+    roi: RoiRule
+    quality: QualityLimits
+    calibration: Calibration
+    operating_points: tuple[OperatingPoint, ...]
+    default_operating_point: str
+    golden: Golden
+    parity: tuple[ParityGate, ...]
+    evaluations: tuple[Evaluation, ...]
+    provenance: Provenance
+    files: dict[str, FileEntry]
+
+    @property
+    def melanoma_index(self) -> int:
+        """Column of the melanoma probability in the classifier's output."""
+        return self.labels.index(self.melanoma_label)
+
+    def operating_point(self, name: str | None = None) -> OperatingPoint:
+        """The operating point of this name, or the default one.
+
+        Raises:
+            BundleError: the bundle has no such operating point.
+        """
+        wanted = name or self.default_operating_point
+        for point in self.operating_points:
+            if point.name == wanted:
+                return point
+        known = ", ".join(point.name for point in self.operating_points)
+        raise BundleError(f"Bundle '{self.name}' has no operating point '{wanted}'.", f"Choose one of: {known}.")
+
+    def to_json(self) -> str:
+        """The text of `bundle.json`."""
+        return json.dumps(dump(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose manifest was read and whose files match their hashes.
+
+    `sha256` is the hash of `bundle.json`; as that lists every file's hash, it identifies the whole bundle.
+    """
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+
+    def file(self, stage: Literal["segmenter", "classifier"], format: str) -> Path:
+        """Path of a stage's file in a format such as `onnx`.
+
+        Raises:
+            BundleError: the bundle has no such file.
+        """
+        files = getattr(self.manifest, stage).files
+        if format not in files:
+            raise BundleError(
+                f"Bundle '{self.manifest.name}' has no {format} file for its {stage}.",
+                f"It has: {', '.join(sorted(files))}.",
+            )
+        return self.path / files[format]
+
+
+def parse_manifest(text: str) -> Manifest:
+    """Reads and checks the text of a `bundle.json`.
+
+    Raises:
+        BundleSchemaError: no JSON, an unknown schema version, an unknown or missing key, or values that contradict
+            each other.
+    """
+    remedy = "Export the bundle again with this version of the trainer, or install the matching edge-infer."
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BundleSchemaError(
+            f"{MANIFEST} is not valid JSON: {error}.", "Restore the bundle from its source."
+        ) from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BundleSchemaError(
+            f"{MANIFEST} has schema version {version!r}; this runtime reads {SCHEMA_VERSION}.", remedy
+        )
+    try:
+        manifest = parse(Manifest, data)
+    except SchemaError as error:
+        raise BundleSchemaError(f"{MANIFEST}: {error}.", remedy) from error
+    for problem in _contradictions(manifest):
+        raise BundleSchemaError(f"{MANIFEST}: {problem}.", remedy)
+    return manifest
+
+
+def load_bundle(bundle: str | os.PathLike[str] | None = None) -> Bundle:
+    """Finds a bundle and checks every file against the manifest before anything is used.
+
+    Args:
+        bundle: a folder's path, a bundle's name, or None for the default one. A name is looked up in the folders
+            listed in the environment variable EDGE_INFER_BUNDLES, then among the bundles shipped with the package.
+
+    Raises:
+        BundleNotFoundError: nothing there.
+        BundleSchemaError: the manifest cannot be read.
+        BundleFileMissingError: a listed file is absent.
+        BundleTamperedError: a file's hash differs.
+    """
+    folder = find_bundle(bundle)
+    loaded = read_manifest(folder)
+    for name, entry in loaded.manifest.files.items():
+        verify_file(folder, name, entry)
+    return loaded
+
+
+def read_manifest(folder: Path) -> Bundle:
+    """Reads a bundle's manifest without checking its files (for listings)."""
+    try:
+        raw = (folder / MANIFEST).read_bytes()
+        text = raw.decode("utf-8")
+    except OSError as error:
+        raise BundleNotFoundError(
+            f"Cannot read '{folder / MANIFEST}': {error.strerror}.", "Check its permissions."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise BundleSchemaError(
+            f"'{folder / MANIFEST}' is not UTF-8 text.", "Restore the bundle from its source."
+        ) from error
+    return Bundle(folder, parse_manifest(text), hashlib.sha256(raw).hexdigest())
+
+
+def verify_file(folder: Path, name: str, entry: FileEntry) -> None:
+    """Checks one file of a bundle against its manifest entry. Raises as `load_bundle` does."""
+    path = folder / name
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleFileMissingError(
+            f"'{path}' is listed in {MANIFEST} and cannot be read: {error.strerror}.",
+            "Copy the whole bundle again.",
+        ) from error
+    if digest != entry.sha256:
+        raise BundleTamperedError(
+            f"'{path}' has SHA-256 {digest[:12]}…, the manifest says {entry.sha256[:12]}….",
+            "The file was changed or damaged; restore the bundle from its source.",
+        )
+
+
+def search_path() -> list[Path]:
+    """Folders in which bundles are looked up by name, in order: EDGE_INFER_BUNDLES, the package, the source checkout."""
+    listed = [Path(part) for part in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if part]
+    package = Path(__file__).parent
+    return [*listed, package / "bundles", package.parent / "exported"]
+
+
+def available_bundles() -> Iterator[Path]:
+    """Folders with a manifest on the search path; a name found twice counts where it is found first."""
+    seen: set[str] = set()
+    for root in search_path():
+        for manifest in sorted(root.glob(f"*/{MANIFEST}")):
+            folder = manifest.parent
+            if folder.name not in seen:
+                seen.add(folder.name)
+                yield folder
+
+
+def find_bundle(bundle: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of a bundle; see `load_bundle`.
+
+    Raises:
+        BundleNotFoundError: nothing there.
+    """
+    wanted = DEFAULT_BUNDLE if bundle is None else os.fspath(bundle)
+    is_name = PurePosixPath(wanted).name == wanted and os.sep not in wanted and wanted not in {".", ".."}
+    if is_name:
+        for folder in available_bundles():
+            if folder.name == wanted:
+                return folder
+    path = Path(wanted)
+    if bundle is not None and (path / MANIFEST).is_file():
+        return path
+    known = ", ".join(folder.name for folder in available_bundles()) or "none"
+    raise BundleNotFoundError(
+        f"There is no bundle '{wanted}'.",
+        f"Give the path of a folder with a {MANIFEST}, or one of these names: {known}. "
+        f"Folders listed in {SEARCH_VARIABLE} are searched too.",
+    )
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """What the types alone do not rule out."""
+    if manifest.melanoma_label not in manifest.labels:
+        yield f"melanoma_label '{manifest.melanoma_label}' is not among the labels"
+    if len(set(manifest.labels)) != len(manifest.labels) or len(manifest.labels) < 2:
+        yield "labels must be at least two different names"
+    if set(manifest.label_names) != set(manifest.labels):
+        yield "label_names must name exactly the labels"
+    names = [point.name for point in manifest.operating_points]
+    if len(set(names)) != len(names):
+        yield "two operating points share a name"
+    if manifest.default_operating_point not in names:
+        yield f"default_operating_point '{manifest.default_operating_point}' is not among the operating points"
+    for point in manifest.operating_points:
+        if not 0 < point.threshold < 1:
+            yield f"operating point '{point.name}': threshold {point.threshold} is not between 0 and 1"
+    if not 0 < manifest.mask.threshold < 1:
+        yield f"mask.threshold {manifest.mask.threshold} is not between 0 and 1"
+    if not 0 <= manifest.mask.min_area_fraction < manifest.mask.max_area_fraction <= 1:
+        yield "mask area fractions must satisfy 0 <= min < max <= 1"
+    if not 0 <= manifest.roi.margin <= 4:
+        yield f"roi.margin {manifest.roi.margin} is not between 0 and 4"
+    for name, stage, kind in (
+        ("segmenter", manifest.segmenter, "probability_map"),
+        ("classifier", manifest.classifier, "probabilities"),
+    ):
+        if stage.output.kind != kind:
+            yield f"{name}.output.kind must be '{kind}'"
+        if not 8 <= min(stage.input.height, stage.input.width) <= max(stage.input.height, stage.input.width) <= 4096:
+            yield f"{name}.input size {stage.input.height}x{stage.input.width} is not within 8..4096"
+        for format, file in stage.files.items():
+            if not any(listed == file or listed.startswith(f"{file}/") for listed in manifest.files):
+                yield f"{name}.files.{format} '{file}' is not listed in files"
+    if manifest.golden.file not in manifest.files:
+        yield f"golden.file '{manifest.golden.file}' is not listed in files"
+    for gate in manifest.parity:
+        if not gate.passed:
+            yield f"parity gate failed: {gate.artifact} {gate.measure} {gate.value} is not {gate.relation} {gate.limit}"
+    if manifest.classifier.input.height != manifest.classifier.input.width:
+        yield "classifier.input must be square"
+    for file in manifest.files:
+        parts = PurePosixPath(file)
+        if parts.is_absolute() or ".." in parts.parts or "\\" in file or ":" in file:
+            yield f"files: '{file}' leaves the bundle's folder"

@@ -1,0 +1,128 @@
+"""Typed errors. Each says what is wrong, and its `remedy` says what to do about it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgeInferError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    Attributes:
+        code: stable machine-readable name of the error, in kebab-case.
+        message: what is wrong, in one sentence.
+        remedy: what the caller can do about it, in one sentence.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(f"{message} {remedy}".strip())
+        self.message = message
+        self.remedy = remedy
+
+    def to_dict(self) -> dict[str, str]:
+        """The error as JSON-ready strings: `code`, `message`, `remedy`."""
+        return {"code": self.code, "message": self.message, "remedy": self.remedy}
+
+
+class ImageError(EdgeInferError):
+    """The picture cannot be used; other pictures can."""
+
+    code = "image-error"
+
+
+class ImageNotFoundError(ImageError):
+    """There is no file at this path, or it is a folder."""
+
+    code = "image-not-found"
+
+
+class ImageAccessError(ImageError):
+    """The file exists and cannot be read."""
+
+    code = "image-access"
+
+
+class ImageDecodeError(ImageError):
+    """The bytes are no picture of a known format, or are damaged or cut short."""
+
+    code = "image-decode"
+
+
+class ImageTooLargeError(ImageError):
+    """The picture has more pixels than the caller's limit; it was not decoded."""
+
+    code = "image-too-large"
+
+
+class ImageArrayError(ImageError):
+    """The array is not an RGB uint8 picture of shape (height, width, 3)."""
+
+    code = "image-array"
+
+
+class BundleError(EdgeInferError):
+    """The model bundle cannot be trusted or used."""
+
+    code = "bundle-error"
+
+
+class BundleNotFoundError(BundleError):
+    """No bundle of this name or path."""
+
+    code = "bundle-not-found"
+
+
+class BundleSchemaError(BundleError):
+    """`bundle.json` is unreadable, incomplete, or of an unknown schema version."""
+
+    code = "bundle-schema"
+
+
+class BundleFileMissingError(BundleError):
+    """A file that the manifest lists is not there."""
+
+    code = "bundle-file-missing"
+
+
+class BundleTamperedError(BundleError):
+    """A file differs from the hash in the manifest."""
+
+    code = "bundle-tampered"
+
+
+class BundleMismatchError(BundleError):
+    """Manifest and model disagree: labels, input size, or output shape."""
+
+    code = "bundle-mismatch"
+
+
+class EngineError(EdgeInferError):
+    """The inference engine cannot be used."""
+
+    code = "engine-error"
+
+
+class EngineNotInstalledError(EngineError):
+    """No inference engine is installed."""
+
+    code = "engine-not-installed"
+
+
+class EngineConflictError(EngineError):
+    """Several ONNX Runtime distributions are installed and overwrite each other."""
+
+    code = "engine-conflict"
+
+
+class ProviderUnavailableError(EngineError):
+    """A requested execution provider is not installed or did not become active."""
+
+    code = "provider-unavailable"
+
+
+class InferenceError(EngineError):
+    """The engine failed while it ran, or returned values that are no probabilities."""
+
+    code = "inference"

@@ -1,0 +1,36 @@
+"""From a decoded picture to what a network takes: resizing and batching. The trainer uses these same functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resizes a picture or mask, the one way that training and serving share.
+
+    Area interpolation where no axis grows (it averages every source pixel, so shrinking does not alias), bilinear
+    otherwise. The aspect ratio is not kept: callers that must not stretch pass a square.
+
+    Args:
+        image: uint8, shape (h, w) or (h, w, c).
+        height: rows of the result.
+        width: columns of the result.
+
+    Returns:
+        uint8, shape (height, width) or (height, width, c); the input itself where the size already fits.
+    """
+    rows, columns = image.shape[:2]
+    if (rows, columns) == (height, width):
+        return image
+    shrinks = height <= rows and width <= columns
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=interpolation)  # type: ignore[return-value]
+
+
+def to_batch(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Stacks RGB pictures of one size into the networks' input: uint8, shape (n, height, width, 3), contiguous."""
+    return np.ascontiguousarray(np.stack(images))
