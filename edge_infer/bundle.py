@@ -263,7 +263,7 @@ class Bundle:
         Raises:
             BundleError: the bundle has no such file.
         """
-        files = getattr(self.manifest, stage).files
+        files = (self.manifest.segmenter if stage == "segmenter" else self.manifest.classifier).files
         if format not in files:
             raise BundleError(
                 f"Bundle '{self.manifest.name}' has no {format} file for its {stage}.",
@@ -355,7 +355,7 @@ def verify_file(folder: Path, name: str, entry: FileEntry) -> None:
 
 
 def search_path() -> list[Path]:
-    """Folders in which bundles are looked up by name, in order: EDGE_INFER_BUNDLES, the package, the source checkout."""
+    """Folders in which names are looked up, in order: EDGE_INFER_BUNDLES, the package, the source checkout."""
     listed = [Path(part) for part in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if part]
     package = Path(__file__).parent
     return [*listed, package / "bundles", package.parent / "exported"]

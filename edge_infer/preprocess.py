@@ -28,7 +28,8 @@ def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
         return image
     shrinks = height <= rows and width <= columns
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (width, height), interpolation=interpolation)  # type: ignore[return-value]
+    resized: NDArray[np.uint8] = cv2.resize(image, (width, height), interpolation=interpolation)
+    return resized
 
 
 def to_batch(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -21,8 +21,8 @@ class Quality(NamedTuple):
     Attributes:
         luminance: mean grey value, 0 (black) to 255 (white).
         contrast: standard deviation of the grey values, 0 to 127.5.
-        sharpness: variance of the Laplacian divided by the variance of the grey values; falls with blur and, being a
-            ratio, does not depend on contrast (after Pech-Pacheco et al., ICPR 2000, sec. 2.2). 0 for a uniform picture.
+        sharpness: variance of the Laplacian (Pech-Pacheco et al., ICPR 2000) divided by the variance of the grey
+            values: it falls with blur and, being a ratio, does not depend on contrast. 0 for a uniform picture.
     """
 
     luminance: float
@@ -43,22 +43,19 @@ def measure_quality(image: NDArray[np.uint8]) -> Quality:
 
 def quality_problem(quality: Quality, limits: QualityLimits) -> tuple[Reason, str] | None:
     """The first limit that the picture breaks, with a sentence for people, or None."""
-    if quality.contrast == 0:
+    luminance, contrast, sharpness = quality
+    if contrast == 0:
         return Reason.BLANK, "The picture is blank: all pixels have the same brightness."
-    if quality.luminance < limits.min_luminance:
-        return Reason.TOO_DARK, (
-            f"The picture is too dark: mean brightness {quality.luminance:.0f} of 255, at least {limits.min_luminance:.0f} needed."
-        )
-    if quality.luminance > limits.max_luminance:
+    floors = (
+        (Reason.TOO_DARK, "too dark", "mean brightness", luminance, limits.min_luminance),
+        (Reason.UNIFORM, "nearly uniform", "contrast", contrast, limits.min_contrast),
+        (Reason.BLURRED, "blurred", "sharpness", sharpness, limits.min_sharpness),
+    )
+    if luminance > limits.max_luminance:
         return Reason.OVEREXPOSED, (
-            f"The picture is overexposed: mean brightness {quality.luminance:.0f} of 255, at most {limits.max_luminance:.0f} allowed."
+            f"The picture is overexposed: mean brightness {luminance:.3g}, at most {limits.max_luminance:.3g} allowed."
         )
-    if quality.contrast < limits.min_contrast:
-        return Reason.UNIFORM, (
-            f"The picture is nearly uniform: contrast {quality.contrast:.1f}, at least {limits.min_contrast:.1f} needed."
-        )
-    if quality.sharpness < limits.min_sharpness:
-        return Reason.BLURRED, (
-            f"The picture is blurred: sharpness {quality.sharpness:.4f}, at least {limits.min_sharpness:.4f} needed."
-        )
+    for reason, adjective, measure, value, floor in floors:
+        if value < floor:
+            return reason, f"The picture is {adjective}: {measure} {value:.3g}, at least {floor:.3g} needed."
     return None

@@ -1,0 +1,402 @@
+"""`Diagnoser`: picture in, diagnosis out, one or many."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from types import MappingProxyType, TracebackType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_infer.bundle import Bundle, Manifest, load_bundle
+from edge_infer.engine import Engine, OnnxEngine
+from edge_infer.errors import BundleMismatchError, EngineError, ImageError, InferenceError
+from edge_infer.image import DEFAULT_MAX_PIXELS, ImageInput, Picture, open_picture
+from edge_infer.postprocess import Box, clean_mask, crop_roi, lesion_box, restore_mask, roi_box
+from edge_infer.preprocess import resize, to_batch
+from edge_infer.quality import Quality, measure_quality, quality_problem
+from edge_infer.results import MELANOMA, NOT_MELANOMA, Diagnosis, Reason
+
+
+class Diagnoser:
+    """Diagnoses dermoscopic pictures with one bundle.
+
+    Immutable after loading and safe to share between threads. Use it as a context manager, or call `close`.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        segmenter: Engine,
+        classifier: Engine,
+        *,
+        operating_point: str | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> None:
+        """Joins a checked bundle with two loaded networks; most callers use `load`.
+
+        Raises:
+            BundleMismatchError: a network's input size or labels differ from the manifest.
+            BundleError: the bundle has no such operating point.
+        """
+        self._bundle = bundle
+        self._operating_point = bundle.manifest.operating_point(operating_point)
+        self._max_pixels = max_pixels
+        self._segmenter: Engine | None = segmenter
+        self._classifier: Engine | None = classifier
+        self._warnings = tuple(dict.fromkeys((*segmenter.warnings, *classifier.warnings)))
+        self._provider = segmenter.provider
+        _check_engines(bundle.manifest, segmenter, classifier)
+        # A picture decoded at this size or above still fills both networks' inputs for lesions of ordinary size.
+        self._decode_side = 2 * max(
+            bundle.manifest.segmenter.input.height,
+            bundle.manifest.segmenter.input.width,
+            bundle.manifest.classifier.input.height,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | os.PathLike[str] | None = None,
+        *,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+        operating_point: str | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> Diagnoser:
+        """Loads a bundle, after checking the hash of every file.
+
+        Args:
+            bundle: path or name of a bundle; None takes the one that ships with the package.
+            providers: execution providers in order of preference ("cpu", "cuda", "coreml", ... or ONNX Runtime's
+                names); the first must become active. None picks the best installed one.
+            threads: threads inside an operator; None takes what affinity and the cgroup quota allow.
+            operating_point: name of the decision threshold to use; None takes the bundle's default.
+            max_pixels: larger pictures are refused before they are decoded.
+
+        Raises:
+            BundleError: not found, damaged, tampered with, or of another schema version; see its subclasses.
+            EngineError: no engine, or the wanted provider is not available; see its subclasses.
+        """
+        loaded = load_bundle(bundle)
+        loaded.manifest.operating_point(operating_point)
+        segmenter = OnnxEngine(loaded.file("segmenter", "onnx"), providers=providers, threads=threads)
+        classifier = OnnxEngine(loaded.file("classifier", "onnx"), providers=providers, threads=threads)
+        return cls(loaded, segmenter, classifier, operating_point=operating_point, max_pixels=max_pixels)
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle in use."""
+        return self._bundle
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its manifest."""
+        return self._bundle.manifest
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that runs the networks."""
+        return self._provider
+
+    def diagnose(self, image: ImageInput) -> Diagnosis:
+        """Diagnoses one picture.
+
+        Args:
+            image: path, encoded bytes (JPEG, PNG, WebP, BMP, TIFF), or RGB uint8 array of shape (height, width, 3).
+
+        Raises:
+            ImageError: the picture cannot be used; see its subclasses.
+            EngineError: the engine failed.
+        """
+        work = self._prepare(image)
+        self._segment([work])
+        self._classify([work])
+        return self._finish(work)
+
+    def diagnose_many(self, images: Iterable[ImageInput], batch_size: int = 8) -> Iterator[Diagnosis]:
+        """Diagnoses pictures in batches, lazily and in order.
+
+        A picture that cannot be used becomes a `Diagnosis` with status "error"; the others go on.
+
+        Args:
+            images: as for `diagnose`; may be a generator.
+            batch_size: pictures per network call, and how many are held in memory at once.
+
+        Raises:
+            ValueError: batch_size is below 1.
+            EngineError: the engine failed.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        return self._diagnose_batches(iter(images), batch_size)
+
+    def _diagnose_batches(self, images: Iterator[ImageInput], batch_size: int) -> Iterator[Diagnosis]:
+        while batch := list(islice(images, batch_size)):
+            works: list[_Work | Diagnosis] = []
+            for image in batch:
+                try:
+                    works.append(self._prepare(image))
+                except ImageError as error:
+                    works.append(self._failed(image, error))
+            usable = [work for work in works if isinstance(work, _Work)]
+            self._segment(usable)
+            self._classify(usable)
+            for work in works:
+                yield self._finish(work) if isinstance(work, _Work) else work
+
+    def segment(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Lesion probability maps: uint8 RGB (n, height, width, 3) in, float32 (n, height, width) in 0..1 out.
+
+        Raises:
+            InferenceError: the engine failed or its output is no probability map.
+        """
+        maps = _running(self._segmenter).run(batch)
+        return _checked("segmenter", maps, batch.shape[:3])
+
+    def classify(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Calibrated class probabilities: uint8 RGB (n, size, size, 3) in, float32 (n, classes) in 0..1 out.
+
+        Raises:
+            InferenceError: the engine failed or its output is no probability.
+        """
+        probabilities = _running(self._classifier).run(batch)
+        return _checked("classifier", probabilities, (batch.shape[0], len(self.manifest.labels)))
+
+    def warmup(self) -> None:
+        """Runs both networks once, so that the first diagnosis does not pay for lazy initialisation."""
+        first, second = self.manifest.segmenter.input, self.manifest.classifier.input
+        self.segment(np.zeros((1, first.height, first.width, 3), np.uint8))
+        self.classify(np.zeros((1, second.height, second.width, 3), np.uint8))
+
+    def close(self) -> None:
+        """Frees the networks. Later calls raise EngineError; closing twice is harmless."""
+        for engine in (self._segmenter, self._classifier):
+            if engine is not None:
+                engine.close()
+        self._segmenter = self._classifier = None
+
+    def __enter__(self) -> Diagnoser:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def _prepare(self, image: ImageInput) -> _Work:
+        clock = _Clock()
+        picture = open_picture(image, max_pixels=self._max_pixels, min_side=self._decode_side)
+        clock.lap("decode")
+        spec = self.manifest.segmenter.input
+        pixels = resize(picture.pixels, spec.height, spec.width)
+        quality = measure_quality(pixels)
+        work = _Work(_source(image), picture, pixels, quality, clock)
+        shorter = min(picture.height, picture.width)
+        if shorter < self.manifest.quality.min_side:
+            message = (
+                f"The picture is too small: its shorter side has {shorter} pixels, "
+                f"at least {self.manifest.quality.min_side} needed."
+            )
+            work.problem = Reason.PICTURE_TOO_SMALL, message
+        else:
+            work.problem = quality_problem(quality, self.manifest.quality)
+        clock.lap("preprocess")
+        return work
+
+    def _segment(self, works: Sequence[_Work]) -> None:
+        usable = [work for work in works if work.problem is None]
+        if not usable:
+            return
+        start = time.perf_counter()
+        maps = self.segment(to_batch([work.segmenter_input for work in usable]))
+        share = (time.perf_counter() - start) * 1000 / len(usable)
+        for work, probability in zip(usable, maps, strict=True):
+            work.clock.add("segment", share)
+            work.clock.restart()
+            self._locate(work, probability)
+            work.clock.lap("postprocess")
+
+    def _locate(self, work: _Work, probability: NDArray[np.float32]) -> None:
+        """Mask, box and ROI of one picture, or the reason why there are none."""
+        rule, picture = self.manifest.mask, work.picture
+        small = clean_mask(probability, rule.threshold)
+        mask = restore_mask(small, picture.height, picture.width)
+        mask.flags.writeable = False
+        box = lesion_box(mask)
+        if box is None:
+            work.problem = Reason.NO_LESION, "No lesion was found."
+            return
+        work.mask, work.lesion_box = mask, box
+        work.area = cv2.countNonZero(mask) / mask.size
+        if work.area < rule.min_area_fraction:
+            work.problem = (
+                Reason.LESION_TOO_SMALL,
+                f"The lesion covers {work.area:.2%} of the picture; at least {rule.min_area_fraction:.2%} needed.",
+            )
+            return
+        if work.area > rule.max_area_fraction:
+            work.problem = (
+                Reason.LESION_FILLS_FRAME,
+                f"The lesion covers {work.area:.0%} of the picture; at most {rule.max_area_fraction:.0%} allowed.",
+            )
+            return
+        size = self.manifest.classifier.input.height
+        work.roi_box = roi_box(box, picture.height, picture.width, self.manifest.roi.margin)
+        side = work.roi_box.x1 - work.roi_box.x0
+        finest = max((factor for factor in (1, 2, 4, 8) if side // factor >= size), default=1)
+        if finest < picture.reduction:
+            picture = picture.at(finest)
+        rows, columns = picture.pixels.shape[:2]
+        if picture.reduction == 1:
+            work.roi = crop_roi(picture.pixels, mask, work.roi_box, self.manifest.roi, size)
+        else:
+            reduced_mask = restore_mask(small, rows, columns)
+            reduced_box = lesion_box(reduced_mask) or Box(0, 0, columns, rows)
+            square = roi_box(reduced_box, rows, columns, self.manifest.roi.margin)
+            work.roi = crop_roi(picture.pixels, reduced_mask, square, self.manifest.roi, size)
+        work.roi.flags.writeable = False
+        if box.x0 == 0 or box.y0 == 0 or box.x1 == picture.width or box.y1 == picture.height:
+            work.warnings.append("The lesion reaches the picture's edge; part of it may be missing.")
+        if side < size:
+            work.warnings.append(f"The lesion is small: its crop of {side} pixels was enlarged to {size}.")
+
+    def _classify(self, works: Sequence[_Work]) -> None:
+        usable = [work for work in works if work.problem is None]
+        rois = [work.roi for work in usable if work.roi is not None]
+        if not rois:
+            return
+        start = time.perf_counter()
+        rows = self.classify(to_batch(rois))
+        share = (time.perf_counter() - start) * 1000 / len(usable)
+        for work, row in zip(usable, rows, strict=True):
+            work.probabilities = row
+            work.clock.add("classify", share)
+
+    def _finish(self, work: _Work) -> Diagnosis:
+        manifest, point = self.manifest, self._operating_point
+        probability = label = None
+        by_class: dict[str, float] = {}
+        if work.probabilities is not None:
+            by_class = {name: float(p) for name, p in zip(manifest.labels, work.probabilities, strict=True)}
+            probability = by_class[manifest.melanoma_label]
+            label = MELANOMA if probability >= point.threshold else NOT_MELANOMA
+        reason, message = work.problem or (None, None)
+        return Diagnosis(
+            status="ok" if work.problem is None else "indeterminate",
+            source=work.source,
+            reason=reason,
+            message=message,
+            melanoma_probability=probability,
+            label=label,
+            threshold=point.threshold,
+            operating_point=point.name,
+            probabilities=MappingProxyType(by_class),
+            image_size=(work.picture.height, work.picture.width),
+            mask=work.mask,
+            lesion_box=work.lesion_box,
+            roi_box=work.roi_box,
+            roi=work.roi,
+            lesion_area_fraction=work.area,
+            quality=MappingProxyType(work.quality._asdict()),
+            timings_ms=MappingProxyType(work.clock.timings()),
+            provider=self._provider,
+            bundle=manifest.name,
+            bundle_sha256=self._bundle.sha256,
+            warnings=(*self._warnings, *work.picture.warnings, *work.warnings),
+        )
+
+    def _failed(self, image: ImageInput, error: ImageError) -> Diagnosis:
+        return Diagnosis(
+            status="error",
+            source=_source(image),
+            message=str(error),
+            error=error,
+            bundle=self.manifest.name,
+            bundle_sha256=self._bundle.sha256,
+        )
+
+
+class _Clock:
+    """Adds up the milliseconds of named steps."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, float] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        self._start = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        self.add(step, (time.perf_counter() - self._start) * 1000)
+        self.restart()
+
+    def add(self, step: str, milliseconds: float) -> None:
+        self._steps[step] = self._steps.get(step, 0.0) + milliseconds
+
+    def timings(self) -> dict[str, float]:
+        return {**self._steps, "total": sum(self._steps.values())}
+
+
+@dataclass
+class _Work:
+    """One picture on its way through the stages."""
+
+    source: str | None
+    picture: Picture
+    segmenter_input: NDArray[np.uint8]
+    quality: Quality
+    clock: _Clock
+    problem: tuple[Reason, str] | None = None
+    mask: NDArray[np.uint8] | None = None
+    lesion_box: Box | None = None
+    roi_box: Box | None = None
+    roi: NDArray[np.uint8] | None = None
+    area: float | None = None
+    probabilities: NDArray[np.float32] | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def _source(image: ImageInput) -> str | None:
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else None
+
+
+def _running(engine: Engine | None) -> Engine:
+    if engine is None:
+        raise EngineError("This Diagnoser is closed.", "Load a new one.")
+    return engine
+
+
+def _checked(stage: str, values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if values.shape != shape:
+        raise InferenceError(
+            f"The {stage} returned shape {values.shape}, not {shape}.", "Restore or re-export the bundle."
+        )
+    # NaN fails both comparisons, so it is caught here too.
+    if not (values.min() >= -1e-4 and values.max() <= 1 + 1e-4):
+        raise InferenceError(f"The {stage} returned values that are no probabilities.", "Try the cpu provider.")
+    return np.clip(values, 0.0, 1.0)
+
+
+def _check_engines(manifest: Manifest, segmenter: Engine, classifier: Engine) -> None:
+    remedy = "Export the bundle again; do not mix files of different bundles."
+    for name, engine, spec in (
+        ("segmenter", segmenter, manifest.segmenter.input),
+        ("classifier", classifier, manifest.classifier.input),
+    ):
+        wanted = (spec.height, spec.width, spec.channels)
+        if any(size not in (None, want) for size, want in zip(engine.input_shape, wanted, strict=True)):
+            raise BundleMismatchError(f"The {name} takes {engine.input_shape}, the manifest says {wanted}.", remedy)
+    stored = classifier.metadata.get("edge_infer.labels")
+    try:
+        labels = None if stored is None else tuple(json.loads(stored))
+    except ValueError:
+        labels = (stored,)
+    if labels != manifest.labels:
+        raise BundleMismatchError(
+            f"The classifier was exported for the labels {labels}, the manifest says {manifest.labels}.", remedy
+        )
