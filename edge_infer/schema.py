@@ -41,7 +41,7 @@ def parse(cls: type[T], data: object, where: str = "") -> T:
     """
     if not isinstance(data, Mapping):
         raise SchemaError(f"{where or 'document'}: expected a table, got {type(data).__name__}")
-    hints = _type_hints(cls)
+    hints = _type_hints(typing.cast(Hashable, cls))
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in data:
         if key not in fields:
