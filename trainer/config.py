@@ -1,0 +1,205 @@
+"""Recipes: everything that decides what a training run computes, as frozen dataclasses read from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from edge_infer.bundle import RoiRule
+from edge_infer.schema import SchemaError, dump, parse
+from trainer.errors import RecipeError
+
+RECIPE_FOLDER = Path(__file__).parent / "recipes"
+
+Task = Literal["segmentation", "classification"]
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Per-channel mean and standard deviation of RGB in 0..1; the defaults are ImageNet's."""
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A model of the registry and the options of its builder."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What the network sees.
+
+    Attributes:
+        size: side of the network's square input, in pixels.
+        target: what the network learns. `mask` is the lesion's outline, `dx` the seven diagnoses of HAM10000 in
+            alphabetical order, `melanoma` the two classes other and melanoma.
+        roi: for classification, the crop of the serving pipeline (from the ground-truth mask); None trains on the whole
+            picture.
+        cache_size: side of the cached training crop, in pixels; None: `size`.
+        cache_margin: margin of the cached training crop, wider than `roi.margin` so that augmentation can move and turn
+            the frame without inventing skin; None: `roi.margin`.
+        sampling: `shuffle` visits every image once an epoch; `balanced` draws with replacement by inverse class
+            frequency.
+    """
+
+    size: int
+    target: Literal["mask", "dx", "melanoma"]
+    roi: RoiRule | None = None
+    cache_size: int | None = None
+    cache_margin: float | None = None
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of a training picture, drawn for each picture on its own. Zero or False switches one off.
+
+    Attributes:
+        flip: mirror left to right with probability 0.5.
+        quarter_turns: turn by 0, 90, 180 or 270 degrees.
+        rotation: turn by at most this many degrees.
+        zoom: the frame's side is multiplied by exp of at most plus or minus this (0.2: 0.82 to 1.22).
+        shift: the frame moves by at most this fraction of its side, along each axis.
+        shear: at most this many degrees.
+        brightness, contrast, saturation: factor 1 plus or minus at most this.
+        hue: turn of the hue by at most this fraction of a full circle.
+    """
+
+    flip: bool = False
+    quarter_turns: bool = False
+    rotation: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
+    shear: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """`bce-dice` is for masks; `cross-entropy` and `focal` are for classes."""
+
+    name: Literal["bce-dice", "cross-entropy", "focal"]
+    label_smoothing: float = 0.0
+    focal_gamma: float = 2.0
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How the weights move.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: images a step.
+        learning_rate: the schedule's peak, for AdamW.
+        weight_decay: on weights of convolutions and linear layers only, not on biases and norms.
+        schedule: shape after the warm-up: `cosine` or `poly` (power 0.9) down to zero.
+        warmup: fraction of all steps in which the rate climbs from a twenty-fifth of its peak.
+        clip_norm: the gradient's norm is limited to this; 0 switches it off.
+        ema: decay of the weights' moving average per step; validation and export use the average. 0 switches it off.
+        patience: stop after this many epochs without a better validation metric; 0 never stops early.
+        precision: `bf16` autocasts; `float32` does not.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    schedule: Literal["cosine", "poly"] = "cosine"
+    warmup: float = 0.1
+    clip_norm: float = 1.0
+    ema: float = 0.998
+    patience: int = 0
+    precision: Literal["bf16", "float32"] = "bf16"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One system: its network, data, augmentation, loss and optimiser. `summary` says what it is for."""
+
+    name: str
+    summary: str
+    task: Task
+    model: ModelConfig
+    data: DataConfig
+    loss: LossConfig
+    optim: OptimConfig
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    normalization: Normalization = field(default_factory=Normalization)
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `recipe_from_dict` takes them."""
+        plain: dict[str, Any] = dump(self)
+        return plain
+
+
+def recipe_from_dict(data: object, where: str = "recipe") -> Recipe:
+    """Checks plain values and builds the recipe.
+
+    Raises:
+        RecipeError: unknown key (the nearest known one is named), wrong type, or values that contradict each other.
+    """
+    try:
+        recipe = parse(Recipe, data)
+    except SchemaError as error:
+        raise RecipeError(f"{where}: {error}.", "Correct the key or value in the recipe.") from error
+    _check(recipe, where)
+    return recipe
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Reads a recipe by the name of a file in `trainer/recipes` or by path.
+
+    Raises:
+        RecipeError: there is no such file, it is no TOML, or it does not fit the schema.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = RECIPE_FOLDER / f"{name_or_path}.toml"
+    if not path.is_file():
+        raise RecipeError(f"There is no recipe {path}.", f"Known recipes: {', '.join(recipe_names())}.")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: {error}.", "Correct the TOML syntax.") from error
+    return recipe_from_dict(data, where=str(path))
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the trainer, sorted."""
+    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.toml"))
+
+
+def _check(recipe: Recipe, where: str) -> None:
+    masks = recipe.task == "segmentation"
+    if masks != (recipe.data.target == "mask"):
+        raise RecipeError(
+            f"{where}: task '{recipe.task}' does not go with data.target '{recipe.data.target}'.",
+            "Segmentation learns 'mask'; classification learns 'dx' or 'melanoma'.",
+        )
+    if masks != (recipe.loss.name == "bce-dice"):
+        raise RecipeError(
+            f"{where}: task '{recipe.task}' does not go with loss.name '{recipe.loss.name}'.",
+            "Segmentation takes 'bce-dice'; classification takes 'cross-entropy' or 'focal'.",
+        )
+    if masks and recipe.data.roi is not None:
+        raise RecipeError(f"{where}: data.roi is set for segmentation.", "Remove it: the segmenter sees the picture.")
+    if recipe.data.cache_margin is not None and recipe.data.roi is None:
+        raise RecipeError(f"{where}: data.cache_margin is set without data.roi.", "Set data.roi or remove it.")
+    if recipe.data.cache_margin is not None and recipe.data.roi and recipe.data.cache_margin < recipe.data.roi.margin:
+        raise RecipeError(f"{where}: data.cache_margin is below data.roi.margin.", "Make it at least as wide.")
+    positive = {"data.size": recipe.data.size, "optim.epochs": recipe.optim.epochs}
+    positive |= {"optim.batch_size": recipe.optim.batch_size, "optim.learning_rate": recipe.optim.learning_rate}
+    for key, value in positive.items():
+        if value <= 0:
+            raise RecipeError(f"{where}: {key} is {value}.", "It must be above zero.")

@@ -1,0 +1,156 @@
+"""Reads HAM10000 (Tschandl, Rosendahl, Kittler 2018, doi:10.1038/sdata.2018.161) with Tschandl's lesion masks."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import DataError
+
+DX = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+"""The seven diagnoses, in the order of the classifier's outputs."""
+
+PUBLISHED = "HAM10000 with its masks and metadata is published at https://doi.org/10.7910/DVN/DBW86T (CC BY-NC 4.0)."
+
+_COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One picture with its label and metadata.
+
+    Attributes:
+        image_id: for example `ISIC_0027419`.
+        lesion_id: pictures of one lesion share it.
+        dx: one of `DX`.
+        split: the metadata's own `split` column, or "" where it has none.
+        age: in years, None where unknown.
+        sex: `male`, `female`, or "" where unknown.
+        localization: body site, "" where unknown.
+        dx_type: how the diagnosis was made: `histo`, `follow_up`, `consensus`, `confocal`.
+        image_path: the RGB picture.
+        mask_path: the lesion mask, 0 background and 255 lesion, same framing as the picture and maybe another size.
+    """
+
+    image_id: str
+    lesion_id: str
+    dx: str
+    split: str
+    age: float | None
+    sex: str
+    localization: str
+    dx_type: str
+    image_path: Path
+    mask_path: Path
+
+    @property
+    def label(self) -> int:
+        """Position of `dx` in `DX`."""
+        return DX.index(self.dx)
+
+
+def read_ham10000(folder: str | Path) -> list[Record]:
+    """Reads the records of a HAM10000 folder, in the order of its metadata file.
+
+    The folder holds `metadata.csv` (or `HAM10000_metadata.csv`, or `HAM10000_metadata` as published), the pictures in
+    `images/` (or the published `HAM10000_images_part_1/` and `_part_2/`), and the masks in `masks/` (or
+    `HAM10000_segmentations_lesion_tschandl/`).
+
+    Raises:
+        DataError: a file or column is missing (the message names it and where the data set is published), a diagnosis
+            is unknown, or an image id occurs twice.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise DataError(f"There is no data folder {root}.", PUBLISHED)
+    metadata = _first(root, ("metadata.csv", "HAM10000_metadata.csv", "HAM10000_metadata"), "metadata file")
+    images = _index(root, ("images", "HAM10000_images_part_1", "HAM10000_images_part_2"), ".jpg", "picture folder")
+    masks = _index(root, ("masks", "HAM10000_segmentations_lesion_tschandl"), ".png", "mask folder")
+    with metadata.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(f"{metadata} has no column {', '.join(missing)}.", PUBLISHED)
+        records = [_record(row, images, masks, metadata) for row in reader]
+    seen: set[str] = set()
+    for record in records:
+        if record.image_id in seen:
+            raise DataError(f"{metadata} lists {record.image_id} twice.", "Remove one of the two rows.")
+        seen.add(record.image_id)
+    if not records:
+        raise DataError(f"{metadata} lists no picture.", PUBLISHED)
+    return records
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Decodes a picture to RGB uint8, shape (h, w, 3).
+
+    Raises:
+        DataError: the file is missing or is no picture.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise DataError(f"{path} is missing or no readable picture.", f"Fetch it again. {PUBLISHED}")
+    return image  # type: ignore[return-value]
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Decodes a lesion mask to uint8 0/1, shape (h, w).
+
+    Raises:
+        DataError: the file is missing or is no picture.
+    """
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise DataError(f"{path} is missing or no readable mask.", f"Fetch it again. {PUBLISHED}")
+    return (mask >= 128).view(np.uint8)
+
+
+def _record(row: dict[str, str], images: dict[str, Path], masks: dict[str, Path], metadata: Path) -> Record:
+    image_id = row["image_id"]
+    image, mask = images.get(image_id), masks.get(f"{image_id}_segmentation")
+    if image is None:
+        raise DataError(f"{metadata} lists {image_id}, and {image_id}.jpg is missing.", PUBLISHED)
+    if mask is None:
+        raise DataError(f"{metadata} lists {image_id}, and {image_id}_segmentation.png is missing.", PUBLISHED)
+    if row["dx"] not in DX:
+        raise DataError(f"{metadata}: {image_id} has the unknown diagnosis '{row['dx']}'.", f"Known: {', '.join(DX)}.")
+    try:
+        age = float(row["age"]) if row["age"] else None
+    except ValueError as error:
+        raise DataError(f"{metadata}: {image_id} has the age '{row['age']}'.", "Leave it empty or a number.") from error
+    return Record(
+        image_id=image_id,
+        lesion_id=row["lesion_id"],
+        dx=row["dx"],
+        split=row.get("split") or "",
+        age=age,
+        sex=_known(row["sex"]),
+        localization=_known(row["localization"]),
+        dx_type=row["dx_type"],
+        image_path=image,
+        mask_path=mask,
+    )
+
+
+def _known(value: str) -> str:
+    return "" if value == "unknown" else value
+
+
+def _first(root: Path, names: tuple[str, ...], what: str) -> Path:
+    for name in names:
+        if (root / name).is_file():
+            return root / name
+    raise DataError(f"{root / names[0]} is missing ({what}).", PUBLISHED)
+
+
+def _index(root: Path, names: tuple[str, ...], suffix: str, what: str) -> dict[str, Path]:
+    folders = [root / name for name in names if (root / name).is_dir()]
+    if not folders:
+        raise DataError(f"{root / names[0]} is missing ({what}).", PUBLISHED)
+    return {path.stem: path for folder in folders for path in folder.iterdir() if path.suffix == suffix}

@@ -1,0 +1,35 @@
+"""Typed errors of the trainer. Each says what is wrong, and its `remedy` says what to do about it."""
+
+from __future__ import annotations
+
+from edge_infer.errors import EdgeInferError
+
+
+class TrainerError(EdgeInferError):
+    """Base of every error that the trainer raises on purpose."""
+
+    code = "trainer-error"
+
+
+class RecipeError(TrainerError):
+    """The recipe cannot be found or does not fit its schema."""
+
+    code = "recipe"
+
+
+class DataError(TrainerError):
+    """The data set is missing, incomplete, or contradicts itself."""
+
+    code = "data"
+
+
+class ModelError(TrainerError):
+    """No model of this name, or it does not take these options."""
+
+    code = "model"
+
+
+class CheckpointError(TrainerError):
+    """A checkpoint or weight file is missing, unreadable, or belongs to something else."""
+
+    code = "checkpoint"
