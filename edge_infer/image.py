@@ -131,7 +131,7 @@ def _read_file(path: Path, max_pixels: int) -> bytes:
         if path.is_dir():
             raise ImageNotFoundError(f"'{path}' is a folder, not a picture.", "Give the pictures inside it.")
         if not path.exists():
-            raise ImageNotFoundError(f"There is no file '{path}'.", "Check the path.")
+            raise ImageNotFoundError(f"There is no file {str(path)!r}.", "Check the path.")
         if not path.is_file():
             raise ImageNotFoundError(f"'{path}' is not a regular file.", "Give a picture file, or its bytes.")
         size = path.stat().st_size
@@ -144,8 +144,6 @@ def _read_file(path: Path, max_pixels: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ImageAccessError(f"'{path}' cannot be read: {error.strerror}.", "Check its permissions.") from error
-    except ValueError as error:
-        raise ImageNotFoundError(f"{str(path)!r} is no valid path: {error}.", "Check the path.") from error
 
 
 def _decode(data: bytes, reduction: int, format: str) -> NDArray[np.uint8]:

@@ -34,9 +34,10 @@ def measure_quality(image: NDArray[np.uint8]) -> Quality:
     """Measures a resized picture: RGB uint8, shape (h, w, 3)."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     mean, deviation = cv2.meanStdDev(grey)
-    contrast = float(deviation[0, 0])
-    if contrast == 0:
+    darkest, brightest, _, _ = cv2.minMaxLoc(grey)
+    if darkest == brightest:
         return Quality(float(mean[0, 0]), 0.0, 0.0)
+    contrast = float(deviation[0, 0])
     _, laplacian = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F, ksize=1))
     return Quality(float(mean[0, 0]), contrast, float(laplacian[0, 0] / contrast) ** 2)
 
