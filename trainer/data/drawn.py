@@ -501,13 +501,13 @@ def draw_examples() -> dict[str, NDArray[np.uint8]]:
     def draw(seed: int, kind: str, hairs: int = 0, vignette: bool = False) -> NDArray[np.uint8]:
         return draw_picture(np.random.default_rng(seed), kind=kind, hairs=hairs, vignette=vignette).image
 
-    blurred = cv2.GaussianBlur(draw(11, "nv"), (0, 0), 14)
+    blurred = cv2.GaussianBlur(draw(11, "nv"), (0, 0), 18)
     return {
-        "nevus-like.jpg": draw(103, "nv", hairs=2),
+        "nevus-like.jpg": draw(102, "nv", hairs=2),
         "melanoma-like.jpg": draw(104, "mel", hairs=3),
         "keratosis-like.jpg": draw(101, "bkl"),
         "hairy-round-view.jpg": draw(100, "nv", hairs=16, vignette=True),
-        "no-lesion.jpg": draw(102, BARE_SKIN),
+        "no-lesion.jpg": draw(105, BARE_SKIN),
         "blurred.jpg": blurred.astype(np.uint8),
     }
 
