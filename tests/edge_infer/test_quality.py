@@ -18,16 +18,23 @@ def texture(mean: float = 128, spread: float = 30) -> NDArray[np.uint8]:
     return np.clip(mean + spread * smooth / smooth.std(), 0, 255).astype(np.uint8)
 
 
+def lesion() -> NDArray[np.uint8]:
+    picture = np.full((224, 224, 3), 190, np.uint8)
+    cv2.circle(picture, (112, 112), 60, (90, 60, 50), -1)
+    return picture
+
+
 @pytest.mark.parametrize(
     ("picture", "reason"),
     [
         (texture(), None),
+        (lesion(), None),
         (np.full((224, 224, 3), 120, np.uint8), Reason.BLANK),
         (np.zeros((224, 224, 3), np.uint8), Reason.BLANK),
         (texture(spread=1.5), Reason.UNIFORM),
         (texture(mean=8, spread=8), Reason.TOO_DARK),
         (texture(mean=253, spread=8), Reason.OVEREXPOSED),
-        (cv2.GaussianBlur(texture(spread=200), (0, 0), 15), Reason.BLURRED),
+        (cv2.GaussianBlur(lesion(), (0, 0), 12), Reason.BLURRED),
     ],
 )
 def test_each_defect_has_its_reason(picture: NDArray[np.uint8], reason: Reason | None) -> None:
