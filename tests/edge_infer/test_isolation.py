@@ -72,7 +72,8 @@ def test_the_whole_runtime_works_without_torch_and_network(toy_bundle: Path, nev
 
     from edge_infer.cli import main
 
-    sys.argv[1:] = ["diagnose", sys.argv[2], "--bundle", sys.argv[1], "--format", "ndjson", "--save-overlay", sys.argv[3]]
+    bundle, picture, overlays = sys.argv[1:]
+    sys.argv[1:] = ["diagnose", picture, "--bundle", bundle, "--format", "ndjson", "--save-overlay", overlays]
     try:
         main()
     except SystemExit as stop:

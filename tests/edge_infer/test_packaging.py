@@ -54,5 +54,6 @@ def test_the_base_install_stays_light() -> None:
 def test_the_readme_shows_the_commands_that_ci_runs() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     script = (REPOSITORY / ".ci/run").read_text()
-    for line in ("pip install -e '.[cpu,trainer,dev]'", "python -m pytest"):
-        assert line in readme and line in script
+    command = script.strip().splitlines()[-1]
+    assert command.endswith("-m pytest")
+    assert command in readme
