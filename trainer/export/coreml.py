@@ -1,0 +1,151 @@
+"""Core ML export: one stage as an ML program (`.mlpackage`) with an image input.
+
+The model is captured with `torch.export`, as for ONNX, and not with `torch.jit.trace`: a trace silently bakes in the
+Python branches that one example took, while `torch.export` refuses what it cannot capture. So both formats come from
+the same kind of graph, nothing is decided by the environment, and the versions used are written into the package.
+
+Minimum deployment target: iOS 16 / macOS 13. It is the oldest that decompresses 8-bit and palettised weights
+(`constexpr_*` operations) in an ML program, so one target serves every option here.
+
+The package's batch is 1 and its shapes are static, because the Neural Engine takes nothing else. Several pictures are
+handed to Core ML as a list (its own batch prediction), one image each; see `edge_infer.coreml_engine`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import edge_infer
+from edge_infer.bundle import Stage
+from edge_infer.schema import dump
+from trainer.export.onnx import ExportError
+
+Precision = Literal["float16", "float32"]
+Weights = Literal["int8", "palette6"]
+MINIMUM_TARGET = "iOS16"
+
+
+def export_coreml(
+    model: nn.Module,
+    stage: Stage,
+    labels: Sequence[str] | None,
+    path: Path,
+    *,
+    precision: Precision = "float16",
+    weights: Weights | None = None,
+) -> None:
+    """Converts one stage and writes the package; an existing one at `path` is replaced when the new one is complete.
+
+    Args:
+        model: a `ServingSegmenter` or `ServingClassifier`, as ONNX gets it: pictures (n, height, width, 3) of values
+            0..255 in, probabilities out; normalisation, sigmoid or softmax and temperature are inside. It is called
+            with float32 pictures here, because Core ML hands an image to a program as floating point.
+        stage: name and size of the input, name and kind of the output.
+        labels: class names in the classifier's order, stored in the metadata; None for a segmenter.
+        path: the `.mlpackage` to write.
+        precision: of activations and weights. The output is float32 either way.
+        weights: "int8" stores them as 8-bit integers, linear, symmetric, per channel; "palette6" as 6-bit indices
+            into a k-means palette of each tensor. Core ML decompresses both when it loads the model: the file gets
+            smaller, the arithmetic does not get faster.
+
+    The result takes an RGB image of the stage's size, named as in `stage`, and gives one float32 multi-array of the
+    same name, shape and meaning as the ONNX file's output for one picture.
+
+    Raises:
+        ExportError: the model is in training mode, cannot be captured or converted, or `path` has another suffix.
+    """
+    import coremltools as ct
+
+    if model.training:
+        raise ExportError(f"{stage.architecture} is in training mode.", "Call eval() before exporting it.")
+    if path.suffix != ".mlpackage":
+        raise ExportError(f"'{path}' is no name for a Core ML package.", "Let it end in .mlpackage.")
+    height, width = stage.input.height, stage.input.width
+    example = torch.zeros(1, 3, height, width)
+    try:
+        program = torch.export.export(_PlanesFirst(model), (example,)).run_decompositions({})
+        package = ct.convert(
+            program,
+            inputs=[ct.ImageType(name="image", shape=example.shape, color_layout=ct.colorlayout.RGB)],
+            outputs=[ct.TensorType(name=stage.output.name, dtype=np.float32)],
+            convert_to="mlprogram",
+            minimum_deployment_target=ct.target[MINIMUM_TARGET],
+            compute_precision=ct.precision.FLOAT16 if precision == "float16" else ct.precision.FLOAT32,
+            skip_model_load=True,
+        )
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        raise ExportError(
+            f"{stage.architecture} cannot be exported to Core ML: {error}.",
+            "Avoid data-dependent control flow and operations without a Core ML counterpart.",
+        ) from error
+    package = _compress(package, weights)
+    if stage.input.name != "image":
+        spec = package.get_spec()
+        ct.utils.rename_feature(spec, "image", stage.input.name, rename_outputs=False)
+        package = ct.models.MLModel(spec, weights_dir=package.weights_dir, skip_model_load=True)
+    package.short_description = f"{stage.architecture}: {stage.output.kind} of a dermoscopic picture"
+    package.user_defined_metadata.update(_metadata(stage, labels, precision, weights))
+    _save(package, path)
+
+
+class _PlanesFirst(nn.Module):
+    """Hands Core ML's image planes (1, 3, height, width) on as pictures; the converter cancels both moves."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.eval()
+
+    def forward(self, image: Tensor) -> Any:
+        return self.model(image.permute(0, 2, 3, 1))
+
+
+def _compress(package: Any, weights: Weights | None) -> Any:
+    from coremltools.optimize import coreml as optimize
+
+    if weights == "int8":
+        linear = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8")
+        return optimize.linear_quantize_weights(package, optimize.OptimizationConfig(global_config=linear))
+    if weights == "palette6":
+        palette = optimize.OpPalettizerConfig(mode="kmeans", nbits=6)
+        return optimize.palettize_weights(package, optimize.OptimizationConfig(global_config=palette))
+    return package
+
+
+def _metadata(
+    stage: Stage, labels: Sequence[str] | None, precision: Precision, weights: Weights | None
+) -> dict[str, str]:
+    packages = {name: importlib.metadata.version(name) for name in ("torch", "coremltools", "numpy")}
+    metadata = {
+        "edge_infer.stage": json.dumps(dump(stage)),
+        "edge_infer.trainer": edge_infer.__version__,
+        "edge_infer.precision": precision,
+        "edge_infer.weights": weights or precision,
+        "edge_infer.minimum_target": MINIMUM_TARGET,
+        "edge_infer.exporter": "torch.export",
+        "edge_infer.packages": json.dumps(packages),
+    }
+    if labels is not None:
+        metadata["edge_infer.labels"] = json.dumps(list(labels))
+    return metadata
+
+
+def _save(package: Any, path: Path) -> None:
+    """Writes beside the destination first, so that a failure leaves no half-written package there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".coreml-", dir=path.parent) as folder:
+        complete = Path(folder) / path.name
+        package.save(str(complete))
+        if path.exists():
+            shutil.rmtree(path)
+        complete.rename(path)
