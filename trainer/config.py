@@ -42,6 +42,9 @@ class DataConfig:
             alphabetical order, `melanoma` the two classes other and melanoma.
         roi: for classification, the crop of the serving pipeline (from the ground-truth mask); None trains on the whole
             picture.
+        small_size: side in the first epochs, which makes them cheaper; None: `size` from the start. The network then ends
+            on the size that it serves (Touvron et al., NeurIPS 2019, on why the last epochs matter).
+        small_share: share of the epochs that run at `small_size`.
         cache_size: side of the cached training crop, in pixels; None: `size`.
         cache_margin: margin of the cached training crop, wider than `roi.margin` so that augmentation can move and turn
             the frame without inventing skin; None: `roi.margin`.
@@ -52,6 +55,8 @@ class DataConfig:
     size: int
     target: Literal["mask", "dx", "melanoma"]
     roi: RoiRule | None = None
+    small_size: int | None = None
+    small_share: float = 0.6
     cache_size: int | None = None
     cache_margin: float | None = None
     sampling: Literal["shuffle", "balanced"] = "shuffle"

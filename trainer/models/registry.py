@@ -72,7 +72,7 @@ def entries() -> list[ModelEntry]:
 def create(name: str, **options: Any) -> nn.Module:
     """Builds a network with fresh weights.
 
-    It takes float32 RGB, normalised, shape (n, 3, h, w), and returns logits: (n, 1, h, w) for segmentation, (n, classes)
+    It takes normalised float32 RGB, shape (n, 3, h, w), and returns logits: (n, 1, h, w) for segmentation, (n, classes)
     for classification.
 
     Raises:

@@ -1,0 +1,5 @@
+"""Entry point of `python -m trainer`."""
+
+from trainer.cli import main
+
+main()

@@ -1,0 +1,102 @@
+"""`python -m trainer`: from labelled pictures to trained networks.
+
+Each command is a function; modules of other stages add theirs with `app.command(...)` or `app.add_typer(...)` below.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.errors import TrainerError
+
+app = typer.Typer(
+    name="trainer",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=(
+        "Train, compare and export the networks of edge-infer.\n\n"
+        "A recipe (a small TOML file, see trainer/recipes) says everything that decides a run. A run lives in one "
+        "folder: best.pt, last.pt, history.csv, curves.png. Start with:\n\n"
+        "python -m trainer train mobile-classifier --data ../shared/data/ham10000 --out runs/mobile-classifier"
+    ),
+)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe in trainer/recipes, or path of a TOML file.")],
+    data: Annotated[Path, typer.Option(help="Folder of HAM10000: metadata.csv, images/, masks/.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run. An interrupted run there is continued.")],
+    init_weights: Annotated[
+        Path | None,
+        typer.Option(help="State dict to start from; tensors that fit by name are loaded, and it says which."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Overrides the recipe's epochs (and its schedule).")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only so many pictures of each split: a trial.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again, even if the folder holds a run.")] = False,
+    stop_after: Annotated[
+        int | None, typer.Option(min=1, help="Leave after this epoch; the same command continues later.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; 1 is fastest when another job shares the machine.")
+    ] = None,
+    cache: Annotated[Path, typer.Option(help="Folder for decoded pictures, reused by later runs.")] = Path("cache"),
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train one network by its recipe, choosing the best epoch on the validation split."""
+    import torch
+
+    from trainer.config import load_recipe
+    from trainer.data.ham10000 import read_ham10000
+    from trainer.data.splits import spread, standard_split
+    from trainer.engine import train as run
+
+    if threads:
+        torch.set_num_threads(threads)
+    chosen = load_recipe(recipe)
+    if epochs:
+        chosen = dataclasses.replace(chosen, optim=dataclasses.replace(chosen.optim, epochs=epochs))
+    parts = standard_split(read_ham10000(data))
+    outcome = run(
+        chosen,
+        spread(parts["train"], limit),
+        spread(parts["val"], limit),
+        out,
+        weights=init_weights,
+        resume=not fresh,
+        stop_after=stop_after,
+        cache=cache,
+        device=device,
+    )
+    figures = ", ".join(f"{key} {value:.4f}" for key, value in outcome.best_metrics.items() if key != "epoch")
+    typer.echo(f"{out / 'best.pt'}: epoch {outcome.best_epoch} of {outcome.epochs} ({figures})")
+
+
+@app.command()
+def models() -> None:
+    """List the networks that recipes can name, with parameters and multiply-adds."""
+    from trainer.models import entries
+    from trainer.models.complexity import measure
+
+    typer.echo(f"{'name':<28}{'task':<16}{'input':>6}{'Mparams':>9}{'GFLOPs':>8}  summary")
+    for item in entries():
+        size = measure(item)
+        typer.echo(
+            f"{item.name:<28}{item.task:<16}{item.size:>6}{size.parameters / 1e6:>9.2f}{size.gflops:>8.2f}  "
+            f"{item.summary}"
+        )
+
+
+def main() -> None:
+    """Runs the command line; an expected error is one line on stderr and exit status 1."""
+    try:
+        app()
+    except TrainerError as error:
+        typer.echo(f"error ({error.code}): {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,159 @@
+"""Decodes every picture once and keeps it at training size as a memory map, so that no epoch waits for JPEG.
+
+Resizing, mask clean-up and cropping are the runtime's own functions: a network is trained on what it will see in use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edge_infer.bundle import RoiRule
+from edge_infer.postprocess import Box, crop_roi, largest_region, lesion_box, restore_mask, roi_box
+from edge_infer.preprocess import resize
+from trainer.data.ham10000 import Record, read_image, read_mask
+from trainer.errors import DataError
+
+CACHE_FOLDER = Path("cache")
+_LAYOUT = 1  # raise when what is stored changes
+
+
+@dataclass(frozen=True)
+class CachedArrays:
+    """Decoded pictures in the order of the records they were asked for; memory-mapped, read-only.
+
+    Attributes:
+        images: RGB uint8, shape (n, size, size, 3).
+        masks: uint8 0/1, shape (n, size, size); None for crops.
+        frames: float32, shape (n, 4): x0, y0, x1, y1 of the crop that the serving rule takes, as fractions of the cached
+            crop's side (0, 0, 1, 1 where both rules agree); None for whole pictures.
+    """
+
+    images: NDArray[np.uint8]
+    masks: NDArray[np.uint8] | None
+    frames: NDArray[np.float32] | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def cache_pictures(records: Sequence[Record], size: int, folder: Path = CACHE_FOLDER) -> CachedArrays:
+    """Whole pictures and their masks, resized to a square of `size` pixels (aspect ratio not kept)."""
+
+    def decode(record: Record) -> dict[str, NDArray[np.generic]]:
+        image = resize(read_image(record.image_path), size, size)
+        return {"images": image, "masks": restore_mask(read_mask(record.mask_path), size, size)}
+
+    layout = {"images": ((size, size, 3), np.uint8), "masks": ((size, size), np.uint8)}
+    arrays = _cached(records, folder, {"kind": "pictures", "size": size}, layout, decode)
+    return CachedArrays(arrays["images"], arrays["masks"], None)
+
+
+def cache_crops(
+    records: Sequence[Record], size: int, rule: RoiRule, *, margin: float | None = None, folder: Path = CACHE_FOLDER
+) -> CachedArrays:
+    """Crops around the lesion of the ground-truth mask.
+
+    Args:
+        records: pictures to crop.
+        size: side of the cached crop in pixels.
+        rule: the serving rule; `frames` says where its crop lies.
+        margin: margin of the cached crop, at least the rule's; None: the rule's own, which gives exactly the serving
+            crop.
+        folder: where caches are kept.
+
+    Raises:
+        DataError: a file is missing, or a mask is empty.
+    """
+    wide = RoiRule(background=rule.background, margin=rule.margin if margin is None else margin)
+
+    def decode(record: Record) -> dict[str, NDArray[np.generic]]:
+        image, mask, lesion = _lesion(record)
+        height, width = mask.shape
+        outer = roi_box(lesion, height, width, wide.margin)
+        inner = roi_box(lesion, height, width, rule.margin)
+        side = outer.x1 - outer.x0
+        frame = [
+            (value - start) / side for value, start in zip(inner, (outer.x0, outer.y0, outer.x0, outer.y0), strict=True)
+        ]
+        return {"images": crop_roi(image, mask, outer, wide, size), "frames": np.array(frame, np.float32)}
+
+    layout = {"images": ((size, size, 3), np.uint8), "frames": ((4,), np.float32)}
+    key = {"kind": "crops", "size": size, "background": rule.background, "margin": rule.margin, "wide": wide.margin}
+    arrays = _cached(records, folder, key, layout, decode)
+    return CachedArrays(arrays["images"], None, arrays["frames"])
+
+
+def _lesion(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Box]:
+    image = read_image(record.image_path)
+    mask = restore_mask(largest_region(read_mask(record.mask_path)), *image.shape[:2])
+    lesion = lesion_box(mask)
+    if lesion is None:
+        raise DataError(f"{record.mask_path} is empty: there is no lesion to crop.", "Remove the picture.")
+    return image, mask, lesion
+
+
+def _cached(
+    records: Sequence[Record],
+    folder: Path,
+    key: dict[str, object],
+    layout: dict[str, tuple[tuple[int, ...], type]],
+    decode: Callable[[Record], dict[str, NDArray[np.generic]]],
+) -> dict[str, NDArray]:
+    if not records:
+        raise DataError("There is no picture to cache.", "Check the split and --limit.")
+    home = folder / _key(records, key)
+    if not home.is_dir():
+        _build(records, home, key, layout, decode)
+    return {name: np.load(home / f"{name}.npy", mmap_mode="r") for name in layout}
+
+
+def _key(records: Sequence[Record], key: dict[str, object]) -> str:
+    """Changes with the pictures (ids, sizes, times), the rule, and the library that resizes."""
+    digest = hashlib.sha256(json.dumps([_LAYOUT, cv2.__version__, key], sort_keys=True).encode())
+    for record in records:
+        for path in (record.image_path, record.mask_path):
+            if not path.is_file():
+                raise DataError(f"{path} is missing.", "Restore the file or remove its row from the metadata.")
+            stat = path.stat()
+            digest.update(f"{path.name}:{stat.st_size}:{stat.st_mtime_ns};".encode())
+    return f"{key['kind']}-{key['size']}-{digest.hexdigest()[:16]}"
+
+
+def _build(
+    records: Sequence[Record],
+    home: Path,
+    key: dict[str, object],
+    layout: dict[str, tuple[tuple[int, ...], type]],
+    decode: Callable[[Record], dict[str, NDArray[np.generic]]],
+) -> None:
+    draft = home.with_name(f".{home.name}.{os.getpid()}")
+    draft.mkdir(parents=True, exist_ok=True)
+    try:
+        arrays = {
+            name: np.lib.format.open_memmap(draft / f"{name}.npy", "w+", dtype, (len(records), *shape))
+            for name, (shape, dtype) in layout.items()
+        }
+        for row, record in enumerate(tqdm(records, desc=f"decoding to {home}", unit="picture", mininterval=1.0)):
+            for name, value in decode(record).items():
+                arrays[name][row] = value
+        for array in arrays.values():
+            array.flush()
+        (draft / "cache.json").write_text(json.dumps(key | {"pictures": len(records)}, indent=2), encoding="utf-8")
+        try:
+            draft.rename(home)
+        except OSError:
+            if not home.is_dir():  # otherwise another process has finished the same cache first
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,81 @@
+"""Which picture trains, validates or tests. The unit is the lesion: pictures of one lesion never part ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from trainer.data.ham10000 import Record
+from trainer.errors import DataError
+
+SPLITS = ("train", "val", "test")
+
+
+def split_by_column(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Follows the metadata's own `split` column.
+
+    Raises:
+        DataError: the column is missing or holds an unknown value, or a lesion is in two splits.
+    """
+    unknown = sorted({record.split for record in records} - set(SPLITS))
+    if unknown:
+        raise DataError(
+            f"The metadata's split column holds {', '.join(repr(value) for value in unknown)}.",
+            f"Use {', '.join(SPLITS)}, or draw a split by lesion.",
+        )
+    parts: dict[str, list[Record]] = {name: [] for name in SPLITS}
+    for record in records:
+        parts[record.split].append(record)
+    check_disjoint(parts)
+    return parts
+
+
+def split_by_lesion(records: Sequence[Record], folds: int = 5, seed: int = 0) -> dict[str, list[Record]]:
+    """Draws a split by lesion, stratified by diagnosis: one fold each tests and validates, the others train.
+
+    Five folds give 60/20/20.
+
+    Raises:
+        DataError: there are too few lesions for this many folds.
+    """
+    labels = np.array([record.label for record in records])
+    lesions = np.array([record.lesion_id for record in records])
+    if len(set(lesions)) < folds:
+        raise DataError(f"{len(set(lesions))} lesions are too few for {folds} folds.", "Use fewer folds or more data.")
+    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    held_out = [held for _, held in splitter.split(np.zeros(len(labels)), labels, lesions)]
+    name_of = np.full(len(labels), "train", dtype=object)
+    name_of[held_out[0]] = "test"
+    name_of[held_out[1]] = "val"
+    parts: dict[str, list[Record]] = {name: [] for name in SPLITS}
+    for record, name in zip(records, name_of, strict=True):
+        parts[name].append(record)
+    check_disjoint(parts)
+    return parts
+
+
+def check_disjoint(parts: dict[str, list[Record]]) -> None:
+    """Raises DataError where two splits share a lesion: figures measured on them would be too good."""
+    owner: dict[str, str] = {}
+    for name, records in parts.items():
+        for record in records:
+            first = owner.setdefault(record.lesion_id, name)
+            if first != name:
+                raise DataError(
+                    f"Lesion {record.lesion_id} is in '{first}' and in '{name}': the split leaks.",
+                    "Split by lesion, not by picture.",
+                )
+
+
+def standard_split(records: Sequence[Record], seed: int = 0) -> dict[str, list[Record]]:
+    """The metadata's column where every record has one, otherwise a drawn split by lesion."""
+    return split_by_column(records) if all(record.split for record in records) else split_by_lesion(records, seed=seed)
+
+
+def spread(records: Sequence[Record], limit: int | None) -> list[Record]:
+    """At most `limit` records, evenly spaced over the list (metadata is often sorted by diagnosis); None: all."""
+    if limit is None or limit >= len(records):
+        return list(records)
+    return [records[position * len(records) // limit] for position in range(limit)]

@@ -1,0 +1,280 @@
+"""The training loop of both stages, read from top to bottom in `train`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from tqdm import tqdm
+
+from trainer.checkpoint import FORMAT, build_model, init_weights, read_file, save_atomic
+from trainer.config import OptimConfig, Recipe
+from trainer.curves import plot_history
+from trainer.data.cache import CACHE_FOLDER
+from trainer.data.ham10000 import Record
+from trainer.data.transforms import augment_batch, normalize, to_float
+from trainer.errors import CheckpointError
+from trainer.losses import build_loss
+from trainer.tasks import MONITORED, Dataset, metrics, serving_data, target_for_loss, training_data
+
+POLY_POWER = 0.9
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: the best epoch (from 1), its validation metrics, and epochs done."""
+
+    best_epoch: int
+    best_metrics: dict[str, float]
+    epochs: int
+
+
+def train(
+    recipe: Recipe,
+    train_records: Sequence[Record],
+    val_records: Sequence[Record],
+    out: Path,
+    *,
+    weights: Path | None = None,
+    resume: bool = True,
+    stop_after: int | None = None,
+    cache: Path = CACHE_FOLDER,
+    device: str = "cpu",
+) -> Outcome:
+    """Trains one network and keeps `best.pt`, `last.pt`, `history.csv`, `curves.png` and `recipe.json` in `out`.
+
+    Randomness of an epoch (order, augmentation, dropout) follows from the recipe's seed and the epoch's number alone, so
+    a resumed run gives the same weights, bit for bit, as one that was never interrupted.
+
+    Args:
+        recipe: what to train.
+        train_records: pictures whose gradients are followed.
+        val_records: pictures that choose the best epoch.
+        out: folder of the run; made where missing.
+        weights: partial initialisation of a fresh run, see `trainer.checkpoint.init_weights`.
+        resume: continue from `out/last.pt` where it exists; False begins again and overwrites.
+        stop_after: leave after this many epochs of the schedule, as if interrupted.
+        cache: folder of decoded pictures.
+        device: `cpu` or `cuda`.
+
+    Raises:
+        CheckpointError: `out` holds a run of another recipe.
+        DataError: a picture or mask is missing or unreadable.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    train_set, val_set = training_data(recipe, train_records, cache), serving_data(recipe, val_records, cache)
+    torch.manual_seed(recipe.seed)
+    model = build_model(recipe)
+    last = out / "last.pt"
+    state = read_file(last) if resume and last.is_file() else None
+    if state is not None and state["recipe"] != recipe.to_dict():
+        raise CheckpointError(f"{out} holds a run of another recipe.", "Choose another folder, or begin again.")
+    if state is None and weights is not None:
+        _say(f"{weights}: {init_weights(model, weights).describe()}")
+
+    config = recipe.optim
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = WeightAverage(model, config.ema)
+    optimizer = torch.optim.AdamW(_parameter_groups(model, config.weight_decay), lr=config.learning_rate)
+    steps = math.ceil(len(train_set) / config.batch_size)
+    schedule = LambdaLR(optimizer, lambda step: rate_factor(step, steps * config.epochs, config))
+    loss_of = build_loss(recipe.loss)
+    monitored = MONITORED[recipe.task]
+    history: list[dict[str, float]] = []
+    best: dict[str, float] = {}
+    first = 0
+    if state is not None:
+        model.load_state_dict(state["model"])
+        average.weights = {name: value.to(device) for name, value in state["weights"].items()}
+        average.step = state["average_step"]
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        history, best, first = state["history"], state["best"], state["epoch"]
+        _say(f"resuming {out} after epoch {first}")
+    (out / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+    for epoch in range(first, min(config.epochs, stop_after or config.epochs)):
+        if config.patience and best and epoch - best["epoch"] >= config.patience:
+            _say(f"no better {monitored} for {config.patience} epochs: stopping")
+            break
+        started = time.monotonic()
+        torch.manual_seed(_epoch_seed(recipe.seed, epoch))
+        size = _size_in(recipe, epoch)
+        model.train()
+        losses: list[float] = []
+        bar = tqdm(
+            _batches(_order(recipe, train_set), config.batch_size),
+            desc=f"{recipe.name} {epoch + 1}/{config.epochs}",
+            unit="step",
+            mininterval=0.2 if sys.stderr.isatty() else 30.0,
+        )
+        for rows in bar:
+            images, target = _training_batch(recipe, train_set, rows, size, device)
+            with _autocast(config, device):
+                logits = model(images)
+            loss = loss_of(logits.float(), target)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if config.clip_norm:
+                nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            optimizer.step()
+            schedule.step()
+            average.update(model)
+            losses.append(float(loss.detach()))
+            bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}", refresh=False)
+
+        row = {"epoch": float(epoch + 1), "size": float(size), "train_loss": float(np.mean(losses))}
+        row |= validate(recipe, average.applied_to(recipe, device), val_set, device)
+        row |= {"learning_rate": schedule.get_last_lr()[0], "seconds": time.monotonic() - started}
+        history.append(row)
+        _say("  ".join(f"{key} {value:.5g}" for key, value in row.items()))
+        content: dict[str, Any] = {"format": FORMAT, "recipe": recipe.to_dict(), "epoch": epoch + 1, "metrics": row}
+        content["weights"] = {name: value.detach().cpu() for name, value in average.weights.items()}
+        if not best or not row[monitored] <= best[monitored]:  # an undefined metric (NaN) never stays the best
+            best = row
+            save_atomic(content, out / "best.pt")
+        content |= {"model": model.state_dict(), "average_step": average.step, "optimizer": optimizer.state_dict()}
+        content |= {"schedule": schedule.state_dict(), "history": history, "best": best}
+        save_atomic(content, last)
+        _write_history(history, out / "history.csv")
+        plot_history(history, monitored, out / "curves.png")
+    return Outcome(int(best["epoch"]), best, len(history))
+
+
+@torch.inference_mode()
+def validate(recipe: Recipe, model: nn.Module, data: Dataset, device: str = "cpu") -> dict[str, float]:
+    """Loss and metrics of a network in eval mode on serving-size pictures: `val_loss` and `trainer.tasks.metrics`."""
+    logits, targets = [], []
+    for rows in _batches(np.arange(len(data)), recipe.optim.batch_size):
+        images, target = serving_batch(recipe, data, rows, device)
+        with _autocast(recipe.optim, device):
+            logits.append(model(images).float().cpu())
+        targets.append(target.cpu())
+    values, truth = torch.cat(logits), torch.cat(targets)
+    return {"val_loss": float(build_loss(recipe.loss)(values, truth))} | metrics(recipe, values, truth)
+
+
+def serving_batch(
+    recipe: Recipe, data: Dataset, rows: np.ndarray[Any, np.dtype[np.int64]], device: str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Normalised pictures, float32 (n, 3, h, w), without augmentation, and their targets."""
+    images = to_float(torch.from_numpy(data.arrays.images[rows]).to(device))
+    masks, labels, _ = _targets(data, rows)
+    return normalize(images, recipe.normalization), target_for_loss(masks, labels).to(device)
+
+
+def rate_factor(step: int, total: int, config: OptimConfig) -> float:
+    """The learning rate at a step as a fraction of its peak: a cosine climb from 1/25, then cosine or poly to zero."""
+    warm = max(1, round(total * config.warmup)) if config.warmup else 0
+    if step < warm:
+        return 1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * step / warm)) / 2
+    done = min(1.0, (step - warm) / max(1, total - warm))
+    return float((1 - done) ** POLY_POWER) if config.schedule == "poly" else (1 + math.cos(math.pi * done)) / 2
+
+
+class WeightAverage:
+    """Exponential moving average of weights and BatchNorm statistics; young averages forget faster.
+
+    The decay at step t is min(decay, (1 + t) / (10 + t)), so that the random start is soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.step = 0
+        self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Moves the average towards the model's present weights."""
+        self.step += 1
+        share = 1 - min(self.decay, (1 + self.step) / (10 + self.step))
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                self.weights[name].lerp_(value, share)
+            else:
+                self.weights[name].copy_(value)
+
+    def applied_to(self, recipe: Recipe, device: str) -> nn.Module:
+        """A network in eval mode with the average as its weights."""
+        model = build_model(recipe)
+        model.load_state_dict(self.weights)
+        return model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+
+
+def _training_batch(
+    recipe: Recipe, data: Dataset, rows: np.ndarray[Any, np.dtype[np.int64]], size: int, device: str
+) -> tuple[Tensor, Tensor]:
+    images = torch.from_numpy(data.arrays.images[rows]).to(device)
+    masks, labels, frames = _targets(data, rows)
+    masks = None if masks is None else masks.to(device)
+    pictures, moved = augment_batch(images, masks, frames, recipe.augment, size)
+    pictures = normalize(pictures, recipe.normalization).contiguous(memory_format=torch.channels_last)
+    return pictures, target_for_loss(moved, labels).to(device)
+
+
+def _targets(
+    data: Dataset, rows: np.ndarray[Any, np.dtype[np.int64]]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def pick(array: np.ndarray[Any, Any] | None) -> Tensor | None:
+        return None if array is None else torch.from_numpy(np.ascontiguousarray(array[rows]))
+
+    labels = pick(data.labels)
+    return (None if labels is not None else pick(data.arrays.masks)), labels, pick(data.arrays.frames)
+
+
+def _order(recipe: Recipe, data: Dataset) -> np.ndarray[Any, np.dtype[np.int64]]:
+    if recipe.data.sampling == "balanced" and data.labels is not None:
+        counts = np.bincount(data.labels)
+        chances = torch.from_numpy(1.0 / counts[data.labels])
+        drawn: np.ndarray[Any, np.dtype[np.int64]] = torch.multinomial(chances, len(data), replacement=True).numpy()
+        return drawn
+    order: np.ndarray[Any, np.dtype[np.int64]] = torch.randperm(len(data)).numpy()
+    return order
+
+
+def _batches(order: np.ndarray[Any, np.dtype[np.int64]], size: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _size_in(recipe: Recipe, epoch: int) -> int:
+    small = recipe.data.small_size
+    return small if small and epoch < round(recipe.optim.epochs * recipe.data.small_share) else recipe.data.size
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def _autocast(config: OptimConfig, device: str) -> torch.autocast:
+    return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16")
+
+
+def _parameter_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
+    parameters = [value for value in model.parameters() if value.requires_grad]
+    return [
+        {"params": [value for value in parameters if value.ndim > 1], "weight_decay": decay},
+        {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _write_history(history: list[dict[str, float]], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(history[0]))
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def _say(text: str) -> None:
+    tqdm.write(text, file=sys.stderr)
+    sys.stderr.flush()

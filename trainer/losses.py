@@ -1,0 +1,51 @@
+"""Losses, on logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainer.config import LossConfig
+
+
+class BceDiceLoss(nn.Module):
+    """Binary cross-entropy plus soft Dice loss, with equal weight.
+
+    Dice is taken per picture and then averaged, so that small lesions weigh as much as large ones (Milletari et al.,
+    3DV 2016, in the form with plain sums in the denominator).
+    """
+
+    def __init__(self, smooth: float = 1.0) -> None:
+        super().__init__()
+        self.smooth = smooth
+
+    def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Logits (n, 1, h, w) and masks 0..1 of the same shape to a scalar."""
+        probability = torch.sigmoid(logits).flatten(1)
+        truth = masks.flatten(1)
+        overlap = (probability * truth).sum(1)
+        dice = (2 * overlap + self.smooth) / (probability.sum(1) + truth.sum(1) + self.smooth)
+        return F.binary_cross_entropy_with_logits(logits, masks) + (1 - dice).mean()
+
+
+class FocalLoss(nn.Module):
+    """Cross-entropy times (1 - probability of the true class) ** gamma (Lin et al., ICCV 2017), without weights."""
+
+    def __init__(self, gamma: float = 2.0) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits (n, classes) and integer labels (n,) to a scalar."""
+        log_probability = F.log_softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)
+        return (-((1 - log_probability.exp()) ** self.gamma) * log_probability).mean()
+
+
+def build_loss(config: LossConfig) -> nn.Module:
+    """The loss that a recipe names."""
+    if config.name == "bce-dice":
+        return BceDiceLoss()
+    if config.name == "focal":
+        return FocalLoss(config.focal_gamma)
+    return nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
