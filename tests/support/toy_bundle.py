@@ -196,7 +196,7 @@ def _segmenter_model(stage: Stage) -> onnx.ModelProto:
         helper.make_node("Mul", ["margin", "slope"], ["logit"]),
         helper.make_node("Sigmoid", ["logit"], [stage.output.name]),
     ]
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "channel_axis": np.array([1], np.int64),
         "offset": np.array(32.0, np.float32),
         "slope": np.array(0.5, np.float32),
@@ -215,7 +215,7 @@ def _classifier_model(stage: Stage) -> onnx.ModelProto:
         helper.make_node("Softmax", ["logits"], [stage.output.name], axis=1),
     ]
     quarter = CLASSIFIER_SIZE // 4
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "from": np.array([quarter, quarter], np.int64),
         "to": np.array([3 * quarter, 3 * quarter], np.int64),
         "rows_columns": np.array([1, 2], np.int64),

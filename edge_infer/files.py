@@ -1,0 +1,59 @@
+"""Writing files so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import ClassVar
+
+from edge_infer.errors import EdgeInferError
+
+
+class OutputError(EdgeInferError):
+    """A result cannot be written where it was asked for."""
+
+    code: ClassVar[str] = "output"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file beside its destination and then moves it there; missing folders are made.
+
+    Raises:
+        OutputError: the folder or the file cannot be written. Nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as stream:
+                stream.write(data)
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def make_writable_folder(folder: Path) -> None:
+    """Makes a folder for results and checks that files can be made in it.
+
+    Raises:
+        OutputError: it cannot be made, is no folder, or is read-only.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"The folder '{folder}' is read-only.", "Choose a folder that you may write to.")
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"Cannot write '{path}': {error.strerror or error}.",
+        "Choose another place, or check permissions and free space.",
+    )

@@ -1,0 +1,148 @@
+"""What the command line was given - files, folders, patterns, standard input - as a list of pictures."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from edge_infer.errors import ImageAccessError, ImageError, ImageNotFoundError
+
+STDIN = "-"
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"})
+"""Files with other suffixes are left out when a folder is searched; a file that is named itself is always tried."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One picture to diagnose.
+
+    Attributes:
+        name: how results refer to it: the path as it was given or found, "-" for standard input.
+        path: where it is; None for standard input.
+        relative: where its output files go below an output folder; the path below the folder or pattern that was given.
+        error: why there is no picture; the command reports it as it reports a damaged file.
+    """
+
+    name: str
+    path: Path | None
+    relative: PurePath
+    error: ImageError | None = None
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """The pictures, in the order in which they were given, and how many other files the folders held."""
+
+    sources: tuple[Source, ...]
+    skipped: int
+
+
+def expand(inputs: Sequence[str]) -> Expansion:
+    """Expands files, folders, patterns and "-" into pictures.
+
+    Folders are searched with their subfolders, in alphabetical order; hidden files and folders are left out. Patterns
+    (`*`, `?`, `[...]`, `**`) are expanded where no file has that very name. A picture that is found twice counts once.
+    What cannot be found or read becomes a source with an error, so that it shows up in the results.
+    """
+    found: dict[str, Source] = {}
+    skipped = 0
+    for given in inputs:
+        for source in _expand_one(given):
+            if source is None:
+                skipped += 1
+            else:
+                key = STDIN if source.path is None else os.path.abspath(source.path)  # noqa: PTH100 - keeps symlinks
+                found.setdefault(key, source)
+    return Expansion(tuple(found.values()), skipped)
+
+
+def _expand_one(given: str) -> Iterator[Source | None]:
+    if given == STDIN:
+        yield Source(STDIN, None, PurePath("stdin"))
+    elif os.path.isdir(given):  # noqa: PTH112 - unlike Path.is_dir, takes any string
+        yield from _folder(Path(given), Path(given))
+    elif os.path.lexists(given) or not glob.has_magic(given):
+        path = Path(given)
+        yield Source(given, path, PurePath(path.name))
+    else:
+        base = Path(*_before_pattern(Path(given)))
+        matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        for match in matches:
+            path = Path(match)
+            if not path.is_dir():
+                yield Source(match, path, _below(base, path))
+            elif "**" not in given:  # `**` has already looked inside
+                yield from _folder(path, base)
+        if not matches:
+            error = ImageNotFoundError(f"No file matches '{given}'.", "Check the pattern.")
+            yield Source(given, Path(given), PurePath("none"), error)
+
+
+def _before_pattern(pattern: Path) -> Iterator[str]:
+    for part in pattern.parts[:-1]:
+        if glob.has_magic(part):
+            return
+        yield part
+
+
+def _below(base: Path, path: Path) -> PurePath:
+    return PurePath(*(part for part in path.relative_to(base).parts if part != ".."))
+
+
+def _folder(folder: Path, base: Path) -> Iterator[Source | None]:
+    empty = True
+    for path, error in _walk(folder):
+        if error is not None:
+            empty = False
+            problem = ImageAccessError(
+                f"The folder '{path}' cannot be read: {error.strerror}.", "Check its permissions."
+            )
+            yield Source(str(path), path, _below(base, path), problem)
+        elif path.suffix.lower() in PICTURE_SUFFIXES:
+            empty = False
+            yield Source(str(path), path, _below(base, path))
+        else:
+            yield None
+    if empty:
+        error_here = ImageNotFoundError(
+            f"The folder '{folder}' holds no pictures.", f"Known suffixes: {', '.join(sorted(PICTURE_SUFFIXES))}."
+        )
+        yield Source(str(folder), folder, _below(base, folder), error_here)
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, OSError | None]]:
+    """Files below a folder in alphabetical order, and folders that cannot be listed with the reason."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        yield folder, error
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(folder / entry.name)
+        else:
+            yield folder / entry.name, None
+
+
+def output_names(sources: Iterable[Source]) -> dict[str, PurePath]:
+    """A path below the output folders for every source by its name, without suffix; no two of them are the same.
+
+    The picture's own suffix is dropped. Where two pictures would then share a name (`a.jpg` and `a.png`, or `a.jpg` of
+    two folders), the later ones get `-2`, `-3` and so on, also where they differ only in upper and lower case.
+    """
+    taken: set[str] = set()
+    names: dict[str, PurePath] = {}
+    for source in sources:
+        stem = source.relative.with_suffix("") if source.relative.suffix else source.relative
+        candidate, number = stem, 1
+        while str(candidate).casefold() in taken:
+            number += 1
+            candidate = stem.with_name(f"{stem.name}-{number}")
+        taken.add(str(candidate).casefold())
+        names[source.name] = candidate
+    return names

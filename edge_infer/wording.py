@@ -1,0 +1,42 @@
+"""The words that cards, overlays and reports share."""
+
+from __future__ import annotations
+
+from edge_infer.results import MELANOMA, Diagnosis, Reason
+
+DISCLAIMER = "Research use only. Not a medical device; a doctor decides."
+
+_REASONS = {
+    Reason.NO_LESION: "no lesion found",
+    Reason.LESION_TOO_SMALL: "lesion too small",
+    Reason.LESION_FILLS_FRAME: "lesion fills the picture",
+    Reason.PICTURE_TOO_SMALL: "picture too small",
+    Reason.BLANK: "picture blank",
+    Reason.UNIFORM: "picture nearly uniform",
+    Reason.TOO_DARK: "picture too dark",
+    Reason.OVEREXPOSED: "picture overexposed",
+    Reason.BLURRED: "picture blurred",
+}
+
+
+def percent(value: float | None) -> str:
+    """A share of one as a percentage with one decimal; never rounded to certainty."""
+    if value is None:
+        return "-"
+    if value < 0.001:
+        return "< 0.1 %"
+    if value > 0.999:
+        return "> 99.9 %"
+    return f"{100 * value:.1f} %"
+
+
+def decision(diagnosis: Diagnosis) -> str:
+    """What the threshold makes of the probability, in words."""
+    if diagnosis.label == MELANOMA:
+        return "suspicious of melanoma (at or above the threshold)"
+    return "not suspicious of melanoma (below the threshold)"
+
+
+def reason_title(diagnosis: Diagnosis) -> str:
+    """The reason of an indeterminate result in a few words."""
+    return _REASONS[diagnosis.reason] if diagnosis.reason else "unknown reason"
