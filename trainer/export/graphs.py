@@ -1,0 +1,75 @@
+"""The networks as a bundle serves them: uint8 pictures in, probabilities out, all arithmetic inside.
+
+These modules are what every exporter takes and what every artifact is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edge_infer.golden import Network
+from trainer.config import Normalization
+
+INPUT_NAME = "image"
+MAP_NAME = "probability_map"
+PROBABILITIES_NAME = "probabilities"
+
+
+class ServingGraph(nn.Module):
+    """Normalisation and the network, in eval mode with contiguous float32 weights."""
+
+    def __init__(self, network: nn.Module, normalization: Normalization) -> None:
+        super().__init__()
+        self.network = network.to("cpu", torch.float32)
+        for parameter in self.network.parameters():
+            parameter.data = parameter.data.contiguous()
+        mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", (1 / (255 * std)).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", (mean / std).reshape(1, 3, 1, 1), persistent=False)
+        self.eval()
+
+    def logits(self, image: Tensor) -> Tensor:
+        """RGB 0..255 of any dtype, shape (n, h, w, 3), to the network's own output."""
+        planes = image.to(torch.float32).permute(0, 3, 1, 2).contiguous()
+        output: Tensor = self.network(planes * self.scale - self.shift)
+        return output
+
+
+class ServingSegmenter(ServingGraph):
+    """RGB (n, h, w, 3), 0..255, to lesion probabilities (n, h, w) in 0..1."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """See the class."""
+        return torch.sigmoid(self.logits(image)).squeeze(1)
+
+
+class ServingClassifier(ServingGraph):
+    """RGB (n, s, s, 3), 0..255, to class probabilities (n, classes): softmax(logits / temperature)."""
+
+    def __init__(self, network: nn.Module, normalization: Normalization, temperature: float = 1.0) -> None:
+        super().__init__(network, normalization)
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}; it must be above 0")
+        self.temperature = temperature
+
+    def forward(self, image: Tensor) -> Tensor:
+        """See the class."""
+        return torch.softmax(self.logits(image) / self.temperature, dim=1)
+
+
+def as_network(module: Callable[[Tensor], Tensor]) -> Network:
+    """A torch module as the callable that `edge_infer.golden.trace` and the evaluation take."""
+
+    def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            result: NDArray[np.float32] = module(torch.from_numpy(batch)).numpy()
+        return result
+
+    return run
