@@ -331,7 +331,8 @@ def inspect(bundle: BundleArgument = None) -> None:
 def verify(bundle: BundleArgument = None, provider: ProviderOption = None, threads: ThreadsOption = None) -> None:
     """Check a bundle on this device.
 
-    Every file's hash is compared, then the bundle's stored examples are run again. For each step the table shows the largest deviation from what the trainer stored, and the bundle's own bound.
+    Every file's hash is compared, then the bundle's stored examples are run again. For each step the table shows the
+    largest deviation from what the trainer stored, and the bundle's own bound.
     """
     from edge_infer.bundle import find_bundle, read_manifest, verify_file
 
@@ -531,8 +532,8 @@ def _explain(bundle: Bundle) -> Iterator[str]:
     brightness = f"brightness {limits.min_luminance:g} to {limits.max_luminance:g}"
     yield f"                    {brightness}, sharpness >= {limits.min_sharpness:g}; otherwise indeterminate"
     calibration = manifest.calibration
-    fitted = f"T = {calibration.temperature:.3f}, fitted on {calibration.fitted_on}"
-    yield f"  calibration       {calibration.method if calibration.method == 'none' else f'{calibration.method}, {fitted}'}"
+    fitted = f", T = {calibration.temperature:.3f}, fitted on {calibration.fitted_on}"
+    yield f"  calibration       {calibration.method}{fitted if calibration.method != 'none' else ''}"
     yield ""
     yield "Classes"
     for label in manifest.labels:

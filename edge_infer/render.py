@@ -45,12 +45,16 @@ def draw_overlay(picture: NDArray[np.uint8], diagnosis: Diagnosis) -> NDArray[np
         across, down = columns / width, rows / height
         box = diagnosis.roi_box
         x0, y0, x1, y1 = (round(box.x0 * across), round(box.y0 * down), round(box.x1 * across), round(box.y1 * down))
-        _line(canvas, np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.int32), _WHITE, max(1, thickness // 2))
+        inner = max(1, thickness // 2)
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), _DARK, inner + 2)
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), _WHITE, inner)
     if diagnosis.mask is not None:
         mask = resize(diagnosis.mask * np.uint8(255), rows, columns) >= 128
         contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         for contour in contours:
-            _line(canvas, contour, colour, thickness)
+            # A dark halo makes the line show on light and on dark skin.
+            cv2.polylines(canvas, [contour], True, _DARK, thickness + 2, cv2.LINE_AA)
+            cv2.polylines(canvas, [contour], True, colour, thickness, cv2.LINE_AA)
     return _with_caption(canvas, diagnosis, colour)
 
 
@@ -81,12 +85,6 @@ def _colour(diagnosis: Diagnosis) -> Colour:
     if diagnosis.status != "ok":
         return _YELLOW
     return _ORANGE if diagnosis.label == MELANOMA else _BLUE
-
-
-def _line(canvas: NDArray[np.uint8], points: NDArray[np.int32], colour: Colour, thickness: int) -> None:
-    """A closed line with a dark halo, so that it shows on light and on dark skin."""
-    cv2.polylines(canvas, [points], True, _DARK, thickness + 2, cv2.LINE_AA)
-    cv2.polylines(canvas, [points], True, colour, thickness, cv2.LINE_AA)
 
 
 def _with_caption(canvas: NDArray[np.uint8], diagnosis: Diagnosis, colour: Colour) -> NDArray[np.uint8]:
