@@ -1,0 +1,312 @@
+"""Targets: what could run the networks, which of it is here, and opening one without ever getting another."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_infer.benchmark.results import Availability
+from edge_infer.bundle import Bundle, Stage
+from edge_infer.engine import Engine, OnnxEngine, load_onnxruntime, short_name
+from edge_infer.errors import EdgeInferError, EngineError, InferenceError, ProviderUnavailableError
+
+StageName = Literal["segmenter", "classifier"]
+STAGE_NAMES: tuple[StageName, StageName] = ("segmenter", "classifier")
+DEFAULT_TARGET = "cpu"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One way to run the networks.
+
+    Attributes:
+        name: as the command line takes it.
+        title: for people.
+        provider: ONNX Runtime's name of the execution provider; None for Core ML itself.
+        options: the provider's options.
+        compute_units: Core ML's load-time choice, for the native targets.
+        install: what to do where it is missing.
+    """
+
+    name: str
+    title: str
+    provider: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    compute_units: str | None = None
+    install: str = ""
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it computes on the CPU, so that the number of threads and the probed peak apply to it."""
+        return self.name in ("cpu", "xnnpack", "openvino-cpu")
+
+
+_UNITS = {"CPU_ONLY": "CPUOnly", "CPU_AND_GPU": "CPUAndGPU", "CPU_AND_NE": "CPUAndNeuralEngine", "ALL": "ALL"}
+
+
+def _slug(units: str) -> str:
+    return units.lower().replace("_", "-")
+
+
+CATALOGUE: tuple[Target, ...] = (
+    Target("cpu", "ONNX Runtime, CPU", "CPUExecutionProvider", install="pip install 'edge-infer[cpu]'"),
+    Target("xnnpack", "ONNX Runtime, XNNPACK", "XnnpackExecutionProvider", install="build ONNX Runtime with XNNPACK"),
+    Target("cuda", "ONNX Runtime, CUDA", "CUDAExecutionProvider", install="pip install 'edge-infer[cuda]'"),
+    Target(
+        "tensorrt",
+        "ONNX Runtime, TensorRT",
+        "TensorrtExecutionProvider",
+        install="pip install 'edge-infer[cuda]' tensorrt",
+    ),
+    *(
+        Target(
+            f"coreml-ep-{_slug(units)}",
+            f"ONNX Runtime, Core ML ({units})",
+            "CoreMLExecutionProvider",
+            {"ModelFormat": "MLProgram", "MLComputeUnits": option},
+            install="pip install 'edge-infer[cpu]' on macOS",
+        )
+        for units, option in _UNITS.items()
+    ),
+    Target("directml", "ONNX Runtime, DirectML", "DmlExecutionProvider", install="pip install 'edge-infer[directml]'"),
+    *(
+        Target(
+            f"openvino-{device.lower()}",
+            f"ONNX Runtime, OpenVINO ({device})",
+            "OpenVINOExecutionProvider",
+            {"device_type": device},
+            install="pip install 'edge-infer[openvino]'",
+        )
+        for device in ("CPU", "GPU", "NPU")
+    ),
+    Target(
+        "qnn-htp",
+        "ONNX Runtime, QNN (Hexagon)",
+        "QNNExecutionProvider",
+        {"backend_type": "htp"},
+        install="pip install onnxruntime-qnn",
+    ),
+    *(
+        Target(f"coreml-{_slug(units)}", f"Core ML ({units})", compute_units=units, install="pip install coremltools")
+        for units in _UNITS
+    ),
+)
+
+
+@dataclass(frozen=True)
+class OpenTarget:
+    """Both networks, loaded and proven to run where they were asked to run."""
+
+    segmenter: Engine
+    classifier: Engine
+    placement: dict[str, float]
+    planned: dict[str, dict[str, float]]
+
+
+def find_target(name: str) -> Target:
+    """The catalogue's entry.
+
+    Raises:
+        ProviderUnavailableError: no target has this name; the message names the nearest.
+    """
+    for target in CATALOGUE:
+        if target.name == name:
+            return target
+    names = [target.name for target in CATALOGUE]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean '{near[0]}'?" if near else f"Known targets: {', '.join(names)}."
+    raise ProviderUnavailableError(f"There is no target '{name}'.", hint)
+
+
+def discover(bundle: Bundle) -> tuple[Availability, ...]:
+    """Every target of the catalogue: whether it can be tried on this machine, and if not, why."""
+    return tuple(_availability(target, bundle) for target in CATALOGUE)
+
+
+def _availability(target: Target, bundle: Bundle) -> Availability:
+    reason = _missing_coreml(bundle) if target.provider is None else _missing_provider(target, bundle)
+    return Availability(target.name, target.title, not reason, reason)
+
+
+def _missing_provider(target: Target, bundle: Bundle) -> str:
+    try:
+        for stage in STAGE_NAMES:
+            bundle.file(stage, "onnx")
+        installed = load_onnxruntime().get_available_providers()
+    except EdgeInferError as error:
+        return str(error)
+    if target.provider in installed:
+        return ""
+    has = ", ".join(map(short_name, installed))
+    return f"This ONNX Runtime was built without {target.provider} (it has: {has}). To get it: {target.install}."
+
+
+def _missing_coreml(bundle: Bundle) -> str:
+    if sys.platform != "darwin":
+        return "Core ML exists on Apple systems only."
+    if importlib.util.find_spec("coremltools") is None:
+        return "coremltools is not installed. To get it: pip install coremltools."
+    try:
+        for stage in STAGE_NAMES:
+            bundle.file(stage, "coreml")
+    except EdgeInferError as error:
+        return str(error)
+    return ""
+
+
+def open_target(target: Target, bundle: Bundle, threads: int, *, prove: bool = True) -> OpenTarget:
+    """Loads both networks on exactly this target.
+
+    Args:
+        target: of the catalogue.
+        bundle: whose networks.
+        threads: inside an operator, on the CPU.
+        prove: also profile where the nodes run, in sessions of its own.
+
+    The provider must be active in each session, and must have run at least one node of each network by ONNX Runtime's
+    own profile: a provider can be active and leave everything to the CPU.
+
+    Raises:
+        EngineError: not installed, not started, or nothing ran there; see its subclasses.
+        BundleError: the bundle has no file for it.
+    """
+    reason = _availability(target, bundle).reason
+    if reason:
+        raise ProviderUnavailableError(f"Target '{target.name}' is not available: {reason}")
+    if target.provider is None:
+        return _open_coreml(target, bundle)
+    engines: list[Engine] = []
+    times: Counter[str] = Counter()
+    for stage in STAGE_NAMES:
+        path = bundle.file(stage, "onnx")
+        if target.options:
+            engine: Engine = ProviderEngine(path, target.provider, target.options, threads)
+        else:
+            engine = OnnxEngine(path, providers=[target.provider], threads=threads)
+        engines.append(engine)
+        if engine.provider != target.provider:
+            raise ProviderUnavailableError(f"{target.provider} did not become active; {engine.provider} did.")
+        if not prove:
+            continue
+        ran = profile_placement(path, target, threads, _spec(bundle, stage))
+        if not ran.get(target.provider):
+            places = ", ".join(sorted(map(short_name, ran))) or "nowhere"
+            raise ProviderUnavailableError(
+                f"{target.provider} is active and ran no node of the {stage}; it ran on: {places}.",
+                "The figures would be those of another target, so there are none.",
+            )
+        times.update(ran)
+    total = sum(times.values())
+    return OpenTarget(engines[0], engines[1], {name: value / total for name, value in times.items()}, {})
+
+
+class ProviderEngine:
+    """An ONNX Runtime session with provider options; see `edge_infer.engine.Engine`."""
+
+    def __init__(self, path: Path, provider: str, options: Mapping[str, str], threads: int) -> None:
+        """Raises ProviderUnavailableError where the provider does not start."""
+        self._session = _session(path, provider, options, threads)
+        self.provider: str = self._session.get_providers()[0]
+        self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.warnings: tuple[str, ...] = ()
+        entry = self._session.get_inputs()[0]
+        height, width, channels = (size if isinstance(size, int) else None for size in entry.shape[1:])
+        self.input_shape = (height, width, channels)
+        self._input = entry.name
+
+    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Engine.run`."""
+        try:
+            return np.asarray(self._session.run(None, {self._input: batch})[0], np.float32)
+        except Exception as error:
+            raise InferenceError(f"{self.provider} failed while it ran: {error}", "Try another target.") from error
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._session = None
+
+
+def profile_placement(path: Path, target: Target, threads: int, spec: Stage) -> dict[str, float]:
+    """Microseconds that each execution provider spent in one network's nodes, by ONNX Runtime's profile of three runs.
+
+    Raises:
+        EngineError: the session does not start, or does not run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        session = _session(path, target.provider or "", target.options, threads, profile=Path(folder) / "profile")
+        batch = np.full((1, spec.input.height, spec.input.width, 3), 127, np.uint8)
+        try:
+            for _ in range(3):
+                session.run(None, {spec.input.name: batch})
+        except Exception as error:
+            raise InferenceError(f"{target.provider} failed while it ran: {error}", "Try another target.") from error
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    return placement_of(events)
+
+
+def placement_of(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Node time by provider from the events of an ONNX Runtime profile."""
+    times: Counter[str] = Counter()
+    for event in events:
+        arguments = event.get("args", {})
+        if event.get("cat") == "Node" and arguments.get("provider"):
+            # A node too quick for the profile's microsecond clock still ran.
+            times[arguments["provider"]] += max(event.get("dur", 0), 0.5)
+    return dict(times)
+
+
+def _session(
+    path: Path, provider: str, options: Mapping[str, str], threads: int, *, profile: Path | None = None
+) -> Any:
+    runtime = load_onnxruntime()
+    settings = runtime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 4
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if profile is not None:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = str(profile)
+    given = dict(options)
+    if provider == "XnnpackExecutionProvider":
+        given["intra_op_num_threads"] = str(threads)
+    try:
+        session = runtime.InferenceSession(str(path), settings, providers=[(provider, given)])
+    except Exception as error:
+        message = str(error).strip().partition("\n")[0]
+        raise ProviderUnavailableError(f"{provider} did not start: {message}") from error
+    active = session.get_providers()[0]
+    if active != provider:
+        raise ProviderUnavailableError(f"{provider} did not become active; {active} did.")
+    return session
+
+
+def _open_coreml(target: Target, bundle: Bundle) -> OpenTarget:
+    from edge_infer.benchmark.coreml import planned_shares
+    from edge_infer.coreml_engine import CoreMLEngine
+
+    assert target.compute_units is not None
+    engines: list[Engine] = []
+    planned: dict[str, dict[str, float]] = {}
+    for stage in STAGE_NAMES:
+        path = bundle.file(stage, "coreml")
+        engines.append(CoreMLEngine(path, _spec(bundle, stage), compute_units=target.compute_units))
+        with suppress(EngineError):  # no plan before macOS 14.4: the timings stand without it
+            planned[stage] = planned_shares(path, target.compute_units)
+    return OpenTarget(engines[0], engines[1], {}, planned)
+
+
+def _spec(bundle: Bundle, stage: StageName) -> Stage:
+    return bundle.manifest.segmenter if stage == "segmenter" else bundle.manifest.classifier
