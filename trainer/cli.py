@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from trainer.bundle_cli import register
 from trainer.errors import TrainerError
 
 app = typer.Typer(
@@ -91,6 +92,9 @@ def models() -> None:
             f"{item.name:<28}{item.task:<16}{item.size:>6}{size.parameters / 1e6:>9.2f}{size.gflops:>8.2f}  "
             f"{item.summary}"
         )
+
+
+register(app)
 
 
 def main() -> None:

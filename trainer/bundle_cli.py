@@ -1,0 +1,140 @@
+"""Commands that make, evaluate and report bundles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RESULTS = Path(__file__).parent / "results"
+
+Data = Annotated[Path, typer.Option(help="Folder of HAM10000: metadata.csv, images/, masks/.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use only so many pictures of each split: a trial.")]
+Results = Annotated[Path | None, typer.Option(help="Folder of predictions and tables; default trainer/results/NAME.")]
+
+
+def evaluate(
+    data: Data,
+    bundle: Annotated[str | None, typer.Option(help="Path or name of a bundle: its ONNX files are run.")] = None,
+    segmenter: Annotated[
+        Path | None, typer.Option(help="Checkpoint, with --classifier and instead of --bundle.")
+    ] = None,
+    classifier: Annotated[Path | None, typer.Option(help="Checkpoint, with --segmenter.")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    true_roi: Annotated[bool, typer.Option("--true-roi", help="Crop around the true masks.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the per-image predictions to this CSV file.")] = None,
+    limit: Limit = None,
+) -> None:
+    """Run the serving path over a split and print the table of figures.
+
+    Checkpoints have no operating points yet: theirs are chosen on the validation split first.
+    """
+    from trainer.assemble import choose
+    from trainer.checkpoint import load_checkpoint
+    from trainer.data.ham10000 import read_ham10000
+    from trainer.errors import TrainerError
+    from trainer.evaluate import Rules, predict, select, write_predictions
+    from trainer.export.bundle import MELANOMA, System, open_onnx
+    from trainer.report import summarise, to_markdown
+
+    records = read_ham10000(data)
+    if bundle is not None and segmenter is None and classifier is None:
+        from edge_infer.bundle import load_bundle
+
+        loaded = load_bundle(bundle)
+        manifest = loaded.manifest
+        rules, networks = Rules.of_manifest(manifest), open_onnx(loaded.path)
+        points, default = manifest.operating_points, manifest.default_operating_point
+    elif bundle is None and segmenter is not None and classifier is not None:
+        system = System(load_checkpoint(segmenter), load_checkpoint(classifier))
+        choices = choose(system, records, limit)
+        first, second = system.stages()
+        rules = Rules(first.input, second.input, system.labels, choices.mask, system.roi, choices.quality)
+        networks = system.networks(choices.calibration.temperature)
+        points, default = choices.operating_points, choices.default_operating_point
+    else:
+        raise TrainerError("It is not clear what to evaluate.", "Give --bundle, or both --segmenter and --classifier.")
+    found = list(predict(select(records, split, limit), rules, networks, roi="truth" if true_roi else "predicted"))
+    if out is not None:
+        write_predictions(out, found)
+    typer.echo(to_markdown(summarise(found, rules.labels, MELANOMA, points, default), f"Figures on {split}"))
+
+
+def export(
+    segmenter: Annotated[Path, typer.Option(help="Checkpoint of the segmenter (best.pt).")],
+    classifier: Annotated[Path, typer.Option(help="Checkpoint of the classifier (best.pt).")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; replaced when all is done.")],
+    name: Annotated[str, typer.Option(help="The bundle's name.")] = "mobile",
+    results: Results = None,
+    limit: Limit = None,
+) -> None:
+    """Turn two checkpoints into a bundle: calibrate on val, export, pass the parity gates, report on test."""
+    from trainer.assemble import assemble
+
+    assemble(name, segmenter, classifier, data, out, results or RESULTS / name, limit, typer.echo)
+
+
+def bundle(
+    name: Annotated[str, typer.Argument(help="Name of the bundle and of its recipes NAME-segmenter, NAME-classifier.")],
+    data: Data,
+    init_weights: Annotated[Path | None, typer.Option(help="ImageNet weights for both encoders.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of the training runs; finished or interrupted ones go on.")] = Path(
+        "runs"
+    ),
+    out: Annotated[Path | None, typer.Option(help="Folder of the bundle; default exported/NAME.")] = None,
+    results: Results = None,
+    cache: Annotated[Path, typer.Option(help="Folder for decoded pictures.")] = Path("cache"),
+    limit: Limit = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Overrides both recipes' epochs: a trial.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    device: Annotated[str, typer.Option(help="Where to train: cpu or cuda.")] = "cpu",
+) -> None:
+    """Everything in one resumable command: train both stages, calibrate, export, evaluate."""
+    from trainer.assemble import assemble
+    from trainer.cli import train
+
+    for stage in ("segmenter", "classifier"):
+        train(
+            f"{name}-{stage}",
+            data,
+            runs / f"{name}-{stage}",
+            init_weights=init_weights,
+            epochs=epochs,
+            limit=limit,
+            threads=threads,
+            cache=cache,
+            device=device,
+        )
+    segmenter, classifier = (runs / f"{name}-{stage}" / "best.pt" for stage in ("segmenter", "classifier"))
+    target = out or Path("exported") / name
+    assemble(name, segmenter, classifier, data, target, results or RESULTS / name, limit, typer.echo)
+
+
+def report(
+    bundle: Annotated[str, typer.Argument(help="Path or name of a bundle.")],
+    results: Results = None,
+    check: Annotated[bool, typer.Option("--check", help="Fail if the bundle's model card says otherwise.")] = False,
+) -> None:
+    """Make every table again from the stored per-image predictions, without running a network."""
+    from edge_infer.bundle import load_bundle
+    from trainer.assemble import write_tables
+    from trainer.errors import TrainerError
+    from trainer.export.model_card import MODEL_CARD, model_card
+
+    loaded = load_bundle(bundle)
+    folder = results or RESULTS / loaded.manifest.name
+    summaries = write_tables(folder, loaded.manifest)
+    typer.echo(f"{folder / 'RESULTS.md'}, {folder / 'evaluation.json'}")
+    card = model_card(loaded.manifest, [summaries["test"]])
+    if check and (loaded.path / MODEL_CARD).read_text(encoding="utf-8") != card:
+        raise TrainerError(
+            f"{loaded.path / MODEL_CARD} does not follow from the predictions in {folder}.", "Export the bundle again."
+        )
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    for command in (evaluate, export, bundle, report):
+        app.command()(command)

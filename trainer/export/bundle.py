@@ -1,0 +1,334 @@
+"""Puts a bundle together: files, gates, golden examples, manifest, model card; then replaces the old one at once."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import edge_infer
+from edge_infer.bundle import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    Calibration,
+    Evaluation,
+    FileEntry,
+    Golden,
+    InputSpec,
+    Manifest,
+    MaskRule,
+    OperatingPoint,
+    OutputSpec,
+    Provenance,
+    QualityLimits,
+    RoiRule,
+    Stage,
+    load_bundle,
+)
+from edge_infer.engine import OnnxEngine
+from edge_infer.golden import replay, trace, write_golden
+from trainer.checkpoint import Checkpoint, class_names
+from trainer.data.drawn import draw_picture
+from trainer.data.ham10000 import Record
+from trainer.evaluate import Networks
+from trainer.export.errors import ExportError
+from trainer.export.gates import float32_limits, judge, measure_parity, require
+from trainer.export.graphs import (
+    INPUT_NAME,
+    MAP_NAME,
+    PROBABILITIES_NAME,
+    ServingClassifier,
+    ServingSegmenter,
+    as_network,
+)
+from trainer.export.model_card import MODEL_CARD, write_model_card
+from trainer.export.onnx import export_onnx
+from trainer.models.complexity import measure_module
+from trainer.report import Summary
+
+SEGMENTER_FILE, CLASSIFIER_FILE, GOLDEN_FILE = "segmenter.onnx", "classifier.onnx", "golden.npz"
+MAX_BUNDLE_BYTES, MAX_GOLDEN_BYTES = 30_000_000, 1_000_000
+
+LABEL_NAMES = {
+    "akiec": "actinic keratosis or intraepithelial carcinoma",
+    "bcc": "basal cell carcinoma",
+    "bkl": "benign keratosis",
+    "df": "dermatofibroma",
+    "mel": "melanoma",
+    "nv": "melanocytic nevus",
+    "other": "not melanoma",
+    "vasc": "vascular lesion",
+}
+MELANOMA = "mel"
+
+INTENDED_USE = (
+    "Research and teaching on dermoscopic pictures of single skin lesions. Not a medical device: it must not be used "
+    "to diagnose, to reassure, or to decide on treatment."
+)
+DATA = "HAM10000 with Tschandl's lesion masks, split by lesion"
+CITATION = (
+    "Tschandl P, Rosendahl C, Kittler H. The HAM10000 dataset, a large collection of multi-source dermatoscopic images "
+    "of common pigmented skin lesions. Sci Data 5, 180161 (2018). doi:10.1038/sdata.2018.161"
+)
+LICENSE = "CC-BY-NC-4.0"
+LICENSE_NOTE = (
+    "The weights were trained on HAM10000 (CC BY-NC 4.0): attribution is required and commercial use is not allowed. "
+    "The code that reads this bundle is Apache-2.0."
+)
+_PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "onnx", "onnxscript", "onnxruntime", "numpy")
+
+# Seeds of the golden pictures: a large and a small lesion, and bare skin that ends without one.
+_GOLDEN_PICTURES = ((103, "nv"), (7, "mel"), (11, "bcc"))
+_GOLDEN_SIZE = 192, 256
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was fixed on the training and validation pictures: see `trainer.calibrate`."""
+
+    mask: MaskRule
+    quality: QualityLimits
+    calibration: Calibration
+    operating_points: tuple[OperatingPoint, ...]
+    default_operating_point: str
+
+
+@dataclass(frozen=True)
+class System:
+    """Two checkpoints as serving graphs. `parameters` and `gflops` are of each network at its input size."""
+
+    segmenter: Checkpoint
+    classifier: Checkpoint
+
+    def __post_init__(self) -> None:
+        for checkpoint, task in ((self.segmenter, "segmentation"), (self.classifier, "classification")):
+            if checkpoint.recipe.task != task:
+                raise ExportError(
+                    f"The checkpoint of '{checkpoint.recipe.name}' is for {checkpoint.recipe.task}, not {task}.",
+                    "Give the segmenter and the classifier in their own options.",
+                )
+        if self.classifier.recipe.data.roi is None:
+            raise ExportError(
+                f"'{self.classifier.recipe.name}' was trained on whole pictures.", "Train it on crops (data.roi)."
+            )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classifier's classes in order."""
+        return class_names(self.classifier.recipe)
+
+    @property
+    def roi(self) -> RoiRule:
+        """The crop that the classifier was trained on."""
+        rule = self.classifier.recipe.data.roi
+        assert rule is not None
+        return rule
+
+    def graphs(self, temperature: float = 1.0) -> tuple[ServingSegmenter, ServingClassifier]:
+        """Both networks with normalisation and probabilities inside."""
+        return (
+            ServingSegmenter(self.segmenter.model, self.segmenter.recipe.normalization),
+            ServingClassifier(self.classifier.model, self.classifier.recipe.normalization, temperature),
+        )
+
+    def networks(self, temperature: float = 1.0) -> Networks:
+        """The same as callables."""
+        return Networks(*map(as_network, self.graphs(temperature)))
+
+    def stages(self) -> tuple[Stage, Stage]:
+        """What the manifest says about each."""
+        segmenter = OutputSpec(MAP_NAME, "probability_map")
+        classifier = OutputSpec(PROBABILITIES_NAME, "probabilities")
+        return (
+            _stage(self.segmenter, segmenter, SEGMENTER_FILE),
+            _stage(self.classifier, classifier, CLASSIFIER_FILE),
+        )
+
+    def recipes(self) -> dict[str, Any]:
+        """Recipe, chosen epoch and its validation figures of each stage."""
+        return {
+            name: checkpoint.recipe.to_dict() | {"epoch": checkpoint.epoch, "validation": dict(checkpoint.metrics)}
+            for name, checkpoint in (("segmenter", self.segmenter), ("classifier", self.classifier))
+        }
+
+
+Assess = Callable[[Manifest, Networks], Sequence[tuple[Evaluation, Summary]]]
+"""Evaluates the finished files: the manifest so far and the engines in, one entry per split out."""
+
+
+def write_bundle(
+    out: Path,
+    name: str,
+    description: str,
+    system: System,
+    choices: Choices,
+    parity_records: Sequence[Record],
+    assess: Assess,
+) -> Manifest:
+    """Exports, proves, evaluates and writes a bundle; `out` is replaced only after everything succeeded.
+
+    Args:
+        out: the bundle's folder.
+        name: the bundle's name.
+        description: one sentence for the manifest.
+        system: the trained networks.
+        choices: thresholds and limits.
+        parity_records: validation pictures for the gates.
+        assess: evaluates the ONNX files themselves on the test split.
+
+    Raises:
+        ExportError: a model cannot be exported, or the bundle is larger than allowed.
+        ParityError: a gate fails.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        temperature = choices.calibration.temperature
+        graphs, stages = system.graphs(temperature), system.stages()
+        manifest = _manifest(name, description, system, stages, choices)
+        export_onnx(graphs[0], stages[0], draft / SEGMENTER_FILE)
+        export_onnx(graphs[1], stages[1], draft / CLASSIFIER_FILE, system.labels)
+        reference, files = system.networks(temperature), open_onnx(draft)
+        parity = measure_parity(parity_records, manifest, reference, files)
+        gates = judge(parity, float32_limits(SEGMENTER_FILE, CLASSIFIER_FILE))
+        require(gates)
+        assessed = assess(manifest, files)
+        manifest = replace(
+            manifest,
+            parity=gates,
+            evaluations=tuple(evaluation for evaluation, _ in assessed),
+            operating_points=_with_metrics(manifest.operating_points, [summary for _, summary in assessed]),
+        )
+        write_golden(draft / GOLDEN_FILE, [trace(picture, manifest, *reference) for picture in golden_pictures()])
+        write_model_card(draft / MODEL_CARD, manifest, [summary for _, summary in assessed])
+        manifest = seal(draft, manifest)
+        _prove(draft, manifest)
+        swap(draft, out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return manifest
+
+
+def open_onnx(folder: Path) -> Networks:
+    """Both ONNX files on ONNX Runtime's CPU provider."""
+    engines = [OnnxEngine(folder / file, providers=["cpu"]) for file in (SEGMENTER_FILE, CLASSIFIER_FILE)]
+    return Networks(engines[0].run, engines[1].run)
+
+
+def golden_pictures() -> list[NDArray[np.uint8]]:
+    """The drawn pictures of the golden examples: no patient's photograph."""
+    return [draw_picture(np.random.default_rng(seed), *_GOLDEN_SIZE, kind).image for seed, kind in _GOLDEN_PICTURES]
+
+
+def seal(folder: Path, manifest: Manifest) -> Manifest:
+    """Lists every file with its hash and writes `bundle.json` last."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    files.pop(MANIFEST, None)
+    entries = {
+        name: FileEntry(hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
+        for name, path in files.items()
+    }
+    sealed = replace(manifest, files=entries)
+    (folder / MANIFEST).write_text(sealed.to_json(), encoding="utf-8")
+    return sealed
+
+
+def swap(draft: Path, out: Path) -> None:
+    """Puts `draft` in the place of `out` by renaming; the old bundle is kept until the new one is there."""
+    draft.chmod(0o755)
+    old = out.with_name(f".{out.name}-old-{os.getpid()}")
+    if out.exists():
+        out.rename(old)
+    try:
+        draft.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _prove(folder: Path, manifest: Manifest) -> None:
+    """Reads the finished folder as the runtime will, replays the golden examples, checks the sizes."""
+    from edge_infer.golden import read_golden
+
+    bundle = load_bundle(folder)
+    traces = read_golden(folder / GOLDEN_FILE)
+    for deviation in replay(traces, bundle.manifest, *open_onnx(folder)):
+        if not deviation.passed:
+            raise ExportError(
+                f"The golden examples deviate: {deviation.step} by {deviation.value:.3g}, at most {deviation.limit:g}.",
+                "The ONNX files and the PyTorch model disagree on drawn pictures; compare them step by step.",
+            )
+    total = sum(entry.bytes for entry in manifest.files.values())
+    golden = manifest.files[GOLDEN_FILE].bytes
+    if total > MAX_BUNDLE_BYTES or golden > MAX_GOLDEN_BYTES:
+        raise ExportError(
+            f"The bundle has {total / 1e6:.1f} MB, its golden examples {golden / 1e6:.2f} MB.",
+            f"At most {MAX_BUNDLE_BYTES / 1e6:g} MB and {MAX_GOLDEN_BYTES / 1e6:g} MB: use smaller networks.",
+        )
+
+
+def _stage(checkpoint: Checkpoint, output: OutputSpec, file: str) -> Stage:
+    size = checkpoint.recipe.data.size
+    cost = measure_module(checkpoint.model, size)
+    return Stage(
+        architecture=checkpoint.recipe.model.name,
+        parameters=cost.parameters,
+        input=InputSpec(INPUT_NAME, size, size),
+        output=output,
+        files={"onnx": file},
+        gflops=round(cost.gflops, 3),
+    )
+
+
+def _manifest(name: str, description: str, system: System, stages: tuple[Stage, Stage], choices: Choices) -> Manifest:
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        description=description,
+        intended_use=INTENDED_USE,
+        labels=system.labels,
+        label_names={label: LABEL_NAMES[label] for label in system.labels},
+        melanoma_label=MELANOMA,
+        segmenter=stages[0],
+        classifier=stages[1],
+        mask=choices.mask,
+        roi=system.roi,
+        quality=choices.quality,
+        calibration=choices.calibration,
+        operating_points=choices.operating_points,
+        default_operating_point=choices.default_operating_point,
+        golden=Golden(GOLDEN_FILE, max_map=1e-3, min_mask_iou=0.995, max_probability=0.01),
+        parity=(),
+        evaluations=(),
+        provenance=Provenance(
+            data=DATA,
+            citation=CITATION,
+            license=LICENSE,
+            license_note=LICENSE_NOTE,
+            trainer_version=edge_infer.__version__,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            packages={package: importlib.metadata.version(package).split("+")[0] for package in _PACKAGES},
+            recipes=json.loads(json.dumps(system.recipes())),
+        ),
+        files={},
+    )
+
+
+def _with_metrics(points: Sequence[OperatingPoint], summaries: Sequence[Summary]) -> tuple[OperatingPoint, ...]:
+    """What each operating point gave on the first summary's split (the test split)."""
+    if not summaries:
+        return tuple(points)
+    return tuple(replace(point, metrics=summaries[0].operating_points[point.name]) for point in points)

@@ -1,0 +1,95 @@
+"""`MODEL_CARD.md`, written from the manifest and the evaluation: nothing in it is typed by hand twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge_infer.bundle import Manifest, Stage
+from trainer.report import Summary, to_markdown
+
+MODEL_CARD = "MODEL_CARD.md"
+
+
+def write_model_card(path: Path, manifest: Manifest, summaries: Sequence[Summary]) -> None:
+    """Writes the card of a bundle."""
+    path.write_text(model_card(manifest, summaries), encoding="utf-8")
+
+
+def model_card(manifest: Manifest, summaries: Sequence[Summary]) -> str:
+    """The card's text. It does not depend on the manifest's list of files, which holds the card's own hash."""
+    m, p = manifest, manifest.provenance
+    parts = [
+        f"# Model card: {m.name}\n",
+        "Written by `python -m trainer export`; do not edit.\n",
+        f"{m.description}\n",
+        "## Intended use, and misuse\n",
+        f"{m.intended_use}\n",
+        "It answers for one lesion per picture, taken with a dermatoscope. It has not been tested on photographs "
+        "without a dermatoscope, on nails, mucosa or wounds, on lesions after treatment, or on diagnoses other than "
+        f"these {len(m.labels)}: {', '.join(m.label_names[label] for label in m.labels)}. "
+        "A picture without a probability (`indeterminate`) is no reassurance, and neither is a low probability: at "
+        "every operating point below some melanomas are missed.\n",
+        "## Data and licence\n",
+        f"{p.data}. {p.citation}\n",
+        f"**{p.license}.** {p.license_note}\n",
+        "HAM10000 was collected in Austria and Australia, mostly from patients with light skin; skin tone is not "
+        "recorded, so performance on darker skin is unknown and cannot be measured here. Pictures shown to other "
+        "dermatoscopes, and populations with another share of melanoma, need their own calibration: about one picture "
+        "in nine shows melanoma here, far more than in screening.\n",
+        "## The system\n",
+        _stages(m),
+        f"Mask: probability of at least {m.mask.threshold:g}, largest region, holes closed. "
+        f"Crop: square, lesion's longer side plus {m.roi.margin:.0%} on each side, background "
+        f"{'kept' if m.roi.background == 'keep' else 'set to black'}.\n",
+        f"Calibration: {m.calibration.method}, T = {m.calibration.temperature:g}, fitted on `{m.calibration.fitted_on}`"
+        " and inside the classifier's graph.\n",
+        _recipes(m),
+        "## Operating points\n",
+        "Thresholds on the calibrated melanoma probability, fixed on the validation split:\n",
+        *(
+            f"- **{point.name}**{' (default)' if point.name == m.default_operating_point else ''}, "
+            f"{point.threshold:.4f}: {point.meaning} Rule: {point.rule}.\n"
+            for point in m.operating_points
+        ),
+        "## When it gives no answer\n",
+        f"Shorter side below {m.quality.min_side} pixels; mean brightness outside {m.quality.min_luminance:g} to "
+        f"{m.quality.max_luminance:g}; contrast below {m.quality.min_contrast:g}; sharpness below "
+        f"{m.quality.min_sharpness:g}; no lesion found; lesion below {m.mask.min_area_fraction:.2%} or above "
+        f"{m.mask.max_area_fraction:.1%} of the picture. The sharpness measure is simple: it misses many blurred "
+        "pictures. Pictures that are no dermoscopy are not recognised as such.\n",
+        *(to_markdown(summary, _title(summary)) for summary in summaries),
+        "## Parity of the files with the PyTorch model\n",
+        *(f"- {g.artifact}: {g.measure} {g.value:.3g} (gate {g.relation} {g.limit:g})\n" for g in m.parity),
+        "## Made with\n",
+        f"Trainer {p.trainer_version}, {', '.join(f'{name} {version}' for name, version in p.packages.items())}; "
+        f"{p.created}.\n",
+    ]
+    return "\n".join(parts)
+
+
+def _title(summary: Summary) -> str:
+    roi = "" if summary.segmentation else ", crops from the true masks"
+    return f"Figures on `{summary.split}`{roi}"
+
+
+def _stages(manifest: Manifest) -> str:
+    def row(role: str, stage: Stage) -> str:
+        size = f"{stage.input.width}x{stage.input.height}"
+        cost = "-" if stage.gflops is None else f"{stage.gflops:.2f}"
+        return f"| {role} | {stage.architecture} | {stage.parameters / 1e6:.2f} M | {size} | {cost} |"
+
+    head = ["| stage | architecture | parameters | input | GFLOP |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([*head, row("segmenter", manifest.segmenter), row("classifier", manifest.classifier)]) + "\n"
+
+
+def _recipes(manifest: Manifest) -> str:
+    lines = ["## Training\n"]
+    for stage, recipe in manifest.provenance.recipes.items():
+        optim, loss = recipe.get("optim", {}), recipe.get("loss", {})
+        lines.append(
+            f"- {stage}: recipe `{recipe.get('name')}`, {optim.get('epochs')} epochs of batch "
+            f"{optim.get('batch_size')}, AdamW at {optim.get('learning_rate')}, {loss.get('name')} loss, epoch "
+            f"{recipe.get('epoch')} kept by validation. The whole recipe is in `bundle.json`.\n"
+        )
+    return "\n".join(lines)

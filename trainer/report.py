@@ -1,0 +1,299 @@
+"""Every table, from stored per-image predictions: nothing here runs a network.
+
+`summarise` computes the figures, `to_markdown` prints them. Pictures that the runtime would refuse are counted by
+reason. Classification figures are over the answered pictures; `auc_all_pictures` also covers the refused ones, at their
+worst: a refused melanoma ranks below and any other refused lesion above everything that was answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge_infer.bundle import Evaluation, Metric, OperatingPoint
+from trainer.calibrate import Scores, scores_of
+from trainer.evaluate import Counts, Prediction, indeterminate
+from trainer.metrics import (
+    CALIBRATION_BINS,
+    Bools,
+    Measure,
+    Overlaps,
+    Roc,
+    Weights,
+    decision_measures,
+    lesion_weights,
+    mean_of,
+    melanoma_measures,
+    multiclass_measures,
+    segmentation_measures,
+    with_interval,
+    with_intervals,
+)
+
+REFERRED = (0.1, 0.2, 0.3)
+"""Shares of least certain pictures that are referred in the table of coverage against error."""
+
+Figures = dict[str, Metric]
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One bar of the reliability diagram: pictures, mean melanoma probability, share of melanoma."""
+
+    pictures: int
+    predicted: float
+    observed: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """One row of a subgroup table."""
+
+    pictures: int
+    melanomas: int
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All figures of one split.
+
+    Attributes:
+        split: evaluated split.
+        images, lesions, melanomas: counts of all pictures.
+        answered: pictures that got a probability.
+        indeterminate: the others by reason.
+        segmentation, segmentation_raw: over all pictures, after and before clean-up; empty for true ROIs.
+        dice_by_class: mean Dice after clean-up.
+        melanoma: ranking, calibration, Brier score over answered pictures; `auc_all_pictures` over all.
+        classes: figures over all classes.
+        operating_points: decision figures by operating point.
+        referral: by share of least certain pictures (probability of melanoma nearest 0.5) left out: AUC and sensitivity
+            at 95 % specificity of the rest.
+        reliability: bins of the melanoma probability.
+        subgroups: by attribute and value.
+    """
+
+    split: str
+    images: int
+    lesions: int
+    melanomas: int
+    answered: int
+    indeterminate: dict[str, int]
+    segmentation: Figures
+    segmentation_raw: Figures
+    dice_by_class: Figures
+    melanoma: Figures
+    classes: Figures
+    operating_points: dict[str, Figures]
+    referral: dict[str, Figures]
+    reliability: tuple[Bin, ...]
+    subgroups: dict[str, dict[str, Group]] = field(default_factory=dict)
+
+
+def summarise(
+    predictions: Sequence[Prediction],
+    labels: Sequence[str],
+    melanoma_label: str,
+    points: Sequence[OperatingPoint],
+    default_point: str,
+    resamples: int = 1000,
+) -> Summary:
+    """Computes all figures of one predictions file.
+
+    Args:
+        predictions: rows of one split.
+        labels: the classifier's classes in order.
+        melanoma_label: which of them is melanoma.
+        points: operating points; their thresholds apply to the stored probabilities.
+        default_point: the one that subgroups are measured at.
+        resamples: of the bootstrap by lesion.
+    """
+    answered = [p for p in predictions if not p.reason]
+    scores = scores_of(answered, labels, melanoma_label)
+    weights = lesion_weights(scores.lesions, resamples)
+    every = lesion_weights([p.lesion_id for p in predictions], resamples)
+    threshold = next(point.threshold for point in points if point.name == default_point)
+    clean, raw = _overlaps(predictions, "clean"), _overlaps(predictions, "raw")
+    classes = [p.dx for p in predictions]
+    melanoma = with_intervals(melanoma_measures(scores.score, scores.positive), weights)
+    melanoma |= _auc_all(predictions, melanoma_label, every)
+    return Summary(
+        split=predictions[0].split,
+        images=len(predictions),
+        lesions=len({p.lesion_id for p in predictions}),
+        melanomas=sum(p.dx == melanoma_label for p in predictions),
+        answered=len(answered),
+        indeterminate=indeterminate(predictions),
+        segmentation=with_intervals(segmentation_measures(clean, classes), every) if clean else {},
+        segmentation_raw=with_intervals(segmentation_measures(raw, classes), every) if raw else {},
+        dice_by_class=_dice_by_class(clean, classes, every) if clean else {},
+        melanoma=melanoma,
+        classes=with_intervals(multiclass_measures(scores.probabilities, scores.truth), weights),
+        operating_points={
+            point.name: with_intervals(decision_measures(scores.score >= point.threshold, scores.positive), weights)
+            for point in points
+        },
+        referral=_referral(scores, weights),
+        reliability=_reliability(scores),
+        subgroups=_subgroups(answered, scores, threshold, weights),
+    )
+
+
+def headline(summary: Summary) -> Figures:
+    """The figures that go into a manifest."""
+    segmentation = ("dice", "jaccard", "thresholded_jaccard", "jaccard_below_0.65", "worst_class_dice")
+    chosen = {name: summary.segmentation[name] for name in segmentation if name in summary.segmentation}
+    if "dice" in summary.segmentation_raw:
+        chosen["dice_before_cleanup"] = summary.segmentation_raw["dice"]
+    melanoma = {f"melanoma_{name}": metric for name, metric in summary.melanoma.items()}
+    return chosen | melanoma | summary.classes | {"answered": Metric(summary.answered / summary.images)}
+
+
+def to_evaluation(summary: Summary, data: str, command: str) -> Evaluation:
+    """The manifest's entry."""
+    return Evaluation(data, summary.split, summary.images, summary.lesions, command, headline(summary))
+
+
+def to_markdown(summary: Summary, title: str) -> str:
+    """All tables of one split."""
+    refused = ", ".join(f"{reason} {count}" for reason, count in sorted(summary.indeterminate.items())) or "none"
+    parts = [
+        f"## {title}\n",
+        f"{summary.images} pictures of {summary.lesions} lesions, {summary.melanomas} pictures of melanoma. "
+        f"{summary.answered} pictures got a probability; refused: {refused}. "
+        "Intervals: 95 %, bootstrap by lesion, 1000 resamples.\n",
+    ]
+    if summary.segmentation:
+        rows = [
+            [_words(name), _show(summary.segmentation_raw.get(name)), _show(metric)]
+            for name, metric in summary.segmentation.items()
+        ]
+        parts += ["### Segmentation\n", _table(["per picture", "before clean-up", "after clean-up"], rows)]
+        parts.append(_table(["class", "Dice"], [[name, _show(m)] for name, m in summary.dice_by_class.items()]))
+    rows = [[_words(name), _show(metric)] for name, metric in (summary.melanoma | summary.classes).items()]
+    parts += ["### Classification\n", _table(["measure", "value"], rows)]
+    names = list(next(iter(summary.operating_points.values()), {}))
+    rows = [
+        [point, *(_show(figures.get(name)) for name in names)] for point, figures in summary.operating_points.items()
+    ]
+    parts += ["### Operating points\n", _table(["operating point", *map(_words, names)], rows)]
+    names = list(next(iter(summary.referral.values()), {}))
+    rows = [[share, *(_show(figures.get(name)) for name in names)] for share, figures in summary.referral.items()]
+    parts += ["### When the least certain are referred\n", _table(["referred", *map(_words, names)], rows)]
+    rows = [[str(b.pictures), f"{b.predicted:.3f}", f"{b.observed:.3f}"] for b in summary.reliability]
+    parts += ["### Reliability\n", _table(["pictures", "mean melanoma probability", "share of melanoma"], rows)]
+    if summary.subgroups:
+        rows = [
+            [attribute, value, str(group.pictures), str(group.melanomas), *map(_show, map(group.figures.get, _GROUPED))]
+            for attribute, groups in summary.subgroups.items()
+            for value, group in groups.items()
+        ]
+        head = ["attribute", "value", "pictures", "melanomas", *map(_words, _GROUPED)]
+        parts += ["### Subgroups, at the default operating point\n", _table(head, rows)]
+    return "\n".join(parts)
+
+
+_GROUPED = ("dice", "auc", "sensitivity", "specificity")
+
+_ATTRIBUTES: dict[str, Callable[[Prediction], str]] = {
+    "sex": lambda p: p.sex or "unknown",
+    "age": lambda p: _age_band(p.age),
+    "site": lambda p: p.localization or "unknown",
+    "diagnosis by": lambda p: p.dx_type or "unknown",
+}
+
+
+def _age_band(age: float | None) -> str:
+    if age is None:
+        return "unknown"
+    return "below 30" if age < 30 else "30-49" if age < 50 else "50-69" if age < 70 else "70 and above"
+
+
+def _overlaps(predictions: Sequence[Prediction], which: str) -> Overlaps | None:
+    counts: list[Counts | None] = [getattr(p, which) for p in predictions]
+    known = [entry for entry in counts if entry is not None]
+    if len(known) != len(counts):
+        return None
+    return Overlaps(*np.array(known, dtype=np.float64).T)
+
+
+def _dice_by_class(overlaps: Overlaps, classes: Sequence[str], weights: Weights) -> Figures:
+    names = np.asarray(classes)
+    return with_intervals({name: mean_of(overlaps.dice, names == name) for name in sorted(set(classes))}, weights)
+
+
+def _auc_all(predictions: Sequence[Prediction], melanoma_label: str, weights: Weights) -> Figures:
+    positive = np.array([p.dx == melanoma_label for p in predictions])
+    worst = np.where(positive, -1.0, 2.0)
+    score = np.array([p.probabilities[melanoma_label] if not p.reason else np.nan for p in predictions])
+    metric = with_interval(Roc(np.where(np.isnan(score), worst, score), positive).auc, weights)
+    return {} if metric is None else {"auc_all_pictures": metric}
+
+
+def _referral(scores: Scores, weights: Weights) -> dict[str, Figures]:
+    doubt = -np.abs(scores.score - 0.5)
+    table: dict[str, Figures] = {}
+    for share in (0.0, *REFERRED):
+        kept = doubt <= np.quantile(doubt, 1 - share)
+        roc = Roc(scores.score[kept], scores.positive[kept])
+        measures: dict[str, Measure] = {
+            "auc": roc.auc,
+            "sensitivity_at_95_specificity": roc.sensitivity_at_specificity(0.95),
+        }
+        figures = with_intervals(measures, weights[:, kept])
+        table[f"{share:.0%}"] = figures | {"melanomas_kept": Metric(_share(kept, scores.positive))}
+    return table
+
+
+def _share(kept: Bools, positive: Bools) -> float:
+    return float(kept[positive].mean()) if positive.any() else 0.0
+
+
+def _reliability(scores: Scores) -> tuple[Bin, ...]:
+    which = np.clip(np.ceil(scores.score * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
+    members = [which == i for i in range(CALIBRATION_BINS)]
+    return tuple(
+        Bin(int(m.sum()), float(scores.score[m].mean()), float(scores.positive[m].mean())) for m in members if m.any()
+    )
+
+
+def _subgroups(
+    answered: Sequence[Prediction], scores: Scores, threshold: float, weights: Weights
+) -> dict[str, dict[str, Group]]:
+    dice = np.array([np.nan if p.clean is None else p.clean.dice for p in answered])
+    called, positive = scores.score >= threshold, scores.positive
+    table: dict[str, dict[str, Group]] = {}
+    for attribute, value_of in _ATTRIBUTES.items():
+        values = np.array([value_of(p) for p in answered])
+        table[attribute] = {}
+        for value in sorted(set(values)):
+            chosen = values == value
+            measures: dict[str, Measure] = {
+                "dice": mean_of(dice[chosen]),
+                "auc": Roc(scores.score[chosen], positive[chosen]).auc,
+                "sensitivity": mean_of(called[chosen], positive[chosen]),
+                "specificity": mean_of(~called[chosen], ~positive[chosen]),
+            }
+            figures = with_intervals(measures, weights[:, chosen])
+            table[attribute][str(value)] = Group(int(chosen.sum()), int(positive[chosen].sum()), figures)
+    return table
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("auc", "AUC").replace("dice", "Dice").replace("jaccard", "Jaccard")
+
+
+def _show(metric: Metric | None) -> str:
+    if metric is None:
+        return "-"
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.3f}"
+    return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines) + "\n"
