@@ -42,8 +42,8 @@ class DataConfig:
             alphabetical order, `melanoma` the two classes other and melanoma.
         roi: for classification, the crop of the serving pipeline (from the ground-truth mask); None trains on the whole
             picture.
-        small_size: side in the first epochs, which makes them cheaper; None: `size` from the start. The network then ends
-            on the size that it serves (Touvron et al., NeurIPS 2019, on why the last epochs matter).
+        small_size: side in the first epochs, which makes them cheaper; None: `size` from the start. The last epochs run at
+            the size that is served (Touvron et al., NeurIPS 2019, say why they matter).
         small_share: share of the epochs that run at `small_size`.
         cache_size: side of the cached training crop, in pixels; None: `size`.
         cache_margin: margin of the cached training crop, wider than `roi.margin` so that augmentation can move and turn
@@ -203,7 +203,7 @@ def _check(recipe: Recipe, where: str) -> None:
         raise RecipeError(f"{where}: data.cache_margin is set without data.roi.", "Set data.roi or remove it.")
     if recipe.data.cache_margin is not None and recipe.data.roi and recipe.data.cache_margin < recipe.data.roi.margin:
         raise RecipeError(f"{where}: data.cache_margin is below data.roi.margin.", "Make it at least as wide.")
-    positive = {"data.size": recipe.data.size, "optim.epochs": recipe.optim.epochs}
+    positive: dict[str, float] = {"data.size": recipe.data.size, "optim.epochs": recipe.optim.epochs}
     positive |= {"optim.batch_size": recipe.optim.batch_size, "optim.learning_rate": recipe.optim.learning_rate}
     for key, value in positive.items():
         if value <= 0:

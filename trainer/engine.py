@@ -55,8 +55,8 @@ def train(
 ) -> Outcome:
     """Trains one network and keeps `best.pt`, `last.pt`, `history.csv`, `curves.png` and `recipe.json` in `out`.
 
-    Randomness of an epoch (order, augmentation, dropout) follows from the recipe's seed and the epoch's number alone, so
-    a resumed run gives the same weights, bit for bit, as one that was never interrupted.
+    Randomness of an epoch (order, augmentation, dropout) follows from the recipe's seed and the epoch's number alone,
+    so a resumed run gives the same weights, bit for bit, as one that was never interrupted.
 
     Args:
         recipe: what to train.
@@ -139,7 +139,7 @@ def train(
 
         row = {"epoch": float(epoch + 1), "size": float(size), "train_loss": float(np.mean(losses))}
         row |= validate(recipe, average.applied_to(recipe, device), val_set, device)
-        row |= {"learning_rate": schedule.get_last_lr()[0], "seconds": time.monotonic() - started}
+        row |= {"learning_rate": float(schedule.get_last_lr()[0]), "seconds": time.monotonic() - started}
         history.append(row)
         _say("  ".join(f"{key} {value:.5g}" for key, value in row.items()))
         content: dict[str, Any] = {"format": FORMAT, "recipe": recipe.to_dict(), "epoch": epoch + 1, "metrics": row}
@@ -224,7 +224,8 @@ def keep_strided_depthwise_in_float32(model: nn.Module) -> None:
 
     def forward(convolution: nn.Conv2d, values: Tensor) -> Tensor:
         with torch.autocast(values.device.type, enabled=False):
-            return convolution._conv_forward(values.float(), convolution.weight, convolution.bias)
+            result: Tensor = convolution._conv_forward(values.float(), convolution.weight, convolution.bias)
+            return result
 
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1 and max(module.stride) > 1:

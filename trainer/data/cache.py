@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +26,10 @@ from trainer.data.ham10000 import Record, read_image, read_mask
 from trainer.errors import DataError
 
 CACHE_FOLDER = Path("cache")
+
+Layout = dict[str, tuple[tuple[int, ...], type[np.generic]]]
+"""Arrays of a cache: name to one row's shape and dtype."""
+
 _LAYOUT = 1  # raise when what is stored changes
 
 
@@ -35,8 +40,8 @@ class CachedArrays:
     Attributes:
         images: RGB uint8, shape (n, size, size, 3).
         masks: uint8 0/1, shape (n, size, size); None for crops.
-        frames: float32, shape (n, 4): x0, y0, x1, y1 of the crop that the serving rule takes, as fractions of the cached
-            crop's side (0, 0, 1, 1 where both rules agree); None for whole pictures.
+        frames: float32, shape (n, 4): x0, y0, x1, y1 of the crop that the serving rule takes, as fractions of the
+            cached crop's side (0, 0, 1, 1 where both rules agree); None for whole pictures.
     """
 
     images: NDArray[np.uint8]
@@ -54,7 +59,7 @@ def cache_pictures(records: Sequence[Record], size: int, folder: Path = CACHE_FO
         image = resize(read_image(record.image_path), size, size)
         return {"images": image, "masks": restore_mask(read_mask(record.mask_path), size, size)}
 
-    layout = {"images": ((size, size, 3), np.uint8), "masks": ((size, size), np.uint8)}
+    layout: Layout = {"images": ((size, size, 3), np.uint8), "masks": ((size, size), np.uint8)}
     arrays = _cached(records, folder, {"kind": "pictures", "size": size}, layout, decode)
     return CachedArrays(arrays["images"], arrays["masks"], None)
 
@@ -88,7 +93,7 @@ def cache_crops(
         ]
         return {"images": crop_roi(image, mask, outer, wide, size), "frames": np.array(frame, np.float32)}
 
-    layout = {"images": ((size, size, 3), np.uint8), "frames": ((4,), np.float32)}
+    layout: Layout = {"images": ((size, size, 3), np.uint8), "frames": ((4,), np.float32)}
     key = {"kind": "crops", "size": size, "background": rule.background, "margin": rule.margin, "wide": wide.margin}
     arrays = _cached(records, folder, key, layout, decode)
     return CachedArrays(arrays["images"], None, arrays["frames"])
@@ -107,9 +112,9 @@ def _cached(
     records: Sequence[Record],
     folder: Path,
     key: dict[str, object],
-    layout: dict[str, tuple[tuple[int, ...], type]],
+    layout: Layout,
     decode: Callable[[Record], dict[str, NDArray[np.generic]]],
-) -> dict[str, NDArray]:
+) -> dict[str, Any]:
     if not records:
         raise DataError("There is no picture to cache.", "Check the split and --limit.")
     home = folder / _key(records, key)
@@ -134,7 +139,7 @@ def _build(
     records: Sequence[Record],
     home: Path,
     key: dict[str, object],
-    layout: dict[str, tuple[tuple[int, ...], type]],
+    layout: Layout,
     decode: Callable[[Record], dict[str, NDArray[np.generic]]],
 ) -> None:
     draft = home.with_name(f".{home.name}.{os.getpid()}")

@@ -96,7 +96,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise DataError(f"{path} is missing or no readable picture.", f"Fetch it again. {PUBLISHED}")
-    return image  # type: ignore[return-value]
+    decoded: NDArray[np.uint8] = image
+    return decoded
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
@@ -108,7 +109,8 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise DataError(f"{path} is missing or no readable mask.", f"Fetch it again. {PUBLISHED}")
-    return (mask >= 128).view(np.uint8)
+    lesion: NDArray[np.uint8] = (mask >= 128).view(np.uint8)
+    return lesion
 
 
 def _record(row: dict[str, str], images: dict[str, Path], masks: dict[str, Path], metadata: Path) -> Record:

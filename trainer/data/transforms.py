@@ -22,7 +22,7 @@ _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 _RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
-class Geometry(v2.Transform):
+class Geometry(v2.Transform):  # type: ignore[misc]
     """Flips, turns, zoom, shift and shear as one affine map per picture, sampled once.
 
     Pictures are sampled bilinearly; masks too, and then cut at one half. Outside the cached picture its mirror image
@@ -84,7 +84,7 @@ class Geometry(v2.Transform):
         return F.grid_sample(values, grid, padding_mode="reflection", align_corners=False)
 
 
-class Colour(v2.Transform):
+class Colour(v2.Transform):  # type: ignore[misc]
     """Brightness, contrast, saturation and hue as one 3x3 matrix and offset per picture; the result stays in 0..1.
 
     Contrast is about the picture's mean grey, saturation about each pixel's grey; hue turns the colour plane of YIQ,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPlusDecoder
@@ -42,7 +43,7 @@ class HalfResolution(nn.Module):
 
 def _mobilenet_v2_encoder() -> tuple[nn.Module, tuple[int, ...]]:
     """MobileNetV2 without its last 1x1 convolution, whose 1,280 channels serve classification, and its stage widths."""
-    encoder: nn.Module = get_encoder("mobilenet_v2", weights=None)
+    encoder: Any = get_encoder("mobilenet_v2", weights=None)
     del encoder.features[-1]
     encoder._out_indexes[-1] = len(encoder.features) - 1
     return encoder, (3, 16, 24, 32, 96, 320)
