@@ -176,6 +176,10 @@ def diagnose(
     save_roi: Annotated[
         Path | None, typer.Option("--save-roi", metavar="DIR", help="Save the crops that the classifier saw (PNG).")
     ] = None,
+    save_report: Annotated[
+        Path | None,
+        typer.Option("--save-report", metavar="FILE", help="Save a page for people: thumbnails and answers (HTML)."),
+    ] = None,
     bundle: BundleOption = None,
     operating_point: Annotated[
         str | None,
@@ -214,8 +218,13 @@ def diagnose(
     stdin = _read_stdin() if any(source.path is None for source in expansion.sources) else b""
     for folder in wanted.values():
         make_writable_folder(folder)
+    if save_report is not None:
+        make_writable_folder(save_report.parent)
+        if save_report.is_dir():
+            raise typer.BadParameter(f"'{save_report}' is a folder; give a file.", param_hint="--save-report")
     _check_operating_point(bundle, operating_point)
 
+    from edge_infer.html_report import HtmlReport
     from edge_infer.image import DEFAULT_MAX_PIXELS, open_picture
     from edge_infer.pipeline import Diagnoser
     from edge_infer.report import csv_header, to_card, to_csv, to_json, to_ndjson, to_record
@@ -231,17 +240,21 @@ def diagnose(
         bundle, providers=provider or None, threads=threads, operating_point=operating_point, max_pixels=limit
     ) as diagnoser:
         manifest = diagnoser.manifest
+        report = (
+            None if save_report is None else HtmlReport(diagnoser.bundle, manifest.operating_point(operating_point))
+        )
         if format == Format.CSV:
             sys.stdout.write(csv_header(manifest))
         results = _results(diagnoser, expansion.sources, stdin, batch_size)
         with _progress(count, streams) as advance:
             for number, (source, diagnosis) in enumerate(results, start=1):
-                saved = {}
-                if diagnosis.status != "error" and wanted:
-                    pixels = None
-                    if "overlay" in wanted:
+                pixels, saved = None, {}
+                if diagnosis.status != "error":
+                    if "overlay" in wanted or report:
                         pixels = open_picture(stdin if source.path is None else source.path, max_pixels=limit).pixels
                     saved = _save(diagnosis, pixels, wanted, f"{names[source.name]}.png")
+                if report:
+                    report.add(diagnosis, pixels)
                 tally[diagnosis.status] += 1
                 if format == Format.JSON:
                     records.append(to_record(diagnosis, saved))
@@ -259,6 +272,8 @@ def diagnose(
     if format == Format.JSON:
         sys.stdout.write(to_json(records))
     sys.stdout.flush()
+    if save_report is not None and report is not None:
+        write_atomically(save_report, report.page().encode("utf-8"))
     if count > 1 and (tally["error"] or format == Format.CARD):
         _note(
             f"{count} pictures: {tally['ok']} with a probability, {tally['indeterminate']} indeterminate, "
@@ -462,7 +477,7 @@ def _save(diagnosis: Diagnosis, pixels: Any, folders: dict[str, Path], name: str
     from edge_infer.render import draw_overlay, encode_png, mask_picture
 
     images = {
-        "overlay": None if pixels is None else draw_overlay(pixels, diagnosis),
+        "overlay": draw_overlay(pixels, diagnosis) if "overlay" in folders else None,
         "mask": mask_picture(diagnosis) if "mask" in folders else None,
         "roi": diagnosis.roi,
     }

@@ -35,8 +35,17 @@ def draw_overlay(picture: NDArray[np.uint8], diagnosis: Diagnosis) -> NDArray[np
     Returns:
         RGB uint8, shape (H, W, 3): at least 480 wide; the picture's longer side is at most 2048.
     """
+    wanted = max(1.0, _MIN_WIDTH / picture.shape[1])
+    return _with_caption(draw_outline(picture, diagnosis, min(wanted, _MAX_SIDE / max(picture.shape[:2]))), diagnosis)
+
+
+def draw_outline(picture: NDArray[np.uint8], diagnosis: Diagnosis, scale: float = 1.0) -> NDArray[np.uint8]:
+    """The picture, resized by `scale`, with the lesion's outline and the crop's square, without words.
+
+    Arguments and result as for `draw_overlay`. The outline is orange at or above the threshold, blue below it, yellow
+    where there is no probability.
+    """
     height, width = picture.shape[:2]
-    scale = _display_scale(height, width)
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
     canvas = resize(picture, rows, columns).copy()
     thickness = max(2, round(min(rows, columns) / 220))
@@ -55,7 +64,7 @@ def draw_overlay(picture: NDArray[np.uint8], diagnosis: Diagnosis) -> NDArray[np
             # A dark halo makes the line show on light and on dark skin.
             cv2.polylines(canvas, [contour], True, _DARK, thickness + 2, cv2.LINE_AA)
             cv2.polylines(canvas, [contour], True, colour, thickness, cv2.LINE_AA)
-    return _with_caption(canvas, diagnosis, colour)
+    return canvas
 
 
 def mask_picture(diagnosis: Diagnosis) -> NDArray[np.uint8] | None:
@@ -67,6 +76,14 @@ def mask_picture(diagnosis: Diagnosis) -> NDArray[np.uint8] | None:
     return None
 
 
+def encode_jpeg(image: NDArray[np.uint8], quality: int = 85) -> bytes:
+    """JPEG bytes of an RGB (h, w, 3) uint8 picture."""
+    encoded, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
+        raise ValueError(f"OpenCV cannot encode a picture of shape {image.shape}")
+    return bytes(data)
+
+
 def encode_png(image: NDArray[np.uint8]) -> bytes:
     """PNG bytes of an RGB (h, w, 3) or grey (h, w) uint8 picture."""
     encoded, data = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
@@ -75,20 +92,15 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     return bytes(data)
 
 
-def _display_scale(height: int, width: int) -> float:
-    longer = max(height, width)
-    wanted = max(1.0, _MIN_WIDTH / width)
-    return min(wanted, _MAX_SIDE / longer)
-
-
 def _colour(diagnosis: Diagnosis) -> Colour:
     if diagnosis.status != "ok":
         return _YELLOW
     return _ORANGE if diagnosis.label == MELANOMA else _BLUE
 
 
-def _with_caption(canvas: NDArray[np.uint8], diagnosis: Diagnosis, colour: Colour) -> NDArray[np.uint8]:
+def _with_caption(canvas: NDArray[np.uint8], diagnosis: Diagnosis) -> NDArray[np.uint8]:
     rows, columns = canvas.shape[:2]
+    colour = _colour(diagnosis)
     width = max(columns, _MIN_WIDTH)
     size = max(0.5, width / 1200)
     pad = round(20 * size)
@@ -118,9 +130,8 @@ def _caption(diagnosis: Diagnosis, colour: Colour) -> Iterator[tuple[str, Colour
         yield diagnosis.message or "", _WHITE, 0.9, plain
     for warning in diagnosis.warnings:
         yield f"Note: {warning}", _WHITE, 0.9, plain
-    point = f'Operating point "{diagnosis.operating_point}": threshold {percent(diagnosis.threshold)}'
     bundle = f"bundle {diagnosis.bundle} {(diagnosis.bundle_sha256 or '')[:8]}"
-    yield f"{point} | {bundle}", _GREY, 0.8, plain
+    yield f'Operating point "{diagnosis.operating_point}" | {bundle}', _GREY, 0.8, plain
     yield DISCLAIMER, _GREY, 0.8, plain
 
 

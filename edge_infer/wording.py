@@ -32,9 +32,8 @@ def percent(value: float | None) -> str:
 
 def decision(diagnosis: Diagnosis) -> str:
     """What the threshold makes of the probability, in words."""
-    if diagnosis.label == MELANOMA:
-        return "suspicious of melanoma (at or above the threshold)"
-    return "not suspicious of melanoma (below the threshold)"
+    word = "suspicious" if diagnosis.label == MELANOMA else "not suspicious"
+    return f"{word} (threshold {percent(diagnosis.threshold)})"
 
 
 def reason_title(diagnosis: Diagnosis) -> str:

@@ -92,8 +92,8 @@ def test_csv_columns_are_stable(toy_bundle: Path, nevus_file: Path) -> None:
 @pytest.mark.parametrize(
     ("picture", "words"),
     [
-        ("melanoma-like.jpg", "suspicious of melanoma (at or above the threshold)"),
-        ("nevus-like.jpg", "not suspicious of melanoma (below the threshold)"),
+        ("melanoma-like.jpg", "suspicious (threshold 40.0 %)"),
+        ("nevus-like.jpg", "not suspicious (threshold 40.0 %)"),
     ],
 )
 def test_card_says_what_a_reader_needs(toy_bundle: Path, example_folder: Path, picture: str, words: str) -> None:

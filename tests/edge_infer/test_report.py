@@ -84,13 +84,13 @@ def test_cards(manifest: Manifest) -> None:
     card = to_card(ANSWER, {"roi": "r.png"}, manifest, position="2/3")
     lines = card.splitlines()
     assert lines[0].startswith("2/3 ")
-    assert "50.0 % - suspicious of melanoma (at or above the threshold)" in card
+    assert "50.0 % - suspicious (threshold 40.0 %)" in card
     assert "warning          one" in card and "warning          two" in card
     assert "roi saved        r.png" in card
     assert "covers 25.0 % of the picture" in card
     unsure = to_card(UNSURE, {}, manifest)
     assert "picture too dark - no probability is given" in unsure and "Too dark." in unsure
-    assert "suspicious of melanoma" not in unsure
+    assert "suspicious (threshold" not in unsure
     failed = to_card(FAILED, {}, manifest)
     assert "[image-decode] Damaged." in failed and "Copy it." in failed
     assert all(len(line) <= 100 for text in (card, unsure, failed) for line in text.splitlines())
