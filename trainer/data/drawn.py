@@ -179,18 +179,18 @@ def draw_picture(
     elif kind != BARE_SKIN and kind not in LOOKS:
         raise ValueError(f"unknown kind '{kind}'; one of: {', '.join((*LOOKS, BARE_SKIN))}")
     unit = min(height / HEIGHT, width / WIDTH)
-    image = _skin(rng, height, width, unit)
+    planes = _skin(rng, height, width, unit)
     mask = np.zeros((height, width), np.uint8)
     if kind != BARE_SKIN:
         look = LOOKS[kind]
         mask = _lesion_shape(rng, height, width, look)
-        image = _paint_lesion(rng, image, mask, look, unit)
+        _paint_lesion(rng, planes, mask, look, unit)
     if artefacts:
-        _draw_artefacts(rng, image, unit)
+        _draw_artefacts(rng, planes, unit)
     chance = rng.random()
     count = hairs if hairs is not None else int(rng.integers(6, 30)) if chance < 0.25 else int(rng.integers(0, 4))
-    image = _draw_hairs(rng, image, count, unit)
-    photograph = _light(rng, image, rng.random() < 0.15 if vignette is None else vignette)
+    _draw_hairs(rng, planes, count, unit)
+    photograph = _light(rng, planes, rng.random() < 0.15 if vignette is None else vignette)
     return DrawnPicture(photograph, mask, kind)
 
 
@@ -249,9 +249,10 @@ def _blur(mask: NDArray[np.uint8], sigma: float) -> Field:
     return np.asarray(grown * np.float32(1 / 255), np.float32)
 
 
-def _mix(image: Field, colour: Sequence[float] | NDArray[np.floating], alpha: Field) -> Field:
-    """Lays a colour over a picture, as opaque as `alpha` says pixel by pixel."""
-    return np.dstack([c + (np.float32(v) - c) * alpha for c, v in zip(cv2.split(image), colour, strict=True)])
+def _lay(planes: Field, colour: Sequence[float] | NDArray[np.floating], alpha: Field) -> None:
+    """Lays a colour over a picture (3, height, width) in place, as opaque as `alpha` says pixel by pixel."""
+    for plane, value in zip(planes, colour, strict=True):
+        plane += (np.float32(value) - plane) * alpha
 
 
 def _jitter(rng: np.random.Generator, colour: Colour, spread: float) -> NDArray[np.float32]:
@@ -273,13 +274,13 @@ def _skin(rng: np.random.Generator, height: int, width: int, unit: float) -> Fie
     lines = cv2.filter2D(_noise(rng, height, width, 3.2 * unit), -1, kernel / kernel.sum())
     grey = mottle * np.float32(4.5 * strength) + grain * np.float32(2.2) + lines * np.float32(rng.uniform(1.5, 4))
     red *= np.float32(4.0 * strength)
-    image = np.dstack([np.float32(v) + grey + red * np.float32(k) for v, k in zip(base, (0.3, -1, -0.8), strict=True)])
+    planes = np.stack([np.float32(v) + grey + red * np.float32(k) for v, k in zip(base, (0.3, -1, -0.8), strict=True)])
     if rng.random() < 0.35:
         vessels = _smoothstep(-np.abs(_noise(rng, height, width, 26 * unit, 2)), -0.16, 0.0)
-        image = _mix(image, base + np.array((-6, -48, -40)), vessels * np.float32(rng.uniform(0.12, 0.35)))
+        _lay(planes, base + np.array((-6, -48, -40)), vessels * np.float32(rng.uniform(0.12, 0.35)))
     for _ in range(int(rng.integers(0, 5))):  # freckles
-        image = _mix(image, base - np.array((24, 40, 48)), _spot(rng, height, width, unit))
-    return np.asarray(image, np.float32)
+        _lay(planes, base - np.array((24, 40, 48)), _spot(rng, height, width, unit))
+    return np.asarray(planes, np.float32)
 
 
 def _spot(rng: np.random.Generator, height: int, width: int, unit: float) -> Field:
@@ -317,7 +318,7 @@ def _lesion_shape(rng: np.random.Generator, height: int, width: int, look: Look)
     return mask
 
 
-def _paint_lesion(rng: np.random.Generator, image: Field, mask: NDArray[np.uint8], look: Look, unit: float) -> Field:
+def _paint_lesion(rng: np.random.Generator, planes: Field, mask: NDArray[np.uint8], look: Look, unit: float) -> None:
     height, width = mask.shape
     radius = float(np.sqrt(mask.sum() / np.pi))
     sigma = max(0.8, radius * look.softness * rng.uniform(0.6, 1.4))
@@ -331,8 +332,8 @@ def _paint_lesion(rng: np.random.Generator, image: Field, mask: NDArray[np.uint8
     base = _jitter(rng, look.pigments[0], 10)
     tone = _noise(rng, height, width, max(6.0, 0.6 * radius), 4)
     opacity = np.float32(look.strength) * body * (0.72 + 0.28 * core)
-    image = _mix(image, base, opacity)
-    image += ((tone * np.float32(7) + speckle * np.float32(7)) * body)[..., None]
+    _lay(planes, base, opacity)
+    planes += (tone + speckle) * body * np.float32(7)
 
     others = list(look.pigments[1:])
     count = int(rng.integers(look.extra_pigments[0], look.extra_pigments[1] + 1))
@@ -344,15 +345,15 @@ def _paint_lesion(rng: np.random.Generator, image: Field, mask: NDArray[np.uint8
             * body
             * np.float32(rng.uniform(0.55, 0.9))
         )
-        image = _mix(image, _jitter(rng, others[index], 8), alpha)
+        _lay(planes, _jitter(rng, others[index], 8), alpha)
 
     dark = np.clip(base * 0.5, 10, 255)
     if rng.random() < look.network:
         mesh = _smoothstep(-np.abs(_noise(rng, height, width, 9 * unit)), -0.8, 0.0)
-        image = _mix(image, dark, mesh * body * core * np.float32(rng.uniform(0.3, 0.6)))
+        _lay(planes, dark, mesh * body * core * np.float32(rng.uniform(0.3, 0.6)))
     if rng.random() < look.vessels:
         vessels = _smoothstep(-np.abs(_noise(rng, height, width, 0.5 * radius, 2)), -0.10, 0.0)
-        image = _mix(image, (168, 48, 60), vessels * body * np.float32(rng.uniform(0.4, 0.7)))
+        _lay(planes, (168, 48, 60), vessels * body * np.float32(rng.uniform(0.4, 0.7)))
     if rng.random() < look.dots:
         layer = np.zeros((height, width), np.uint8)
         rows, columns = np.nonzero(mask)
@@ -361,13 +362,12 @@ def _paint_lesion(rng: np.random.Generator, image: Field, mask: NDArray[np.uint8
             size = max(1, round(rng.uniform(1.2, 4.2) * unit))
             cv2.circle(layer, (int(columns[at]), int(rows[at])), size, int(rng.integers(120, 255)), cv2.FILLED)
         alpha = cv2.GaussianBlur(layer, (0, 0), max(0.6, unit)).astype(np.float32) / np.float32(255)
-        image = _mix(image, dark * np.float32(0.8), alpha * solid * np.float32(0.8))
-    return image
+        _lay(planes, dark * np.float32(0.8), alpha * solid * np.float32(0.8))
 
 
-def _draw_artefacts(rng: np.random.Generator, image: Field, unit: float) -> None:
+def _draw_artefacts(rng: np.random.Generator, planes: Field, unit: float) -> None:
     """Gel reflections, air bubbles and ruler marks, in place and sparingly."""
-    height, width = image.shape[:2]
+    height, width = planes.shape[1:]
     if rng.random() < 0.35:  # reflections: short bright strokes
         shine = np.zeros((height, width), np.uint8)
         middle = np.array((rng.uniform(0, width), rng.uniform(0, height)))
@@ -376,29 +376,29 @@ def _draw_artefacts(rng: np.random.Generator, image: Field, unit: float) -> None
             end = start + rng.normal(0, 7 * unit, 2)
             cv2.line(shine, _point(start), _point(end), 255, 1, cv2.LINE_AA)
         alpha = cv2.GaussianBlur(shine, (0, 0), 0.8).astype(np.float32) / np.float32(255)
-        image[:] = _mix(image, (250, 244, 246), alpha * np.float32(0.8))
+        _lay(planes, (250, 244, 246), alpha * np.float32(0.8))
     if rng.random() < 0.15:  # air bubbles: bright rings
         rings = np.zeros((height, width), np.uint8)
         for _ in range(int(rng.integers(1, 6))):
             centre = (int(rng.uniform(0, width)), int(rng.uniform(0, height)))
             cv2.circle(rings, centre, max(2, round(rng.uniform(4, 12) * unit)), 255, 1, cv2.LINE_AA)
         alpha = cv2.GaussianBlur(rings, (0, 0), 0.7).astype(np.float32) / np.float32(255)
-        image[:] = _mix(image, (246, 236, 236), alpha * np.float32(0.7))
+        _lay(planes, (246, 236, 236), alpha * np.float32(0.7))
     if rng.random() < 0.10:  # ruler marks along the lower edge
         step = max(4, round(22 * unit))
         for i, column in enumerate(range(step, width, step)):
             length = round((26 if i % 5 == 0 else 14) * unit)
-            cv2.line(image, (column, height - 1), (column, height - 1 - length), (62, 58, 60), max(1, round(unit)))
+            planes[:, height - length :, column : column + max(1, round(unit))] = 60
 
 
 def _point(xy: NDArray[np.float64]) -> tuple[int, int]:
     return round(float(xy[0])), round(float(xy[1]))
 
 
-def _draw_hairs(rng: np.random.Generator, image: Field, count: int, unit: float) -> Field:
+def _draw_hairs(rng: np.random.Generator, planes: Field, count: int, unit: float) -> None:
     if not count:
-        return image
-    height, width = image.shape[:2]
+        return
+    height, width = planes.shape[1:]
     layer = np.zeros((height, width), np.uint8)
     common = rng.uniform(0, 2 * np.pi)
     t = np.linspace(0, 1, 24)[:, None]
@@ -414,12 +414,12 @@ def _draw_hairs(rng: np.random.Generator, image: Field, count: int, unit: float)
         points = np.round(curve * 2**shift).astype(np.int32)
         cv2.polylines(layer, [points], False, int(rng.integers(170, 255)), thickness, cv2.LINE_AA, shift)
     alpha = cv2.GaussianBlur(layer, (0, 0), 0.6).astype(np.float32) / np.float32(255)
-    return _mix(image, _jitter(rng, (64, 48, 44), 14), alpha * np.float32(0.9))
+    _lay(planes, _jitter(rng, (64, 48, 44), 14), alpha * np.float32(0.9))
 
 
-def _light(rng: np.random.Generator, image: Field, vignette: bool) -> NDArray[np.uint8]:
+def _light(rng: np.random.Generator, planes: Field, vignette: bool) -> NDArray[np.uint8]:
     """Uneven light, the round field of view, and sensor noise."""
-    height, width = image.shape[:2]
+    height, width = planes.shape[1:]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * np.float32(height / width)
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     distance = np.sqrt(x * x + y * y)
@@ -429,7 +429,7 @@ def _light(rng: np.random.Generator, image: Field, vignette: bool) -> NDArray[np
         edge = rng.uniform(1.0, 1.12)
         light = light * (1 - np.float32(0.92) * _smoothstep(distance, edge - 0.14, edge + 0.03))
     grain = rng.standard_normal((height, width), dtype=np.float32) * np.float32(1.5)
-    return np.dstack([_to_uint8(channel * light + grain) for channel in cv2.split(image)])
+    return np.dstack([_to_uint8(plane * light + grain) for plane in planes])
 
 
 def draw_dataset(
