@@ -28,7 +28,7 @@ from torch import Tensor, nn
 import edge_infer
 from edge_infer.bundle import Stage
 from edge_infer.schema import dump
-from trainer.export.onnx import ExportError
+from trainer.export.errors import ExportError
 
 Precision = Literal["float16", "float32"]
 Weights = Literal["int8", "palette6"]

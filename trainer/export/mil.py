@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.export.onnx import ExportError
+from trainer.export.errors import ExportError
 
 Arguments = Mapping[str, Any]
 Operation = Callable[[Arguments], Any]
