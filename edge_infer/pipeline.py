@@ -20,8 +20,8 @@ from edge_infer.errors import BundleMismatchError, EngineError, ImageError, Infe
 from edge_infer.image import DEFAULT_MAX_PIXELS, ImageInput, Picture, open_picture
 from edge_infer.postprocess import Box, clean_mask, crop_roi, lesion_box, restore_mask, roi_box
 from edge_infer.preprocess import resize, to_batch
-from edge_infer.quality import Quality, measure_quality, quality_problem
-from edge_infer.results import MELANOMA, NOT_MELANOMA, Diagnosis, Reason
+from edge_infer.quality import Problem, Quality, lesion_problem, measure_quality, picture_problem
+from edge_infer.results import MELANOMA, NOT_MELANOMA, Diagnosis
 
 
 class Diagnoser:
@@ -196,15 +196,7 @@ class Diagnoser:
         pixels = resize(picture.pixels, spec.height, spec.width)
         quality = measure_quality(pixels)
         work = _Work(_source(image), picture, pixels, quality, clock)
-        shorter = min(picture.height, picture.width)
-        if shorter < self.manifest.quality.min_side:
-            message = (
-                f"The picture is too small: its shorter side has {shorter} pixels, "
-                f"at least {self.manifest.quality.min_side} needed."
-            )
-            work.problem = Reason.PICTURE_TOO_SMALL, message
-        else:
-            work.problem = quality_problem(quality, self.manifest.quality)
+        work.problem = picture_problem(picture.height, picture.width, quality, self.manifest.quality)
         clock.lap("preprocess")
         return work
 
@@ -228,22 +220,11 @@ class Diagnoser:
         mask = restore_mask(small, picture.height, picture.width)
         mask.flags.writeable = False
         box = lesion_box(mask)
-        if box is None:
-            work.problem = Reason.NO_LESION, "No lesion was found."
-            return
-        work.mask, work.lesion_box = mask, box
         work.area = cv2.countNonZero(mask) / mask.size
-        if work.area < rule.min_area_fraction:
-            work.problem = (
-                Reason.LESION_TOO_SMALL,
-                f"The lesion covers {work.area:.2%} of the picture; at least {rule.min_area_fraction:.2%} needed.",
-            )
-            return
-        if work.area > rule.max_area_fraction:
-            work.problem = (
-                Reason.LESION_FILLS_FRAME,
-                f"The lesion covers {work.area:.0%} of the picture; at most {rule.max_area_fraction:.0%} allowed.",
-            )
+        work.problem = lesion_problem(work.area, rule)
+        if box is not None:
+            work.mask, work.lesion_box = mask, box
+        if box is None or work.problem is not None:
             return
         size = self.manifest.classifier.input.height
         work.roi_box = roi_box(box, picture.height, picture.width, self.manifest.roi.margin)
@@ -351,7 +332,7 @@ class _Work:
     segmenter_input: NDArray[np.uint8]
     quality: Quality
     clock: _Clock
-    problem: tuple[Reason, str] | None = None
+    problem: Problem | None = None
     mask: NDArray[np.uint8] | None = None
     lesion_box: Box | None = None
     roi_box: Box | None = None

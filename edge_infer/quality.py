@@ -1,4 +1,4 @@
-"""Is the picture usable at all? Cheap measures on the segmenter's input, compared with the bundle's limits.
+"""Is the picture usable, and is the lesion? Cheap measures, compared with the bundle's limits.
 
 The measures are taken on the resized picture, so that they mean the same at every camera resolution.
 """
@@ -11,8 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.bundle import QualityLimits
+from edge_infer.bundle import MaskRule, QualityLimits
 from edge_infer.results import Reason
+
+
+Problem = tuple[Reason, str]
+"""Why a picture gets no probability: typed, and in a sentence for people."""
 
 
 class Quality(NamedTuple):
@@ -42,8 +46,33 @@ def measure_quality(image: NDArray[np.uint8]) -> Quality:
     return Quality(float(mean[0, 0]), contrast, float(laplacian[0, 0] / contrast) ** 2)
 
 
-def quality_problem(quality: Quality, limits: QualityLimits) -> tuple[Reason, str] | None:
-    """The first limit that the picture breaks, with a sentence for people, or None."""
+def picture_problem(height: int, width: int, quality: Quality, limits: QualityLimits) -> Problem | None:
+    """The first limit that a picture of this original size breaks, or None."""
+    if min(height, width) < limits.min_side:
+        return Reason.PICTURE_TOO_SMALL, (
+            f"The picture is too small: its shorter side has {min(height, width)} pixels, "
+            f"at least {limits.min_side} needed."
+        )
+    return quality_problem(quality, limits)
+
+
+def lesion_problem(area_fraction: float, rule: MaskRule) -> Problem | None:
+    """Why a lesion that covers this fraction of the picture (0: none was found) is refused, or None."""
+    if area_fraction == 0:
+        return Reason.NO_LESION, "No lesion was found."
+    if area_fraction < rule.min_area_fraction:
+        return Reason.LESION_TOO_SMALL, (
+            f"The lesion covers {area_fraction:.2%} of the picture; at least {rule.min_area_fraction:.2%} needed."
+        )
+    if area_fraction > rule.max_area_fraction:
+        return Reason.LESION_FILLS_FRAME, (
+            f"The lesion covers {area_fraction:.0%} of the picture; at most {rule.max_area_fraction:.0%} allowed."
+        )
+    return None
+
+
+def quality_problem(quality: Quality, limits: QualityLimits) -> Problem | None:
+    """The first limit that the measures break, or None."""
     luminance, contrast, sharpness = quality
     if contrast == 0:
         return Reason.BLANK, "The picture is blank: all pixels have the same brightness."
