@@ -220,10 +220,10 @@ class Diagnoser:
         mask = restore_mask(small, picture.height, picture.width)
         mask.flags.writeable = False
         box = lesion_box(mask)
-        work.area = cv2.countNonZero(mask) / mask.size
-        work.problem = lesion_problem(work.area, rule)
+        area = cv2.countNonZero(mask) / mask.size
+        work.problem = lesion_problem(area, rule)
         if box is not None:
-            work.mask, work.lesion_box = mask, box
+            work.mask, work.lesion_box, work.area = mask, box, area
         if box is None or work.problem is not None:
             return
         size = self.manifest.classifier.input.height

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from edge_infer.bundle import MaskRule, QualityLimits
 from edge_infer.results import Reason
 
-
 Problem = tuple[Reason, str]
 """Why a picture gets no probability: typed, and in a sentence for people."""
 
