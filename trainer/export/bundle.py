@@ -37,9 +37,9 @@ from edge_infer.bundle import (
     load_bundle,
 )
 from edge_infer.engine import OnnxEngine
-from edge_infer.golden import replay, trace, write_golden
+from edge_infer.golden import Trace, read_golden, replay, trace, write_golden
 from trainer.checkpoint import Checkpoint, class_names
-from trainer.data.drawn import draw_picture
+from trainer.data.drawn import BARE_SKIN, draw_picture
 from trainer.data.ham10000 import Record
 from trainer.evaluate import Networks
 from trainer.export.errors import ExportError
@@ -88,9 +88,10 @@ LICENSE_NOTE = (
 )
 _PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
-# Seeds of the golden pictures: a large and a small lesion, and bare skin that ends without one.
-_GOLDEN_PICTURES = ((103, "nv"), (7, "mel"), (11, "bcc"))
-_GOLDEN_SIZE = 192, 256
+# Seed, size and kind of the golden pictures. The first is shrunk for the networks and the others enlarged, so that both
+# interpolations are replayed; the last has no lesion.
+_GOLDEN_PICTURES = ((103, (240, 320), "nv"), (7, (96, 128), "mel"), (11, (72, 96), BARE_SKIN))
+_GOLDEN_MAP_DECIMALS = 4
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def write_bundle(
             evaluations=tuple(evaluation for evaluation, _ in assessed),
             operating_points=_with_metrics(manifest.operating_points, [summary for _, summary in assessed]),
         )
-        write_golden(draft / GOLDEN_FILE, [trace(picture, manifest, *reference) for picture in golden_pictures()])
+        write_golden(draft / GOLDEN_FILE, golden_traces(manifest, reference))
         write_model_card(draft / MODEL_CARD, manifest, [summary for _, summary in assessed])
         manifest = seal(draft, manifest)
         _prove(draft, manifest)
@@ -228,7 +229,15 @@ def open_onnx(folder: Path) -> Networks:
 
 def golden_pictures() -> list[NDArray[np.uint8]]:
     """The drawn pictures of the golden examples: no patient's photograph."""
-    return [draw_picture(np.random.default_rng(seed), *_GOLDEN_SIZE, kind).image for seed, kind in _GOLDEN_PICTURES]
+    return [draw_picture(np.random.default_rng(seed), *size, kind).image for seed, size, kind in _GOLDEN_PICTURES]
+
+
+def golden_traces(manifest: Manifest, reference: Networks) -> list[Trace]:
+    """Every step of the golden pictures; the maps are rounded to 1e-4, as they would fill the file otherwise."""
+    traces = [trace(picture, manifest, *reference) for picture in golden_pictures()]
+    for steps in traces:
+        steps["probability_map"] = np.asarray(np.round(steps["probability_map"], _GOLDEN_MAP_DECIMALS), np.float32)
+    return traces
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:
@@ -261,8 +270,6 @@ def swap(draft: Path, out: Path) -> None:
 
 def _prove(folder: Path, manifest: Manifest) -> None:
     """Reads the finished folder as the runtime will, replays the golden examples, checks the sizes."""
-    from edge_infer.golden import read_golden
-
     bundle = load_bundle(folder)
     traces = read_golden(folder / GOLDEN_FILE)
     for deviation in replay(traces, bundle.manifest, *open_onnx(folder)):

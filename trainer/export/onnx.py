@@ -52,7 +52,7 @@ def export_onnx(model: nn.Module, stage: Stage, path: Path, labels: Sequence[str
         proto = program.model_proto
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
         raise ExportError(
-            f"{stage.architecture} cannot be exported to ONNX: {error}.",
+            f"{stage.architecture} cannot be exported to ONNX: {str(error).partition(chr(10))[0]}",
             "Avoid data-dependent control flow and fixed batch sizes in the model.",
         ) from error
     _strip(proto)

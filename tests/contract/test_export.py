@@ -1,0 +1,210 @@
+"""What must hold between trainer and runtime: an exported bundle is the PyTorch model, or it is not written."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edge_infer import Diagnoser
+from edge_infer.bundle import MANIFEST, Manifest, Stage, load_bundle
+from edge_infer.golden import read_golden, replay
+from edge_infer.schema import parse
+from tests.support.toy_system import CLASSIFIER_SIZE, SEGMENTER_SIZE, toy_choices, toy_system
+from trainer.assemble import assessor, write_tables
+from trainer.data.drawn import draw_dataset
+from trainer.data.ham10000 import Record, read_ham10000
+from trainer.evaluate import Rules, predict, read_predictions, select
+from trainer.export import bundle as exporter
+from trainer.export.bundle import CLASSIFIER_FILE, GOLDEN_FILE, SEGMENTER_FILE, open_onnx, write_bundle
+from trainer.export.errors import ParityError
+from trainer.export.graphs import ServingGraph, as_network
+from trainer.export.model_card import MODEL_CARD, model_card
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    folder = tmp_path_factory.mktemp("drawn")
+    draw_dataset(folder, lesions=60, seed=4, height=150, width=200, split=(0.2, 0.4, 0.4))
+    return read_ham10000(folder)
+
+
+@pytest.fixture(scope="module")
+def exported(records: list[Record], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle in `toy/` with its predictions in `results/` beside it. Read only."""
+    root = tmp_path_factory.mktemp("export")
+    write(root / "toy", records, root / "results")
+    return root / "toy"
+
+
+def write(out: Path, records: Sequence[Record], results: Path) -> Manifest:
+    return write_bundle(
+        out,
+        "toy",
+        "For tests.",
+        toy_system(),
+        toy_choices(),
+        select(records, "val"),
+        assessor("toy", records, results),
+    )
+
+
+def test_the_bundle_is_complete_and_trusted(exported: Path) -> None:
+    bundle = load_bundle(exported)
+    listed = {MANIFEST, *bundle.manifest.files}
+    assert listed == {path.name for path in exported.iterdir()}
+    assert {SEGMENTER_FILE, CLASSIFIER_FILE, GOLDEN_FILE, MODEL_CARD} <= listed
+    assert all(gate.passed for gate in bundle.manifest.parity)
+    assert bundle.manifest.evaluations[0].metrics["dice"].low is not None
+    assert bundle.manifest.operating_points[0].metrics["sensitivity"].value >= 0
+    assert not [path for path in exported.parent.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("file", [SEGMENTER_FILE, CLASSIFIER_FILE])
+def test_each_file_explains_itself_and_names_no_machine(exported: Path, file: str) -> None:
+    model = onnx.load(exported / file)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    manifest = load_bundle(exported).manifest
+    stage = manifest.segmenter if file == SEGMENTER_FILE else manifest.classifier
+    assert parse(Stage, json.loads(metadata["edge_infer.stage"])) == stage
+    if file == CLASSIFIER_FILE:
+        assert tuple(json.loads(metadata["edge_infer.labels"])) == manifest.labels
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+    assert str(Path(torch.__file__).parents[1]).encode() not in (exported / file).read_bytes()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_any_batch_gives_what_torch_gives(exported: Path, batch: int) -> None:
+    rng = np.random.default_rng(batch)
+    ours = toy_system().networks(toy_choices().calibration.temperature)
+    files = open_onnx(exported)
+    pictures = rng.integers(0, 256, (batch, SEGMENTER_SIZE, SEGMENTER_SIZE, 3), np.uint8)
+    crops = rng.integers(0, 256, (batch, CLASSIFIER_SIZE, CLASSIFIER_SIZE, 3), np.uint8)
+    assert files.segment(pictures) == pytest.approx(ours.segment(pictures), abs=1e-5)
+    assert files.classify(crops) == pytest.approx(ours.classify(crops), abs=1e-5)
+    assert files.classify(crops).sum(1) == pytest.approx(1, abs=1e-5)
+
+
+def test_golden_examples_replay(exported: Path) -> None:
+    manifest = load_bundle(exported).manifest
+    traces = read_golden(exported / GOLDEN_FILE)
+    assert "probabilities" in traces[0]
+    assert all(deviation.passed for deviation in replay(traces, manifest, *open_onnx(exported)))
+    files = open_onnx(exported)
+    swapped = list(replay(traces, manifest, files.segment, lambda batch: files.classify(batch[..., ::-1].copy())))
+    assert not all(deviation.passed for deviation in swapped)
+
+
+def test_evaluation_and_runtime_agree_on_every_picture(exported: Path, records: list[Record]) -> None:
+    manifest = load_bundle(exported).manifest
+    chosen = select(records, "test")
+    found = list(predict(chosen, Rules.of_manifest(manifest), open_onnx(exported), progress=False))
+    with Diagnoser.load(exported, providers=["cpu"]) as diagnoser:
+        answers = list(diagnoser.diagnose_many([record.image_path for record in chosen], batch_size=16))
+    assert {p.reason for p in found} != {""} or len(found) > 10
+    for prediction, diagnosis in zip(found, answers, strict=True):
+        assert prediction.reason == (diagnosis.reason or "")
+        if not prediction.reason:
+            assert prediction.probabilities == pytest.approx(dict(diagnosis.probabilities), abs=1e-5)
+            assert prediction.area == pytest.approx(diagnosis.lesion_area_fraction)
+    stored = read_predictions(exported.parent / "results/test.csv")
+    assert [p.image_id for p in stored] == [p.image_id for p in found]
+    assert stored[0].probabilities == pytest.approx(found[0].probabilities, abs=1e-6)
+
+
+def test_the_card_follows_from_the_stored_predictions(exported: Path, tmp_path: Path) -> None:
+    manifest = load_bundle(exported).manifest
+    results = tmp_path / "results"
+    shutil.copytree(exported.parent / "results", results)
+    card = (exported / MODEL_CARD).read_text(encoding="utf-8")
+    assert model_card(manifest, [write_tables(results, manifest)["test"]]) == card
+    lines = (results / "test.csv").read_text(encoding="utf-8").splitlines()
+    (results / "test.csv").write_text("\n".join(lines[:-5]) + "\n", encoding="utf-8")
+    assert model_card(manifest, [write_tables(results, manifest)["test"]]) != card
+
+
+class SwappedChannels(nn.Module):
+    def __init__(self, graph: ServingGraph) -> None:
+        super().__init__()
+        self.inner = graph
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.inner(image.flip(3))  # type: ignore[no-any-return]
+
+
+class Transposed(SwappedChannels):
+    def forward(self, image: Tensor) -> Tensor:
+        return self.inner(image.transpose(1, 2))  # type: ignore[no-any-return]
+
+
+def wrong_mean(graph: ServingGraph) -> nn.Module:
+    changed = copy.deepcopy(graph)
+    changed.shift += 0.1
+    return changed
+
+
+SABOTAGE: dict[str, Callable[[ServingGraph], nn.Module]] = {
+    "swapped channels": SwappedChannels,
+    "wrong mean": wrong_mean,
+    "transposed": Transposed,
+}
+
+
+@pytest.mark.parametrize("file", [SEGMENTER_FILE, CLASSIFIER_FILE])
+@pytest.mark.parametrize("how", list(SABOTAGE))
+def test_a_sabotaged_export_is_refused_and_nothing_is_written(
+    how: str, file: str, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = exporter.export_onnx
+
+    def sabotaged(model: ServingGraph, stage: Stage, path: Path, labels: Sequence[str] | None = None) -> None:
+        honest(SABOTAGE[how](model).eval() if path.name == file else model, stage, path, labels)
+
+    monkeypatch.setattr(exporter, "export_onnx", sabotaged)
+    with pytest.raises(ParityError, match=file):
+        write(tmp_path / "toy", select(records, "val") + select(records, "test"), tmp_path / "results")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_export_keeps_the_old_bundle(
+    exported: Path, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(exported, tmp_path / "toy")
+    before = load_bundle(tmp_path / "toy").sha256
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr(exporter, "write_model_card", broken)
+    with pytest.raises(RuntimeError, match="disk full"):
+        write(tmp_path / "toy", records, tmp_path / "results")
+    assert load_bundle(tmp_path / "toy").sha256 == before
+    assert {path.name for path in tmp_path.iterdir()} == {"toy", "results"}
+
+
+def test_a_second_export_replaces_the_first(
+    exported: Path, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(exported, tmp_path / "toy")
+    (tmp_path / "toy/stray.txt").write_text("left over")
+    write(tmp_path / "toy", records, tmp_path / "results")
+    load_bundle(tmp_path / "toy")
+    assert not (tmp_path / "toy/stray.txt").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"toy", "results"}
+
+
+def test_float_and_uint8_pictures_give_the_same(records: list[Record]) -> None:
+    graphs = toy_system().graphs()
+    crop = np.random.default_rng(0).integers(0, 256, (1, CLASSIFIER_SIZE, CLASSIFIER_SIZE, 3), np.uint8)
+    with torch.inference_mode():
+        as_float = graphs[1](torch.from_numpy(crop).float()).numpy()
+    assert as_network(graphs[1])(crop) == pytest.approx(as_float, abs=1e-7)
