@@ -169,8 +169,8 @@ def choose_operating_points(scores: Scores, split: str = "val") -> tuple[Operati
             "screening",
             threshold_for_sensitivity(score, positive, SCREENING_SENSITIVITY),
             f"highest threshold with at least {SCREENING_SENSITIVITY:.0%} sensitivity",
-            "Sensitivity first: meant to miss few melanomas and to accept many false alarms, as when deciding who is "
-            "looked at more closely.",
+            "sensitivity first: meant to miss few melanomas and to accept many false alarms, as when deciding who is "
+            "looked at more closely",
             split,
         ),
         OperatingPoint(
@@ -178,15 +178,15 @@ def choose_operating_points(scores: Scores, split: str = "val") -> tuple[Operati
             threshold_for_youden(scores),
             "largest sensitivity + specificity (Youden's index), median threshold over 1000 bootstrap resamples by "
             "lesion",
-            "Weighs missed melanomas and false alarms alike, each relative to its own class.",
+            "weighs missed melanomas and false alarms alike, each relative to its own class",
             split,
         ),
         OperatingPoint(
             "specialist",
             threshold_for_specificity(score, positive, SPECIALIST_SPECIFICITY),
             f"lowest threshold with at least {SPECIALIST_SPECIFICITY:.0%} specificity",
-            "Specificity first: meant to raise few false alarms and to miss more melanomas, as a second opinion on "
-            "lesions that were already found suspicious.",
+            "specificity first: meant to raise few false alarms and to miss more melanomas, as a second opinion on "
+            "lesions that were already found suspicious",
             split,
         ),
     )

@@ -49,7 +49,7 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary]) -> str:
         "Thresholds on the calibrated melanoma probability, fixed on the validation split:\n",
         *(
             f"- **{point.name}**{' (default)' if point.name == m.default_operating_point else ''}, "
-            f"{point.threshold:.4f}: {point.meaning} Rule: {point.rule}.\n"
+            f"{point.threshold:.4f}: {point.meaning}. Rule: {point.rule}.\n"
             for point in m.operating_points
         ),
         "## When it gives no answer\n",
