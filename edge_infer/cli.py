@@ -208,20 +208,22 @@ def diagnose(
 
     Only results go to stdout; everything else goes to stderr. A picture that cannot be used becomes a result that says
     why, and the others go on. Saved files keep their paths below the folder that was given, without the picture's own
-    suffix; where two would share a name, the later one gets -2, -3 and so on.
+    suffix; where two would share a name, the later one gets -2, -3 and so on. Nothing is written over a given picture,
+    and folders for saved files are not searched for pictures.
     """
     folders = {"overlay": save_overlay, "mask": save_mask, "roi": save_roi}
     wanted = {kind: folder for kind, folder in folders.items() if folder is not None}
-    expansion = expand(images)
+    expansion = expand(images, outputs=list(wanted.values()))
     if expansion.skipped:
         _note(f"files without a picture's suffix were left out: {expansion.skipped}")
     stdin = _read_stdin() if any(source.path is None for source in expansion.sources) else b""
+    names = output_names(expansion.sources)
+    _check_outputs(expansion.sources, [folder / f"{name}.png" for folder in wanted.values() for name in names.values()])
     for folder in wanted.values():
         make_writable_folder(folder)
     if save_report is not None:
+        _check_outputs(expansion.sources, [save_report])
         make_writable_folder(save_report.parent)
-        if save_report.is_dir():
-            raise typer.BadParameter(f"'{save_report}' is a folder; give a file.", param_hint="--save-report")
     _check_operating_point(bundle, operating_point)
 
     from edge_infer.html_report import HtmlReport
@@ -230,7 +232,6 @@ def diagnose(
     from edge_infer.report import csv_header, to_card, to_csv, to_json, to_ndjson, to_record
 
     limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
-    names = output_names(expansion.sources)
     count = len(expansion.sources)
     tally = {"ok": 0, "indeterminate": 0, "error": 0}
     records: list[dict[str, Any]] = []
@@ -438,6 +439,29 @@ def _check_operating_point(bundle: str | None, name: str | None) -> None:
         raise typer.BadParameter(
             f"the bundle has no '{name}'; it has: {', '.join(known)}.", param_hint="--operating-point"
         )
+
+
+def _check_outputs(sources: Sequence[Source], files: Sequence[Path]) -> None:
+    """Refuses to write over a picture that was given, over another result, or where a folder is."""
+    originals = {(found.st_dev, found.st_ino) for source in sources if (found := _stat(source.path)) is not None}
+    planned: set[str] = set()
+    for file in files:
+        found = _stat(file)
+        if found is not None and (found.st_dev, found.st_ino) in originals:
+            raise OutputError(f"'{file}' is one of the given pictures.", "Save into another folder.")
+        if file.is_dir():
+            raise OutputError(f"'{file}' is a folder.", "Save into another folder, or give a file's name.")
+        key = os.path.abspath(file).casefold()  # noqa: PTH100 - the file need not exist
+        if key in planned:
+            raise OutputError(f"Two results would be written to '{file}'.", "Give each --save option its own folder.")
+        planned.add(key)
+
+
+def _stat(path: Path | None) -> os.stat_result | None:
+    try:
+        return None if path is None else path.stat()
+    except (OSError, ValueError):
+        return None
 
 
 def _prepare_stdout(format: Format) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -40,17 +40,23 @@ class Expansion:
     skipped: int
 
 
-def expand(inputs: Sequence[str]) -> Expansion:
+def expand(inputs: Sequence[str], outputs: Collection[Path] = ()) -> Expansion:
     """Expands files, folders, patterns and "-" into pictures.
 
     Folders are searched with their subfolders, in alphabetical order; hidden files and folders are left out. Patterns
     (`*`, `?`, `[...]`, `**`) are expanded where no file has that very name. A picture that is found twice counts once.
     What cannot be found or read becomes a source with an error, so that it shows up in the results.
+
+    Args:
+        inputs: as the user wrote them.
+        outputs: folders for results; they are not searched where they lie in a folder that is, so that the results of
+            one run are not the pictures of the next.
     """
+    left_out = frozenset(folder.resolve() for folder in outputs)
     found: dict[str, Source] = {}
     skipped = 0
     for given in inputs:
-        for source in _expand_one(given):
+        for source in _expand_one(given, left_out):
             if source is None:
                 skipped += 1
             else:
@@ -59,25 +65,34 @@ def expand(inputs: Sequence[str]) -> Expansion:
     return Expansion(tuple(found.values()), skipped)
 
 
-def _expand_one(given: str) -> Iterator[Source | None]:
+def _expand_one(given: str, left_out: frozenset[Path]) -> Iterator[Source | None]:
     if given == STDIN:
         yield Source(STDIN, None, PurePath("stdin"))
     elif os.path.isdir(given):  # noqa: PTH112 - unlike Path.is_dir, takes any string
-        yield from _folder(Path(given), Path(given))
+        yield from _folder(Path(given), Path(given), left_out)
     elif os.path.lexists(given) or not glob.has_magic(given):
         path = Path(given)
         yield Source(given, path, PurePath(path.name))
     else:
         base = Path(*_before_pattern(Path(given)))
         matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        below = {folder for folder in left_out if base.resolve() in folder.parents}
+        found = False
         for match in matches:
             path = Path(match)
-            if not path.is_dir():
+            if path.is_dir():
+                if "**" not in given:  # `**` has already looked inside
+                    found = True
+                    yield from _folder(path, base, left_out)
+            elif not below.isdisjoint(path.resolve().parents):
+                yield None
+            elif not Path(given).suffix and path.suffix.lower() not in PICTURE_SUFFIXES:
+                yield None  # `*` asks for pictures among other files, `*.dcm` asks for just these
+            else:
+                found = True
                 yield Source(match, path, _below(base, path))
-            elif "**" not in given:  # `**` has already looked inside
-                yield from _folder(path, base)
-        if not matches:
-            error = ImageNotFoundError(f"No file matches '{given}'.", "Check the pattern.")
+        if not found:
+            error = ImageNotFoundError(f"No picture matches '{given}'.", "Check the pattern.")
             yield Source(given, Path(given), PurePath("none"), error)
 
 
@@ -92,9 +107,9 @@ def _below(base: Path, path: Path) -> PurePath:
     return PurePath(*(part for part in path.relative_to(base).parts if part != ".."))
 
 
-def _folder(folder: Path, base: Path) -> Iterator[Source | None]:
+def _folder(folder: Path, base: Path, left_out: frozenset[Path]) -> Iterator[Source | None]:
     empty = True
-    for path, error in _walk(folder):
+    for path, error in _walk(folder, left_out):
         if error is not None:
             empty = False
             problem = ImageAccessError(
@@ -113,7 +128,7 @@ def _folder(folder: Path, base: Path) -> Iterator[Source | None]:
         yield Source(str(folder), folder, _below(base, folder), error_here)
 
 
-def _walk(folder: Path) -> Iterator[tuple[Path, OSError | None]]:
+def _walk(folder: Path, left_out: frozenset[Path]) -> Iterator[tuple[Path, OSError | None]]:
     """Files below a folder in alphabetical order, and folders that cannot be listed with the reason."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -124,7 +139,8 @@ def _walk(folder: Path) -> Iterator[tuple[Path, OSError | None]]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(folder / entry.name)
+            if (folder / entry.name).resolve() not in left_out:
+                yield from _walk(folder / entry.name, left_out)
         else:
             yield folder / entry.name, None
 

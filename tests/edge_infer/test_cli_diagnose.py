@@ -202,6 +202,35 @@ def test_no_output_file_is_written_twice(toy_bundle: Path, tmp_path: Path, nevus
     assert len(list((tmp_path / "m").iterdir())) == 3
 
 
+def test_a_given_picture_is_never_written_over(toy_bundle: Path, folder: Path) -> None:
+    before = (folder / "deeper" / "a.png").read_bytes()
+    for arguments in (["--save-overlay", folder], ["--save-report", folder / "a.png"]):
+        code, out, err = diagnose(toy_bundle, folder / "**" / "*.png", *arguments)
+        assert code == EXIT_USAGE
+        assert out == "" and "error [output]" in err and "is one of the given pictures" in err
+    assert (folder / "deeper" / "a.png").read_bytes() == before
+
+
+def test_two_kinds_of_results_need_two_places(toy_bundle: Path, folder: Path, tmp_path: Path) -> None:
+    for mask in (tmp_path / "o", tmp_path / "o" / "deeper"):
+        code, _, err = diagnose(toy_bundle, folder, "--save-overlay", tmp_path / "o", "--save-mask", mask)
+        assert code == EXIT_USAGE
+        assert "Two results would be written to" in err
+    assert not (tmp_path / "o").exists()
+
+
+def test_results_of_one_run_are_not_the_pictures_of_the_next(toy_bundle: Path, folder: Path) -> None:
+    for _ in range(2):
+        code, out, _ = diagnose(toy_bundle, folder, "--save-overlay", folder / "overlays", "--format", "ndjson")
+        assert code == EXIT_OK
+        assert len(out.splitlines()) == 4
+        _, out, _ = diagnose(
+            toy_bundle, folder / "**" / "*", "--save-overlay", folder / "overlays", "--format", "ndjson"
+        )
+        assert len(out.splitlines()) == 4
+    assert len(list((folder / "overlays").rglob("*.png"))) == 4
+
+
 def test_missing_files_empty_folders_and_patterns_are_results(toy_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     code, out, err = diagnose(
@@ -211,7 +240,7 @@ def test_missing_files_empty_folders_and_patterns_are_results(toy_bundle: Path, 
     assert code == EXIT_IMAGE
     assert [record["error"]["code"] for record in records] == ["image-not-found"] * 3
     assert "holds no pictures" in records[1]["error"]["message"]
-    assert "No file matches" in records[2]["error"]["message"]
+    assert "No picture matches" in records[2]["error"]["message"]
     assert "Traceback" not in err
 
 

@@ -54,6 +54,13 @@ def test_pattern_keeps_the_path_below_its_fixed_part(tmp_path: Path) -> None:
     assert len(expand([str(tmp_path / "p/**")]).sources) == 3
 
 
+def test_wide_patterns_leave_other_files_out_and_narrow_ones_do_not(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "b.txt", "c.dcm")
+    wide, narrow = expand([str(tmp_path / "*")]), expand([str(tmp_path / "*.dcm")])
+    assert ([source.relative.name for source in wide.sources], wide.skipped) == (["a.png"], 2)
+    assert ([source.relative.name for source in narrow.sources], narrow.skipped) == (["c.dcm"], 0)
+
+
 def test_pattern_cannot_lead_out_of_the_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a.png", "p/q/.keep")
     monkeypatch.chdir(tmp_path / "p")
