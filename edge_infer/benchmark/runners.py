@@ -200,17 +200,26 @@ def load_pictures(paths: Sequence[Path], bundle: Bundle) -> tuple[list[bytes], P
         ImageError: one cannot be read.
     """
     if paths:
-        files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
-        files = [file for file in files if file.suffix.lower() in _SUFFIXES]
-        if not files:
-            raise ResultsError("There is no picture to diagnose there.", "Give picture files, or a folder of them.")
-        encoded, source = [file.read_bytes() for file in files], "given by the user"
+        encoded, source = read_pictures(paths), "given by the user"
     else:
         encoded, source = _golden_pictures(bundle), "the bundle's golden pictures, as JPEG of 600x450"
     sizes = Counter(_size(data) for data in encoded)
     digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in encoded)).hexdigest()
     named = tuple(f"{size}: {count}" for size, count in sorted(sizes.items()))
     return encoded, Pictures(source, len(encoded), named, digest)
+
+
+def read_pictures(paths: Sequence[Path]) -> list[bytes]:
+    """The encoded pictures at these paths, folders in the order of their files' names.
+
+    Raises:
+        ResultsError: there is none.
+    """
+    files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    encoded = [file.read_bytes() for file in files if file.suffix.lower() in _SUFFIXES]
+    if not encoded:
+        raise ResultsError("There is no picture to diagnose there.", "Give picture files, or a folder of them.")
+    return encoded
 
 
 def _size(data: bytes) -> str:

@@ -360,6 +360,10 @@ def compare(row: r.Row, base: r.Row) -> list[r.Ratio]:
     if row.single and base.single:
         interval = ratio_of_medians(base.single.wall_ms, base.single.rounds, row.single.wall_ms, row.single.rounds)
         found.append(ratio("SingleStream p50", interval, "" if interval else "too few rotations"))
+    if row.multi and base.multi:
+        interval = ratio_of_medians(base.multi.wall_ms, base.multi.rounds, row.multi.wall_ms, row.multi.rounds)
+        measure = f"MultiStream of {row.multi.size} p50"
+        found.append(ratio(measure, interval, "" if interval else "too few rotations"))
     for part in row.offline:
         for other in base.offline:
             if part.batch_size == other.batch_size and part.workers == other.workers == 1:

@@ -1,0 +1,110 @@
+"""`python -m benchmarks`: see the package."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_infer.errors import EdgeInferError
+
+app = typer.Typer(
+    help="Peers side by side, the project's goals, and reports over result files.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Pictures = Annotated[
+    list[Path] | None,
+    typer.Option("--pictures", exists=True, help="Pictures or folders.", show_default="the drawn ones in examples/"),
+]
+Work = Annotated[
+    Path | None,
+    typer.Option(
+        "--work", file_okay=False, help="Folder that keeps the exported pair.", show_default="a temporary one"
+    ),
+]
+Shipped = Annotated[
+    str | None,
+    typer.Option("--shipped", metavar="NAME|DIR", help="The shipped bundle.", show_default="the default one"),
+]
+Segmenter = Annotated[str, typer.Option(help="Of the pair: a segmenter in the trainer's registry.")]
+Classifier = Annotated[str, typer.Option(help="Of the pair: a classifier in the trainer's registry.")]
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@app.callback()
+def _root() -> None:
+    pass
+
+
+@app.command()
+def peers(
+    output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False)] = Path("peers.json"),
+    pictures: Pictures = None,
+    peer: Annotated[list[str] | None, typer.Option("--peer", help="Repeat it.", show_default="all")] = None,
+    threads: Annotated[list[int] | None, typer.Option("--threads", min=1, show_default="1 and 2")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Fewest queries of each; batches of 8 get a quarter.")] = 60,
+    block: Annotated[int, typer.Option(min=1, help="Queries of one in a row.")] = 4,
+    shipped: Shipped = None,
+    segmenter: Segmenter = "unetplusplus",
+    classifier: Classifier = "resnet50",
+    work: Work = None,
+) -> None:
+    """The same two networks in PyTorch, torch.compile, OpenVINO, Pillow + torchvision, and here."""
+    from benchmarks.peers import run_peers, usable_threads
+    from edge_infer.benchmark.measure import Effort
+    from edge_infer.benchmark.results import write_results
+    from edge_infer.benchmark.table import format_results
+    from edge_infer.bundle import find_bundle
+
+    paths = pictures or [EXAMPLES]
+    with tempfile.TemporaryDirectory() as temporary:
+        bundles = pair_bundles(work or Path(temporary), paths, segmenter, classifier)
+        try:
+            bundles["shipped"] = find_bundle(shipped)
+        except EdgeInferError as error:
+            typer.echo(f"no shipped bundle: {error}", err=True)
+        results = run_peers(
+            bundles,
+            paths,
+            peers=peer or (),
+            threads=threads or usable_threads(),
+            segmenter=segmenter,
+            classifier=classifier,
+            effort=Effort(warmup=3, runs=runs, seconds=0.0, block=block),
+            progress=lambda text: typer.echo(text, err=True),
+        )
+    write_results(output, results)
+    typer.echo(format_results(results))
+    typer.echo(f"\nwritten to {output}")
+
+
+def pair_bundles(folder: Path, pictures: list[Path], segmenter: str, classifier: str) -> dict[str, Path]:
+    """The pair's bundles by precision, written where they are missing."""
+    from benchmarks.networks import write_peer_bundles
+    from edge_infer.benchmark.runners import read_pictures
+    from edge_infer.bundle import MANIFEST
+
+    folders = folder / "peers-float32", folder / "peers-int8"
+    if not all((path / MANIFEST).is_file() for path in folders):
+        typer.echo(f"exporting {segmenter} and {classifier}", err=True)
+        folders = write_peer_bundles(folder, read_pictures(pictures), segmenter, classifier)
+    return {"float32": folders[0], "int8": folders[1]}
+
+
+def main() -> None:
+    """The entry point: typed errors become a message and exit code 3."""
+    try:
+        app(standalone_mode=True)
+    except EdgeInferError as error:
+        typer.echo(f"error [{error.code}]: {error}", err=True)
+        raise SystemExit(3) from error
+
+
+if __name__ == "__main__":
+    main()
