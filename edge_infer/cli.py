@@ -152,7 +152,7 @@ def diagnose(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMG...",
+            metavar="IMG",
             help="Pictures (JPEG, PNG, WebP, BMP, TIFF), folders (searched with their subfolders), quoted patterns "
             "such as 'photos/**/*.jpg', or - for one picture on standard input. A picture given twice counts once.",
             show_default=False,

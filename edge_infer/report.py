@@ -122,13 +122,12 @@ def to_card(
         tone = "alarm" if diagnosis.label == "melanoma" else "calm"
         lines += _row("melanoma", f"{percent(diagnosis.melanoma_probability)} - {decision(diagnosis)}", style, tone)
         lines += _row("other classes", _others(diagnosis, manifest))
+        point = manifest.operating_point(diagnosis.operating_point)
+        meaning = f"{point.name}: suspicious from {percent(point.threshold)} upwards; {point.meaning}."
+        lines += _row("operating point", meaning)
     else:
         lines += _row("indeterminate", f"{reason_title(diagnosis)} - no probability is given", style, "unsure")
         lines += _row("reason", diagnosis.message or "")
-    point = manifest.operating_point(diagnosis.operating_point)
-    lines += _row(
-        "operating point", f"{point.name}: suspicious from {percent(point.threshold)} upwards; {point.meaning}."
-    )
     if diagnosis.lesion_area_fraction is not None:
         lines += _row("lesion", f"covers {percent(diagnosis.lesion_area_fraction)} of the picture")
     for warning in diagnosis.warnings:
