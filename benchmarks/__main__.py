@@ -84,6 +84,25 @@ def peers(
     typer.echo(f"\nwritten to {output}")
 
 
+@app.command()
+def report(
+    files: Annotated[list[Path], typer.Argument(exists=True, metavar="RESULTS...", help="Result files, or folders.")],
+    output: Annotated[Path, typer.Option("--output", "-o", file_okay=False, help="Folder to write to.")] = Path(
+        "report"
+    ),
+    allow_different_bundles: Annotated[
+        bool, typer.Option("--allow-different-bundles", help="Lay files of different networks side by side.")
+    ] = False,
+) -> None:
+    """Markdown, CSV and one self-contained HTML page from result files."""
+    from benchmarks.compare import load_files
+    from benchmarks.report import write_report
+
+    loaded = load_files(files, allow_different_bundles=allow_different_bundles)
+    for path in write_report(loaded, output):
+        typer.echo(f"written to {path}")
+
+
 def pair_bundles(folder: Path, pictures: list[Path], segmenter: str, classifier: str) -> dict[str, Path]:
     """The pair's bundles by precision, written where they are missing."""
     from benchmarks.networks import write_peer_bundles

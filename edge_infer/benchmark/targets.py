@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edge_infer.benchmark.results import Availability
 from edge_infer.bundle import Bundle, Stage
+from edge_infer.coreml_engine import ComputeUnits, CoreMLEngine
 from edge_infer.engine import Engine, OnnxEngine, load_onnxruntime, short_name
 from edge_infer.errors import EdgeInferError, EngineError, InferenceError, ProviderUnavailableError
 
@@ -44,7 +45,7 @@ class Target:
     title: str
     provider: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-    compute_units: str | None = None
+    compute_units: ComputeUnits | None = None
     install: str = ""
 
     @property
@@ -53,7 +54,12 @@ class Target:
         return self.name in ("cpu", "xnnpack", "openvino-cpu")
 
 
-_UNITS = {"CPU_ONLY": "CPUOnly", "CPU_AND_GPU": "CPUAndGPU", "CPU_AND_NE": "CPUAndNeuralEngine", "ALL": "ALL"}
+_UNITS: dict[ComputeUnits, str] = {
+    "CPU_ONLY": "CPUOnly",
+    "CPU_AND_GPU": "CPUAndGPU",
+    "CPU_AND_NE": "CPUAndNeuralEngine",
+    "ALL": "ALL",
+}
 
 
 def _slug(units: str) -> str:
@@ -99,7 +105,12 @@ CATALOGUE: tuple[Target, ...] = (
         install="pip install onnxruntime-qnn",
     ),
     *(
-        Target(f"coreml-{_slug(units)}", f"Core ML ({units})", compute_units=units, install="pip install coremltools")
+        Target(
+            f"coreml-{_slug(units)}",
+            f"Core ML ({units})",
+            compute_units=units,
+            install="pip install 'edge-infer[coreml]'",
+        )
         for units in _UNITS
     ),
 )
@@ -157,7 +168,7 @@ def _missing_coreml(bundle: Bundle) -> str:
     if sys.platform != "darwin":
         return "Core ML exists on Apple systems only."
     if importlib.util.find_spec("coremltools") is None:
-        return "coremltools is not installed. To get it: pip install coremltools."
+        return "coremltools is not installed. To get it: pip install 'edge-infer[coreml]'."
     try:
         for stage in STAGE_NAMES:
             bundle.file(stage, "coreml")
@@ -295,14 +306,13 @@ def _session(
 
 def _open_coreml(target: Target, bundle: Bundle) -> OpenTarget:
     from edge_infer.benchmark.coreml import planned_shares
-    from edge_infer.coreml_engine import CoreMLEngine
 
     assert target.compute_units is not None
     engines: list[Engine] = []
     planned: dict[str, dict[str, float]] = {}
     for stage in STAGE_NAMES:
         path = bundle.file(stage, "coreml")
-        engines.append(CoreMLEngine(path, _spec(bundle, stage), compute_units=target.compute_units))
+        engines.append(CoreMLEngine(path, compute_units=target.compute_units))
         with suppress(EngineError):  # no plan before macOS 14.4: the timings stand without it
             planned[stage] = planned_shares(path, target.compute_units)
     return OpenTarget(engines[0], engines[1], {}, planned)
