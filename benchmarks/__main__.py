@@ -85,6 +85,69 @@ def peers(
 
 
 @app.command()
+def goals(
+    output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False)] = Path("goals.json"),
+    peers_file: Annotated[
+        Path | None, typer.Option("--peers", exists=True, help="Result of `peers`, for the speed-ups over PyTorch.")
+    ] = None,
+    pictures: Pictures = None,
+    shipped: Shipped = None,
+    segmenter: Segmenter = "unetplusplus",
+    classifier: Classifier = "resnet50",
+    work: Work = None,
+    rounds: Annotated[int, typer.Option(min=4, help="Of every comparison.")] = 30,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of every Offline figure.")] = 20.0,
+    memory_pictures: Annotated[int, typer.Option(min=1)] = 1000,
+) -> None:
+    """The project's own goals, as ratios in one run on this machine. Exit code 1 where one is missed."""
+    from datetime import UTC, datetime
+
+    from benchmarks import goals as g
+    from edge_infer.benchmark.hardware import conditions, describe_machine
+    from edge_infer.benchmark.measure import Effort, Pulse
+    from edge_infer.benchmark.results import read_results
+    from edge_infer.benchmark.runners import read_pictures
+    from edge_infer.bundle import load_bundle
+
+    def progress(text: str) -> None:
+        typer.echo(text, err=True)
+
+    created, pulse, paths = datetime.now(UTC), Pulse(), pictures or [EXAMPLES]
+    encoded, small = read_pictures(paths), load_bundle(shipped)
+    found = g.from_peers(read_results(peers_file)) if peers_file else []
+    with tempfile.TemporaryDirectory() as temporary:
+        pair = load_bundle(pair_bundles(work or Path(temporary), paths, segmenter, classifier)["int8"])
+        progress("time outside the networks")
+        found.append(g.outside_networks(pair, encoded, Effort(warmup=3, runs=2 * rounds, seconds=0.0, block=5), pulse))
+        progress("large picture")
+        found.append(g.large_picture(small, encoded[0], rounds))
+        progress("cold starts")
+        picture = Path(temporary) / "picture.jpg"
+        picture.write_bytes(encoded[0])
+        found.append(g.cold_start(small, picture, rounds))
+        for name, bundle in (("pair, int8", pair), ("shipped bundle", small)):
+            progress(f"two threads, {name}")
+            found += g.two_threads(bundle, encoded, name, seconds, pulse)
+        found.append(g.memory(small, encoded, memory_pictures, progress))
+    now = conditions()
+    machine = describe_machine(now, now)
+    results = g.Goals(
+        schema_version=g.SCHEMA_VERSION,
+        created=created.isoformat(timespec="seconds"),
+        machine=f"{machine.processor}, {machine.usable_processors} processors, {machine.system}",
+        bundle=f"{small.manifest.name} {small.sha256}",
+        pair=f"{segmenter} + {classifier}, int8, random weights",
+        heartbeat_ms=tuple(pulse.samples),
+        goals=tuple(found),
+    )
+    g.write_goals(output, results)
+    typer.echo(g.markdown(results))
+    typer.echo(f"written to {output}")
+    if any(item.met is False for item in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(
     files: Annotated[list[Path], typer.Argument(exists=True, metavar="RESULTS...", help="Result files, or folders.")],
     output: Annotated[Path, typer.Option("--output", "-o", file_okay=False, help="Folder to write to.")] = Path(
