@@ -7,7 +7,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from edge_infer import __version__
+from edge_infer.benchmark_cli import benchmark
 from edge_infer.errors import BundleMismatchError, BundleNotFoundError, EdgeInferError, ImageError
 from edge_infer.files import OutputError, make_writable_folder, write_atomically
 from edge_infer.sources import Source, expand, output_names
 
 if TYPE_CHECKING:
-    from edge_infer.bundle import Bundle, Manifest
+    from edge_infer.bundle import Bundle, Manifest, Metric
     from edge_infer.pipeline import Diagnoser
     from edge_infer.results import Diagnosis
 
@@ -390,6 +391,9 @@ def verify(bundle: BundleArgument = None, provider: ProviderOption = None, threa
     typer.echo("verified")
 
 
+app.command(epilog=_EXIT_CODES, short_help="Measure a bundle on this device.")(_guarded(benchmark))
+
+
 @app.command(epilog=_EXIT_CODES)
 @_guarded
 def doctor() -> None:
@@ -543,6 +547,8 @@ def _megabytes(size: int) -> str:
 
 def _explain(bundle: Bundle) -> Iterator[str]:
     """The manifest in words, line by line."""
+    from edge_infer.wording import sentence
+
     manifest = bundle.manifest
     yield f"{manifest.name}: {manifest.description}"
     yield f"  intended use      {manifest.intended_use}"
@@ -583,16 +589,14 @@ def _explain(bundle: Bundle) -> Iterator[str]:
     for point in manifest.operating_points:
         mark = " (default)" if point.name == manifest.default_operating_point else ""
         yield f"  {point.name}{mark}: suspicious from a probability of {point.threshold:.4f} upwards"
-        yield f"    {point.meaning}"
-        yield f"    chosen by: {point.rule}, on {point.chosen_on}"
-        for measure, metric in point.metrics.items():
-            yield f"    {measure:<24}{_figure(metric)}"
+        yield f"    {sentence(point.meaning)}"
+        yield f"    Chosen by: {point.rule}, on {point.chosen_on}."
+        yield from _figures(point.metrics)
     yield ""
     yield "Measured"
     for evaluation in manifest.evaluations:
         yield f"  {evaluation.data}, {evaluation.split}: {evaluation.images} pictures of {evaluation.lesions} lesions"
-        for measure, metric in evaluation.metrics.items():
-            yield f"    {measure:<24}{_figure(metric)}"
+        yield from _figures(evaluation.metrics)
         yield f"    again with: {evaluation.command}"
     for gate in manifest.parity:
         yield f"  {gate.artifact} against PyTorch: {gate.measure} {gate.value:.3g} ({gate.relation} {gate.limit:g})"
@@ -613,10 +617,12 @@ def _origin(manifest: Manifest) -> Iterator[str]:
         yield f"  {name:<24}  {_megabytes(entry.bytes):>9}  SHA-256 {entry.sha256[:16]}"
 
 
-def _figure(metric: Any) -> str:
-    if metric.low is None or metric.high is None:
-        return f"{metric.value:.4f}"
-    return f"{metric.value:.4f}  (95 % CI {metric.low:.4f} to {metric.high:.4f})"
+def _figures(metrics: Mapping[str, Metric]) -> Iterator[str]:
+    width = max(map(len, metrics), default=0)
+    for name, metric in metrics.items():
+        has_interval = metric.low is not None and metric.high is not None
+        interval = f"  (95 % CI {metric.low:.4f} to {metric.high:.4f})" if has_interval else ""
+        yield f"    {name:<{width}}  {metric.value:.4f}{interval}"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from edge_infer import __version__
 from edge_infer.bundle import Bundle, OperatingPoint
 from edge_infer.render import draw_outline, encode_jpeg
 from edge_infer.results import MELANOMA, Diagnosis
-from edge_infer.wording import DISCLAIMER, decision, percent, reason_title
+from edge_infer.wording import DISCLAIMER, decision, percent, reason_title, sentence
 
 _THUMBNAIL = 400
 
@@ -84,8 +84,8 @@ class HtmlReport:
             f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>\n'
             f"<h1>{len(self._articles)} pictures: {', '.join(counts)}</h1>\n"
             f'<p class="notice">{escape(DISCLAIMER)} {escape(manifest.intended_use)}</p>\n'
-            f"<p>Operating point <b>{escape(point.name)}</b>: suspicious from {percent(point.threshold)} upwards; "
-            f"{escape(point.meaning)}.</p>\n"
+            f"<p>Operating point <b>{escape(point.name)}</b>: suspicious from {percent(point.threshold)} upwards. "
+            f"{escape(sentence(point.meaning))}</p>\n"
             f'<p class="small">Bundle {escape(manifest.name)} ({self._bundle.sha256[:12]}), edge-infer {__version__}, '
             f"{made}. Outline: what was taken for the lesion. Square: what the classifier saw.</p>\n"
             + "\n".join(self._articles)

@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_infer.bundle import Manifest
 from edge_infer.results import Diagnosis
-from edge_infer.wording import DISCLAIMER, decision, percent, reason_title
+from edge_infer.wording import DISCLAIMER, decision, percent, reason_title, sentence
 
 SAVED_KINDS = ("overlay", "mask", "roi")
 """What can be saved per picture; each has its column in every format, null or empty where nothing was written."""
@@ -123,7 +123,7 @@ def to_card(
         lines += _row("melanoma", f"{percent(diagnosis.melanoma_probability)} - {decision(diagnosis)}", style, tone)
         lines += _row("other classes", _others(diagnosis, manifest))
         point = manifest.operating_point(diagnosis.operating_point)
-        meaning = f"{point.name}: suspicious from {percent(point.threshold)} upwards; {point.meaning}."
+        meaning = f"{point.name}: suspicious from {percent(point.threshold)} upwards. {sentence(point.meaning)}"
         lines += _row("operating point", meaning)
     else:
         lines += _row("indeterminate", f"{reason_title(diagnosis)} - no probability is given", style, "unsure")

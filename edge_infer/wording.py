@@ -36,6 +36,12 @@ def decision(diagnosis: Diagnosis) -> str:
     return f"{word} (threshold {percent(diagnosis.threshold)})"
 
 
+def sentence(text: str) -> str:
+    """A text from a manifest with a capital at its start and one full stop at its end."""
+    text = text.strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
 def reason_title(diagnosis: Diagnosis) -> str:
     """The reason of an indeterminate result in a few words."""
     return _REASONS[diagnosis.reason] if diagnosis.reason else "unknown reason"

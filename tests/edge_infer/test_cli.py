@@ -22,7 +22,7 @@ from tests.conftest import REPOSITORY
 from tests.support.toy_bundle import write_manifest, write_toy_bundle
 
 runner = CliRunner()
-COMMANDS = ("diagnose", "bundles", "inspect", "verify", "doctor")
+COMMANDS = ("diagnose", "bundles", "inspect", "verify", "benchmark", "doctor")
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -87,7 +87,7 @@ def test_inspect_explains_everything_that_matters(toy_bundle: Path) -> None:
         "onnx: classifier.onnx",
         "melanoma  <- the probability that is decided on",
         "balanced (default): suspicious from a probability of 0.4000 upwards",
-        "sensitivity             0.8000  (95 % CI 0.7000 to 0.9000)",
+        "sensitivity  0.8000  (95 % CI 0.7000 to 0.9000)",
         "drawn pictures, test: 10 pictures of 9 lesions",
         "licence           Apache-2.0. Nothing was trained.",
         "max |Δ| of a probability 1e-06 (<= 0.0001)",

@@ -104,7 +104,7 @@ def test_card_says_what_a_reader_needs(toy_bundle: Path, example_folder: Path, p
     assert expected.melanoma_probability is not None and expected.lesion_area_fraction is not None
     flat = " ".join(out.split())
     assert f"melanoma {100 * expected.melanoma_probability:.1f} % - {words}" in flat
-    assert "balanced: suspicious from 40.0 % upwards; weighs missed melanomas and false alarms alike." in flat
+    assert "balanced: suspicious from 40.0 % upwards. Weighs missed melanomas and false alarms alike." in flat
     assert f"covers {100 * expected.lesion_area_fraction:.1f} % of the picture" in flat
     assert "Not a medical device" in flat
     assert " ms on CPUExecutionProvider with bundle toy" in flat

@@ -16,7 +16,7 @@ from edge_infer.errors import ImageDecodeError
 from edge_infer.postprocess import Box
 from edge_infer.report import csv_columns, csv_header, to_card, to_csv, to_json, to_ndjson, to_record
 from edge_infer.results import MELANOMA, Diagnosis, Reason
-from edge_infer.wording import percent
+from edge_infer.wording import percent, sentence
 
 ANSWER = Diagnosis(
     status="ok",
@@ -119,3 +119,8 @@ def test_card_is_painted_by_meaning(manifest: Manifest) -> None:
 )
 def test_percent_never_claims_certainty(value: float | None, text: str) -> None:
     assert percent(value) == text
+
+
+@pytest.mark.parametrize("text", ["misses few", "Misses few.", " misses few. "])
+def test_sentence(text: str) -> None:
+    assert sentence(text) == "Misses few."

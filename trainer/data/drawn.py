@@ -498,8 +498,9 @@ def _write(path: Path, image: NDArray[np.uint8], options: list[int]) -> None:
 def draw_examples() -> dict[str, NDArray[np.uint8]]:
     """The pictures of `examples/` by file name: RGB uint8, 450x600."""
 
-    def draw(seed: int, kind: str, hairs: int = 0, vignette: bool = False) -> NDArray[np.uint8]:
-        return draw_picture(np.random.default_rng(seed), kind=kind, hairs=hairs, vignette=vignette).image
+    def draw(seed: int, kind: str, hairs: int = 0, vignette: bool = False, artefacts: bool = True) -> NDArray[np.uint8]:
+        rng = np.random.default_rng(seed)
+        return draw_picture(rng, kind=kind, hairs=hairs, vignette=vignette, artefacts=artefacts).image
 
     blurred = cv2.GaussianBlur(draw(11, "nv"), (0, 0), 18)
     return {
@@ -507,7 +508,7 @@ def draw_examples() -> dict[str, NDArray[np.uint8]]:
         "melanoma-like.jpg": draw(104, "mel", hairs=3),
         "keratosis-like.jpg": draw(101, "bkl"),
         "hairy-round-view.jpg": draw(100, "nv", hairs=16, vignette=True),
-        "no-lesion.jpg": draw(105, BARE_SKIN),
+        "no-lesion.jpg": draw(313, BARE_SKIN, artefacts=False),
         "blurred.jpg": blurred.astype(np.uint8),
     }
 
