@@ -44,7 +44,8 @@ class DarkerThanTheRest(nn.Module):
         """Normalised RGB (n, 3, h, w) to logits (n, 1, h, w)."""
         logits = self.network(image)
         grey = nn.functional.avg_pool2d(image.mean(1, keepdim=True), 9, stride=1, padding=4)
-        darker = 8 * (grey.mean((2, 3), keepdim=True) - grey - 0.4)
+        # Clamped, so that int8 resolves the border finely.
+        darker = torch.clamp(8 * (grey.mean((2, 3), keepdim=True) - grey - 0.4), -4, 4)
         mixed: Tensor = darker + 1e-3 * logits
         return mixed
 

@@ -68,8 +68,8 @@ def benchmark(
         typer.Option("--reference", metavar="NAME|DIR", help="float32 bundle that --data is compared with."),
     ] = None,
     runs: Annotated[
-        int, typer.Option("--runs", min=1, help="Fewest SingleStream queries a row; p99 needs 420, p90 43.")
-    ] = 450,
+        int, typer.Option("--runs", min=1, help="Fewest SingleStream queries a row; p99 needs 563, p90 53.")
+    ] = 600,
     seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Least time of each scenario a row.")] = 5.0,
     sustained: Annotated[
         float, typer.Option("--sustained", min=0.0, metavar="MINUTES", help="Also run back to back for so long.")

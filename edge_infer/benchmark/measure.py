@@ -35,7 +35,7 @@ class Effort:
     """How long to measure: every target gets at least `runs` queries and `seconds` of them, `block` at a time."""
 
     warmup: int = 5
-    runs: int = 450
+    runs: int = 600
     seconds: float = 5.0
     block: int = 10
 
