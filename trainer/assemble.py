@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edge_infer.bundle import Evaluation, Manifest, OperatingPoint
+from edge_infer.bundle import Manifest, OperatingPoint
 from edge_infer.schema import dump
 from trainer.calibrate import (
     DEFAULT_POINT,
@@ -31,11 +31,14 @@ from trainer.evaluate import (
     select,
     write_predictions,
 )
-from trainer.export.bundle import DATA, MELANOMA, Assess, Choices, System, write_bundle
+from trainer.export.bundle import DATA, MELANOMA, Assess, Assessment, Choices, System, write_bundle
+from trainer.refusals import read_spoilt, refused, spoil, write_spoilt
 from trainer.report import Summary, summarise, to_evaluation, to_markdown
 
 MASK_THRESHOLD = 0.5
 PARITY_PICTURES = 128
+SPOILT_PICTURES = 200
+SPOILT_FILE = "test-spoilt.csv"
 
 DESCRIPTIONS = {
     "mobile": "Small and fast: a light U-Net outlines the lesion, MobileNetV2 classifies the crop around it.",
@@ -111,16 +114,16 @@ def assemble(
 def assessor(name: str, records: Sequence[Record], results: Path, limit: int | None = None) -> Assess:
     """Evaluates a bundle's files on `REPORTED`, writes predictions and tables, and reports the test split."""
 
-    def assess(manifest: Manifest, networks: Networks) -> list[tuple[Evaluation, Summary]]:
+    def assess(manifest: Manifest, networks: Networks) -> Assessment:
         rules = Rules.of_manifest(manifest)
         for stem, split, roi in REPORTED:
             found = list(predict(select(records, split, limit), rules, networks, roi=roi))
             write_predictions(results / f"{stem}.csv", found)
-        summaries = write_tables(results, manifest)
+        spoilt = spoil(select(records, "test", min(limit or SPOILT_PICTURES, SPOILT_PICTURES)), rules.segmenter_input)
+        write_spoilt(results / SPOILT_FILE, spoilt)
+        test = write_tables(results, manifest)["test"]
         command = f"python -m trainer evaluate --bundle exported/{name} --data ../shared/data/ham10000"
-        return [
-            (to_evaluation(summaries["test"], f"HAM10000 ({DATA})", command), summaries["test"]),
-        ]
+        return Assessment(to_evaluation(test, DATA, command), test, read_refused(results, manifest))
 
     return assess
 
@@ -135,10 +138,16 @@ def read_summaries(
     }
 
 
+def read_refused(results: Path, manifest: Manifest) -> dict[str, float]:
+    """Share of spoilt pictures that a bundle's quality limits refuse, from the stored measures."""
+    return refused(read_spoilt(results / SPOILT_FILE), manifest.quality)
+
+
 def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:
     """Computes all figures from the stored predictions and writes `evaluation.json` and `RESULTS.md` beside them."""
     summaries = read_summaries(results, manifest.labels, manifest.operating_points, manifest.default_operating_point)
-    text = json.dumps(dump(summaries), indent=1, ensure_ascii=False, allow_nan=False)
+    figures = {**dump(summaries), "refused_when_spoilt": read_refused(results, manifest)}
+    text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)
     (results / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     titles = {"test": "Test split", "test-true-roi": "Test split, crops from the true masks", "val": "Validation split"}
     tables = "\n".join(to_markdown(summary, titles[stem]) for stem, summary in summaries.items())

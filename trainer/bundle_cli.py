@@ -119,7 +119,7 @@ def report(
 ) -> None:
     """Make every table again from the stored per-image predictions, without running a network."""
     from edge_infer.bundle import load_bundle
-    from trainer.assemble import write_tables
+    from trainer.assemble import read_refused, write_tables
     from trainer.errors import TrainerError
     from trainer.export.model_card import MODEL_CARD, model_card
 
@@ -127,7 +127,7 @@ def report(
     folder = results or RESULTS / loaded.manifest.name
     summaries = write_tables(folder, loaded.manifest)
     typer.echo(f"{folder / 'RESULTS.md'}, {folder / 'evaluation.json'}")
-    card = model_card(loaded.manifest, [summaries["test"]])
+    card = model_card(loaded.manifest, [summaries["test"]], read_refused(folder, loaded.manifest))
     if check and (loaded.path / MODEL_CARD).read_text(encoding="utf-8") != card:
         raise TrainerError(
             f"{loaded.path / MODEL_CARD} does not follow from the predictions in {folder}.", "Export the bundle again."

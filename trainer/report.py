@@ -18,6 +18,7 @@ from trainer.evaluate import Counts, Prediction, indeterminate
 from trainer.metrics import (
     CALIBRATION_BINS,
     Bools,
+    Floats,
     Measure,
     Overlaps,
     Roc,
@@ -70,8 +71,8 @@ class Summary:
         melanoma: ranking, calibration, Brier score over answered pictures; `auc_all_pictures` over all.
         classes: figures over all classes.
         operating_points: decision figures by operating point.
-        referral: by share of least certain pictures (probability of melanoma nearest 0.5) left out: AUC and sensitivity
-            at 95 % specificity of the rest.
+        referral: by operating point and share of least certain pictures left out, that is, those whose melanoma
+            probability is nearest to the threshold on the logit scale: figures of the rest.
         reliability: bins of the melanoma probability.
         subgroups: by attribute and value.
     """
@@ -88,7 +89,7 @@ class Summary:
     melanoma: Figures
     classes: Figures
     operating_points: dict[str, Figures]
-    referral: dict[str, Figures]
+    referral: dict[str, dict[str, Figures]]
     reliability: tuple[Bin, ...]
     subgroups: dict[str, dict[str, Group]] = field(default_factory=dict)
 
@@ -136,7 +137,7 @@ def summarise(
             point.name: with_intervals(decision_measures(scores.score >= point.threshold, scores.positive), weights)
             for point in points
         },
-        referral=_referral(scores, weights),
+        referral=_referral(scores, points, weights),
         reliability=_reliability(scores),
         subgroups=_subgroups(answered, scores, threshold, weights),
     )
@@ -180,9 +181,14 @@ def to_markdown(summary: Summary, title: str) -> str:
         [point, *(_show(figures.get(name)) for name in names)] for point, figures in summary.operating_points.items()
     ]
     parts += ["### Operating points\n", _table(["operating point", *map(_words, names)], rows)]
-    names = list(next(iter(summary.referral.values()), {}))
-    rows = [[share, *(_show(figures.get(name)) for name in names)] for share, figures in summary.referral.items()]
-    parts += ["### When the least certain are referred\n", _table(["referred", *map(_words, names)], rows)]
+    names = list(next(iter(next(iter(summary.referral.values()), {}).values()), {}))
+    rows = [
+        [point, share, *(_show(figures.get(name)) for name in names)]
+        for point, shares in summary.referral.items()
+        for share, figures in shares.items()
+    ]
+    head = ["operating point", "referred", *map(_words, names)]
+    parts += ["### When the least certain are referred\n", _table(head, rows)]
     rows = [[str(b.pictures), f"{b.predicted:.3f}", f"{b.observed:.3f}"] for b in summary.reliability]
     parts += ["### Reliability\n", _table(["pictures", "mean melanoma probability", "share of melanoma"], rows)]
     if summary.subgroups:
@@ -233,19 +239,28 @@ def _auc_all(predictions: Sequence[Prediction], melanoma_label: str, weights: We
     return {} if metric is None else {"auc_all_pictures": metric}
 
 
-def _referral(scores: Scores, weights: Weights) -> dict[str, Figures]:
-    doubt = -np.abs(scores.score - 0.5)
-    table: dict[str, Figures] = {}
-    for share in (0.0, *REFERRED):
-        kept = doubt <= np.quantile(doubt, 1 - share)
-        roc = Roc(scores.score[kept], scores.positive[kept])
-        measures: dict[str, Measure] = {
-            "auc": roc.auc,
-            "sensitivity_at_95_specificity": roc.sensitivity_at_specificity(0.95),
-        }
-        figures = with_intervals(measures, weights[:, kept])
-        table[f"{share:.0%}"] = figures | {"melanomas_kept": Metric(_share(kept, scores.positive))}
+def _referral(scores: Scores, points: Sequence[OperatingPoint], weights: Weights) -> dict[str, dict[str, Figures]]:
+    table: dict[str, dict[str, Figures]] = {}
+    for point in points:
+        certainty = np.abs(_logit(scores.score) - _logit(np.array(point.threshold)))
+        table[point.name] = {}
+        for share in (0.0, *REFERRED):
+            kept = certainty >= np.quantile(certainty, share)
+            score, positive = scores.score[kept], scores.positive[kept]
+            decided = decision_measures(score >= point.threshold, positive)
+            measures: dict[str, Measure] = {
+                "sensitivity": decided["sensitivity"],
+                "specificity": decided["specificity"],
+                "sensitivity_at_95_specificity": Roc(score, positive).sensitivity_at_specificity(0.95),
+            }
+            figures = with_intervals(measures, weights[:, kept])
+            table[point.name][f"{share:.0%}"] = figures | {"melanomas_kept": Metric(_share(kept, scores.positive))}
     return table
+
+
+def _logit(probability: Floats) -> Floats:
+    inside = np.clip(probability, 1e-9, 1 - 1e-9)
+    return np.asarray(np.log(inside / (1 - inside)))
 
 
 def _share(kept: Bools, positive: Bools) -> float:

@@ -19,7 +19,7 @@ from edge_infer.bundle import MANIFEST, Manifest, Stage, load_bundle
 from edge_infer.golden import read_golden, replay
 from edge_infer.schema import parse
 from tests.support.toy_system import CLASSIFIER_SIZE, SEGMENTER_SIZE, toy_choices, toy_system
-from trainer.assemble import assessor, write_tables
+from trainer.assemble import assessor, read_refused, write_tables
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.evaluate import Rules, predict, read_predictions, select
@@ -121,15 +121,19 @@ def test_evaluation_and_runtime_agree_on_every_picture(exported: Path, records: 
     assert stored[0].probabilities == pytest.approx(found[0].probabilities, abs=1e-6)
 
 
+def rebuilt(results: Path, manifest: Manifest) -> str:
+    return model_card(manifest, [write_tables(results, manifest)["test"]], read_refused(results, manifest))
+
+
 def test_the_card_follows_from_the_stored_predictions(exported: Path, tmp_path: Path) -> None:
     manifest = load_bundle(exported).manifest
     results = tmp_path / "results"
     shutil.copytree(exported.parent / "results", results)
     card = (exported / MODEL_CARD).read_text(encoding="utf-8")
-    assert model_card(manifest, [write_tables(results, manifest)["test"]]) == card
+    assert rebuilt(results, manifest) == card
     lines = (results / "test.csv").read_text(encoding="utf-8").splitlines()
     (results / "test.csv").write_text("\n".join(lines[:-5]) + "\n", encoding="utf-8")
-    assert model_card(manifest, [write_tables(results, manifest)["test"]]) != card
+    assert rebuilt(results, manifest) != card
 
 
 class SwappedChannels(nn.Module):
@@ -184,7 +188,7 @@ def test_a_failed_export_keeps_the_old_bundle(
     def broken(*_: object) -> None:
         raise RuntimeError("disk full")
 
-    monkeypatch.setattr(exporter, "write_model_card", broken)
+    monkeypatch.setattr(exporter, "model_card", broken)
     with pytest.raises(RuntimeError, match="disk full"):
         write(tmp_path / "toy", records, tmp_path / "results")
     assert load_bundle(tmp_path / "toy").sha256 == before

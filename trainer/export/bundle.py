@@ -52,7 +52,7 @@ from trainer.export.graphs import (
     ServingSegmenter,
     as_network,
 )
-from trainer.export.model_card import MODEL_CARD, write_model_card
+from trainer.export.model_card import MODEL_CARD, model_card
 from trainer.export.onnx import export_onnx
 from trainer.models.complexity import measure_module
 from trainer.report import Summary
@@ -164,8 +164,23 @@ class System:
         }
 
 
-Assess = Callable[[Manifest, Networks], Sequence[tuple[Evaluation, Summary]]]
-"""Evaluates the finished files: the manifest so far and the engines in, one entry per split out."""
+@dataclass(frozen=True)
+class Assessment:
+    """What was measured with the finished files.
+
+    Attributes:
+        evaluation: the manifest's entry.
+        summary: all figures of the same split, for the card.
+        refused: see `trainer.export.model_card.model_card`.
+    """
+
+    evaluation: Evaluation
+    summary: Summary
+    refused: dict[str, float]
+
+
+Assess = Callable[[Manifest, Networks], Assessment]
+"""Evaluates the finished files: the manifest so far and the engines in."""
 
 
 def write_bundle(
@@ -208,11 +223,15 @@ def write_bundle(
         manifest = replace(
             manifest,
             parity=gates,
-            evaluations=tuple(evaluation for evaluation, _ in assessed),
-            operating_points=_with_metrics(manifest.operating_points, [summary for _, summary in assessed]),
+            evaluations=(assessed.evaluation,),
+            operating_points=tuple(
+                replace(point, metrics=assessed.summary.operating_points[point.name])
+                for point in manifest.operating_points
+            ),
         )
         write_golden(draft / GOLDEN_FILE, golden_traces(manifest, reference))
-        write_model_card(draft / MODEL_CARD, manifest, [summary for _, summary in assessed])
+        card = model_card(manifest, [assessed.summary], assessed.refused)
+        (draft / MODEL_CARD).write_text(card, encoding="utf-8")
         manifest = seal(draft, manifest)
         _prove(draft, manifest)
         swap(draft, out)
@@ -332,10 +351,3 @@ def _manifest(name: str, description: str, system: System, stages: tuple[Stage, 
         ),
         files={},
     )
-
-
-def _with_metrics(points: Sequence[OperatingPoint], summaries: Sequence[Summary]) -> tuple[OperatingPoint, ...]:
-    """What each operating point gave on the first summary's split (the test split)."""
-    if not summaries:
-        return tuple(points)
-    return tuple(replace(point, metrics=summaries[0].operating_points[point.name]) for point in points)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from edge_infer.bundle import Manifest, Stage
 from trainer.report import Summary, to_markdown
@@ -11,13 +10,14 @@ from trainer.report import Summary, to_markdown
 MODEL_CARD = "MODEL_CARD.md"
 
 
-def write_model_card(path: Path, manifest: Manifest, summaries: Sequence[Summary]) -> None:
-    """Writes the card of a bundle."""
-    path.write_text(model_card(manifest, summaries), encoding="utf-8")
+def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Mapping[str, float]) -> str:
+    """The card's text. It does not depend on the manifest's list of files, which holds the card's own hash.
 
-
-def model_card(manifest: Manifest, summaries: Sequence[Summary]) -> str:
-    """The card's text. It does not depend on the manifest's list of files, which holds the card's own hash."""
+    Args:
+        manifest: rules, provenance, operating points, parity.
+        summaries: figures, one section each.
+        refused: share of spoilt test pictures that the quality limits refuse, by what was done to them.
+    """
     m, p = manifest, manifest.provenance
     parts = [
         f"# Model card: {m.name}\n",
@@ -56,8 +56,9 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary]) -> str:
         f"Shorter side below {m.quality.min_side} pixels; mean brightness outside {m.quality.min_luminance:g} to "
         f"{m.quality.max_luminance:g}; contrast below {m.quality.min_contrast:g}; sharpness below "
         f"{m.quality.min_sharpness:g}; no lesion found; lesion below {m.mask.min_area_fraction:.2%} or above "
-        f"{m.mask.max_area_fraction:.1%} of the picture. The sharpness measure is simple: it misses many blurred "
-        "pictures. Pictures that are no dermoscopy are not recognised as such.\n",
+        f"{m.mask.max_area_fraction:.1%} of the picture. Pictures that are no dermoscopy are not recognised as such.\n",
+        "Of spoilt copies of test pictures the quality limits refuse:\n",
+        _shares(refused),
         *(to_markdown(summary, _title(summary)) for summary in summaries),
         "## Parity of the files with the PyTorch model\n",
         *(f"- {g.artifact}: {g.measure} {g.value:.3g} (gate {g.relation} {g.limit:g})\n" for g in m.parity),
@@ -81,6 +82,11 @@ def _stages(manifest: Manifest) -> str:
 
     head = ["| stage | architecture | parameters | input | GFLOP |", "| --- | --- | --- | --- | --- |"]
     return "\n".join([*head, row("segmenter", manifest.segmenter), row("classifier", manifest.classifier)]) + "\n"
+
+
+def _shares(refused: Mapping[str, float]) -> str:
+    rows = [f"| {change} | {share:.1%} |" for change, share in refused.items()]
+    return "\n".join(["| change | refused |", "| --- | --- |", *rows]) + "\n"
 
 
 def _recipes(manifest: Manifest) -> str:
