@@ -17,6 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from trainer.config import AugmentConfig, Normalization
+from trainer.data.lesion_free import lesion_free_frames
 
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 _RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
@@ -144,6 +145,8 @@ def augment_batch(
     Returns:
         Float32 RGB 0..1, shape (n, 3, size, size), and the masks, uint8 0/1, shape (n, size, size), or None.
     """
+    if frames is None and masks is not None and augment.lesion_free:
+        frames = lesion_free_frames(masks, augment.lesion_free)
     geometry, colour = Geometry(augment, size), Colour(augment)
     geometry.set_frames(frames)
     pictures = tv_tensors.Image(images.permute(0, 3, 1, 2).contiguous().float().div_(255))
