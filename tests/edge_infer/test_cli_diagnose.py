@@ -112,7 +112,7 @@ def test_card_says_what_a_reader_needs(toy_bundle: Path, example_folder: Path, p
 
 
 def test_operating_point_changes_the_decision_and_not_the_probability(toy_bundle: Path, tmp_path: Path) -> None:
-    for seed in range(30):
+    for seed in range(12):
         picture = draw_picture(np.random.default_rng(seed), 225, 300, "nv", hairs=0, vignette=False)
         cv2.imwrite(str(tmp_path / f"{seed}.png"), picture.image[..., ::-1])
     answers = {}
