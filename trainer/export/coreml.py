@@ -74,6 +74,7 @@ def export_coreml(
     example = torch.zeros(1, 3, height, width)
     try:
         program = torch.export.export(_PlanesFirst(model), (example,)).run_decompositions({})
+        _drop_aliases(program)
         package = ct.convert(
             program,
             inputs=[ct.ImageType(name="image", shape=example.shape, color_layout=ct.colorlayout.RGB)],
@@ -108,6 +109,15 @@ class _PlanesFirst(nn.Module):
 
     def forward(self, image: Tensor) -> Any:
         return self.model(image.permute(0, 2, 3, 1))
+
+
+def _drop_aliases(program: torch.export.ExportedProgram) -> None:
+    """Takes out `aten.alias`, which a slice of a whole axis leaves behind: a no-op that coremltools does not know."""
+    for node in list(program.graph.nodes):
+        if node.target is torch.ops.aten.alias.default and all(user.op != "output" for user in node.users):
+            node.replace_all_uses_with(node.args[0])
+            program.graph.erase_node(node)
+    program.graph_module.recompile()
 
 
 def _compress(package: Any, weights: Weights | None) -> Any:
