@@ -48,13 +48,13 @@ class InitReport:
 
 def class_names(recipe: Recipe) -> tuple[str, ...]:
     """Names of the classifier's outputs in order; empty for segmentation."""
-    return {"mask": (), "dx": DX, "melanoma": ("other", "mel")}[recipe.data.target]
+    return {"mask": (), "dx": DX, "melanoma": ("other", "mel"), "keratosis": ("other", "bkl")}[recipe.data.target]
 
 
 def build_model(recipe: Recipe) -> nn.Module:
     """The recipe's network with fresh weights."""
     options: dict[str, Any] = dict(recipe.model.options)
-    if recipe.task == "classification":
+    if recipe.task != "segmentation":
         options["classes"] = len(class_names(recipe))
     return create(recipe.model.name, **options)
 

@@ -13,7 +13,8 @@ from trainer.errors import RecipeError
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 
-Task = Literal["segmentation", "classification"]
+Task = Literal["segmentation", "classification", "joint"]
+Target = Literal["mask", "dx", "melanoma", "keratosis"]
 
 
 @dataclass(frozen=True)
@@ -39,27 +40,30 @@ class DataConfig:
     Attributes:
         size: side of the network's square input, in pixels.
         target: what the network learns. `mask` is the lesion's outline, `dx` the seven diagnoses of HAM10000 in
-            alphabetical order, `melanoma` the two classes other and melanoma.
+            alphabetical order, `melanoma` and `keratosis` whether it is that one or another. A joint network learns the
+            mask besides.
         roi: for classification, the crop of the serving pipeline (from the ground-truth mask); None trains on the whole
             picture.
-        small_size: side in the first epochs, which makes them cheaper; None: `size` from the start. The last epochs run at
-            the size that is served (Touvron et al., NeurIPS 2019, say why they matter).
+        small_size: side in the first epochs, which makes them cheaper; None: `size` from the start. The last epochs run
+            at the size that is served (Touvron et al., NeurIPS 2019, say why they matter).
         small_share: share of the epochs that run at `small_size`.
         cache_size: side of the cached training crop, in pixels; None: `size`.
         cache_margin: margin of the cached training crop, wider than `roi.margin` so that augmentation can move and turn
             the frame without inventing skin; None: `roi.margin`.
         sampling: `shuffle` visits every image once an epoch; `balanced` draws with replacement by inverse class
             frequency.
+        metadata: the network also takes age, sex and site, see `trainer.data.metadata`.
     """
 
     size: int
-    target: Literal["mask", "dx", "melanoma"]
+    target: Target
     roi: RoiRule | None = None
     small_size: int | None = None
     small_share: float = 0.6
     cache_size: int | None = None
     cache_margin: float | None = None
     sampling: Literal["shuffle", "balanced"] = "shuffle"
+    metadata: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,13 @@ class AugmentConfig:
         shear: at most this many degrees.
         brightness, contrast, saturation: factor 1 plus or minus at most this.
         hue: turn of the hue by at most this fraction of a full circle.
+        lesion_free: probability that a picture's lesion-free part is shown instead, with an empty mask, see
+            `trainer.data.lesion_free`. Segmentation only.
+        hairs: at most this many artificial hairs are drawn over the picture; the mask stays.
+        cutout: probability that a rectangle of the picture is blacked out; the mask stays.
+        mosaic: probability that a picture becomes four pictures of its batch at half size. Segmentation only.
+        cutmix: probability that a rectangle is replaced by that of another picture of its batch, in the mask too.
+            Segmentation only.
     """
 
     flip: bool = False
@@ -87,15 +98,25 @@ class AugmentConfig:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    lesion_free: float = 0.0
+    hairs: int = 0
+    cutout: float = 0.0
+    mosaic: float = 0.0
+    cutmix: float = 0.0
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """`bce-dice` is for masks; `cross-entropy` and `focal` are for classes."""
+    """`bce-dice` is for masks, `cross-entropy` and `focal` are for classes.
 
-    name: Literal["bce-dice", "cross-entropy", "focal"]
+    `focal-dice` is for joint networks: focal loss for the class, focal plus Dice loss for the mask. `logit_adjustment`
+    adds this multiple of the log class frequencies to the logits while training (Menon et al., ICLR 2021); 0 is off.
+    """
+
+    name: Literal["bce-dice", "cross-entropy", "focal", "focal-dice"]
     label_smoothing: float = 0.0
     focal_gamma: float = 2.0
+    logit_adjustment: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -129,7 +150,11 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One system: its network, data, augmentation, loss and optimiser. `summary` says what it is for."""
+    """One system: its network, data, augmentation, loss and optimiser.
+
+    `summary` says what it is for. `starts_from` names the recipe whose best weights initialise this one; `python -m
+    trainer bundle` trains that one first.
+    """
 
     name: str
     summary: str
@@ -141,6 +166,7 @@ class Recipe:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     normalization: Normalization = field(default_factory=Normalization)
     seed: int = 0
+    starts_from: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `recipe_from_dict` takes them."""
@@ -185,26 +211,32 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPE_FOLDER.glob("*.toml"))
 
 
+_CLASSES = ("dx", "melanoma", "keratosis")
+_FITTING: dict[Task, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "segmentation": (("mask",), ("bce-dice",)),
+    "classification": (_CLASSES, ("cross-entropy", "focal")),
+    "joint": (_CLASSES, ("focal-dice",)),
+}
+
+
 def _check(recipe: Recipe, where: str) -> None:
-    masks = recipe.task == "segmentation"
-    if masks != (recipe.data.target == "mask"):
-        raise RecipeError(
-            f"{where}: task '{recipe.task}' does not go with data.target '{recipe.data.target}'.",
-            "Segmentation learns 'mask'; classification learns 'dx' or 'melanoma'.",
-        )
-    if masks != (recipe.loss.name == "bce-dice"):
-        raise RecipeError(
-            f"{where}: task '{recipe.task}' does not go with loss.name '{recipe.loss.name}'.",
-            "Segmentation takes 'bce-dice'; classification takes 'cross-entropy' or 'focal'.",
-        )
-    if masks and recipe.data.roi is not None:
-        raise RecipeError(f"{where}: data.roi is set for segmentation.", "Remove it: the segmenter sees the picture.")
+    targets, losses = _FITTING[recipe.task]
+    for key, value, fitting in (("data.target", recipe.data.target, targets), ("loss.name", recipe.loss.name, losses)):
+        if value not in fitting:
+            raise RecipeError(
+                f"{where}: task '{recipe.task}' does not go with {key} '{value}'.",
+                f"It takes {', '.join(repr(item) for item in fitting)}.",
+            )
+    if recipe.task != "classification" and recipe.data.roi is not None:
+        raise RecipeError(f"{where}: data.roi is set for {recipe.task}.", "Remove it: masks are learnt on the picture.")
+    if recipe.task != "segmentation" and (recipe.augment.mosaic or recipe.augment.cutmix):
+        raise RecipeError(f"{where}: augment.mosaic and cutmix mix pictures.", "Use them for segmentation only.")
     if recipe.data.cache_margin is not None and recipe.data.roi is None:
         raise RecipeError(f"{where}: data.cache_margin is set without data.roi.", "Set data.roi or remove it.")
     if recipe.data.cache_margin is not None and recipe.data.roi and recipe.data.cache_margin < recipe.data.roi.margin:
         raise RecipeError(f"{where}: data.cache_margin is below data.roi.margin.", "Make it at least as wide.")
     positive: dict[str, float] = {"data.size": recipe.data.size, "optim.epochs": recipe.optim.epochs}
     positive |= {"optim.batch_size": recipe.optim.batch_size, "optim.learning_rate": recipe.optim.learning_rate}
-    for key, value in positive.items():
-        if value <= 0:
-            raise RecipeError(f"{where}: {key} is {value}.", "It must be above zero.")
+    for key, number in positive.items():
+        if number <= 0:
+            raise RecipeError(f"{where}: {key} is {number}.", "It must be above zero.")

@@ -15,21 +15,33 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from trainer.checkpoint import FORMAT, build_model, init_weights, read_file, save_atomic
-from trainer.config import OptimConfig, Recipe
+from trainer.checkpoint import FORMAT, build_model, class_names, init_weights, read_file, save_atomic
+from trainer.config import OptimConfig, Recipe, recipe_from_dict
 from trainer.curves import plot_history
 from trainer.data.cache import CACHE_FOLDER
 from trainer.data.ham10000 import Record
 from trainer.data.transforms import augment_batch, normalize, to_float
 from trainer.errors import CheckpointError
-from trainer.losses import build_loss
-from trainer.tasks import MONITORED, Dataset, metrics, serving_data, target_for_loss, training_data
+from trainer.tasks import (
+    Batch,
+    Dataset,
+    Objective,
+    monitored,
+    picture_scores,
+    serving_data,
+    summarise,
+    training_data,
+)
 
 POLY_POWER = 0.9
+
+Rows = NDArray[np.int64]
+"""Positions of a batch's pictures in their split, shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,7 @@ def train(
     model = build_model(recipe)
     last = out / "last.pt"
     state = read_file(last) if resume and last.is_file() else None
-    if state is not None and state["recipe"] != recipe.to_dict():
+    if state is not None and recipe_from_dict(state["recipe"], where=str(last)) != recipe:
         raise CheckpointError(f"{out} holds a run of another recipe.", "Choose another folder, or begin again.")
     if state is None and weights is not None:
         _say(f"{weights}: {init_weights(model, weights).describe()}")
@@ -92,8 +104,9 @@ def train(
     optimizer = torch.optim.AdamW(_parameter_groups(model, config.weight_decay), lr=config.learning_rate)
     steps = math.ceil(len(train_set) / config.batch_size)
     schedule = LambdaLR(optimizer, lambda step: rate_factor(step, steps * config.epochs, config))
-    loss_of = build_loss(recipe.loss)
-    monitored = MONITORED[recipe.task]
+    counts = None if train_set.labels is None else np.bincount(train_set.labels, minlength=len(class_names(recipe)))
+    objective = Objective(recipe, counts).to(device)
+    chosen_by = monitored(recipe)
     history: list[dict[str, float]] = []
     best: dict[str, float] = {}
     first = 0
@@ -109,7 +122,7 @@ def train(
 
     for epoch in range(first, min(config.epochs, stop_after or config.epochs)):
         if config.patience and best and epoch - best["epoch"] >= config.patience:
-            _say(f"no better {monitored} for {config.patience} epochs: stopping")
+            _say(f"no better {chosen_by} for {config.patience} epochs: stopping")
             break
         started = time.monotonic()
         torch.manual_seed(_epoch_seed(recipe.seed, epoch))
@@ -123,10 +136,10 @@ def train(
             mininterval=0.2 if sys.stderr.isatty() else 30.0,
         )
         for rows in bar:
-            images, target = _training_batch(recipe, train_set, rows, size, device)
+            batch = training_batch(recipe, train_set, rows, size, device)
             with _autocast(config, device):
-                logits = model(images)
-            loss = loss_of(logits.float(), target)
+                outputs = model(*batch.inputs())
+            loss = objective(outputs, batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if config.clip_norm:
@@ -144,37 +157,54 @@ def train(
         _say("  ".join(f"{key} {value:.5g}" for key, value in row.items()))
         content: dict[str, Any] = {"format": FORMAT, "recipe": recipe.to_dict(), "epoch": epoch + 1, "metrics": row}
         content["weights"] = {name: value.detach().cpu() for name, value in average.weights.items()}
-        if not best or not row[monitored] <= best[monitored]:  # an undefined metric (NaN) never stays the best
+        if not best or not row[chosen_by] <= best[chosen_by]:  # an undefined metric (NaN) never stays the best
             best = row
             save_atomic(content, out / "best.pt")
         content |= {"model": model.state_dict(), "average_step": average.step, "optimizer": optimizer.state_dict()}
         content |= {"schedule": schedule.state_dict(), "history": history, "best": best}
         save_atomic(content, last)
         _write_history(history, out / "history.csv")
-        plot_history(history, monitored, out / "curves.png")
+        plot_history(history, chosen_by, out / "curves.png")
     return Outcome(int(best["epoch"]), best, len(history))
 
 
 @torch.inference_mode()
 def validate(recipe: Recipe, model: nn.Module, data: Dataset, device: str = "cpu") -> dict[str, float]:
-    """Loss and metrics of a network in eval mode on serving-size pictures: `val_loss` and `trainer.tasks.metrics`."""
-    logits, targets = [], []
+    """Loss and metrics of a network in eval mode on serving-size pictures: `val_loss` and `trainer.tasks.summarise`.
+
+    Epochs that train at `data.small_size` are validated at the serving size too, where they look worse than they are.
+    """
+    objective = Objective(recipe).to(device)
+    losses: list[float] = []
+    parts: list[dict[str, Tensor]] = []
     for rows in _batches(np.arange(len(data)), recipe.optim.batch_size):
-        images, target = serving_batch(recipe, data, rows, device)
+        batch = serving_batch(recipe, data, rows, device)
         with _autocast(recipe.optim, device):
-            logits.append(model(images).float().cpu())
-        targets.append(target.cpu())
-    values, truth = torch.cat(logits), torch.cat(targets)
-    return {"val_loss": float(build_loss(recipe.loss)(values, truth))} | metrics(recipe, values, truth)
+            outputs = model(*batch.inputs())
+        losses += [float(objective(outputs, batch))] * len(rows)
+        parts.append(picture_scores(recipe, outputs, batch))
+    scores = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return {"val_loss": float(np.mean(losses))} | summarise(recipe, scores)
 
 
-def serving_batch(
-    recipe: Recipe, data: Dataset, rows: np.ndarray[Any, np.dtype[np.int64]], device: str = "cpu"
-) -> tuple[Tensor, Tensor]:
-    """Normalised pictures, float32 (n, 3, h, w), without augmentation, and their targets."""
-    images = to_float(torch.from_numpy(data.arrays.images[rows]).to(device))
-    masks, labels, _ = _targets(data, rows)
-    return normalize(images, recipe.normalization), target_for_loss(masks, labels).to(device)
+def serving_batch(recipe: Recipe, data: Dataset, rows: Rows, device: str = "cpu") -> Batch:
+    """Pictures as the network sees them in use, without augmentation."""
+    images = to_float(_pick(data.arrays.images, rows).to(device))
+    masks = (
+        _pick(data.arrays.masks, rows) if recipe.task != "classification" and data.arrays.masks is not None else None
+    )
+    return _batch(recipe, data, rows, images, masks, device)
+
+
+def training_batch(recipe: Recipe, data: Dataset, rows: Rows, size: int, device: str = "cpu") -> Batch:
+    """Augmented pictures of size x size pixels."""
+    images = _pick(data.arrays.images, rows).to(device)
+    masks = None
+    if recipe.task != "classification" and data.arrays.masks is not None:
+        masks = _pick(data.arrays.masks, rows).to(device)
+    frames = None if data.arrays.frames is None else _pick(data.arrays.frames, rows)
+    pictures, moved = augment_batch(images, masks, frames, recipe.augment, size)
+    return _batch(recipe, data, rows, pictures, moved, device)
 
 
 def rate_factor(step: int, total: int, config: OptimConfig) -> float:
@@ -232,38 +262,30 @@ def keep_strided_depthwise_in_float32(model: nn.Module) -> None:
             module.forward = MethodType(forward, module)  # type: ignore[method-assign]
 
 
-def _training_batch(
-    recipe: Recipe, data: Dataset, rows: np.ndarray[Any, np.dtype[np.int64]], size: int, device: str
-) -> tuple[Tensor, Tensor]:
-    images = torch.from_numpy(data.arrays.images[rows]).to(device)
-    masks, labels, frames = _targets(data, rows)
-    masks = None if masks is None else masks.to(device)
-    pictures, moved = augment_batch(images, masks, frames, recipe.augment, size)
-    pictures = normalize(pictures, recipe.normalization).contiguous(memory_format=torch.channels_last)
-    return pictures, target_for_loss(moved, labels).to(device)
+def _batch(recipe: Recipe, data: Dataset, rows: Rows, images: Tensor, masks: Tensor | None, device: str) -> Batch:
+    return Batch(
+        images=normalize(images, recipe.normalization).contiguous(memory_format=torch.channels_last),
+        masks=None if masks is None else masks.unsqueeze(1).float().to(device),
+        labels=None if data.labels is None else _pick(data.labels, rows).to(device),
+        metadata=None if data.metadata is None else _pick(data.metadata, rows).to(device),
+    )
 
 
-def _targets(
-    data: Dataset, rows: np.ndarray[Any, np.dtype[np.int64]]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    def pick(array: np.ndarray[Any, Any] | None) -> Tensor | None:
-        return None if array is None else torch.from_numpy(np.ascontiguousarray(array[rows]))
-
-    labels = pick(data.labels)
-    return (None if labels is not None else pick(data.arrays.masks)), labels, pick(data.arrays.frames)
+def _pick(array: np.ndarray[Any, Any], rows: Rows) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array[rows]))
 
 
-def _order(recipe: Recipe, data: Dataset) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _order(recipe: Recipe, data: Dataset) -> Rows:
     if recipe.data.sampling == "balanced" and data.labels is not None:
         counts = np.bincount(data.labels)
         chances = torch.from_numpy(1.0 / counts[data.labels])
-        drawn: np.ndarray[Any, np.dtype[np.int64]] = torch.multinomial(chances, len(data), replacement=True).numpy()
+        drawn: Rows = torch.multinomial(chances, len(data), replacement=True).numpy()
         return drawn
-    order: np.ndarray[Any, np.dtype[np.int64]] = torch.randperm(len(data)).numpy()
+    order: Rows = torch.randperm(len(data)).numpy()
     return order
 
 
-def _batches(order: np.ndarray[Any, np.dtype[np.int64]], size: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+def _batches(order: Rows, size: int) -> list[Rows]:
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 

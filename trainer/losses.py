@@ -10,11 +10,7 @@ from trainer.config import LossConfig
 
 
 class BceDiceLoss(nn.Module):
-    """Binary cross-entropy plus soft Dice loss, with equal weight.
-
-    Dice is taken per picture and then averaged, so that small lesions weigh as much as large ones (Milletari et al.,
-    3DV 2016, in the form with plain sums in the denominator).
-    """
+    """Binary cross-entropy plus soft Dice loss, with equal weight."""
 
     def __init__(self, smooth: float = 1.0) -> None:
         super().__init__()
@@ -22,11 +18,7 @@ class BceDiceLoss(nn.Module):
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Logits (n, 1, h, w) and masks 0..1 of the same shape to a scalar."""
-        probability = torch.sigmoid(logits).flatten(1)
-        truth = masks.flatten(1)
-        overlap = (probability * truth).sum(1)
-        dice = (2 * overlap + self.smooth) / (probability.sum(1) + truth.sum(1) + self.smooth)
-        return F.binary_cross_entropy_with_logits(logits, masks) + (1 - dice).mean()
+        return F.binary_cross_entropy_with_logits(logits, masks) + soft_dice_loss(logits, masks, self.smooth)
 
 
 class FocalLoss(nn.Module):
@@ -42,10 +34,33 @@ class FocalLoss(nn.Module):
         return (-((1 - log_probability.exp()) ** self.gamma) * log_probability).mean()
 
 
-def build_loss(config: LossConfig) -> nn.Module:
-    """The loss that a recipe names."""
-    if config.name == "bce-dice":
-        return BceDiceLoss()
-    if config.name == "focal":
-        return FocalLoss(config.focal_gamma)
-    return nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+class FocalDiceLoss(nn.Module):
+    """Binary focal loss plus soft Dice loss, for masks (Lin et al.; Milletari et al.)."""
+
+    def __init__(self, gamma: float = 2.0, smooth: float = 1.0) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.smooth = smooth
+
+    def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Logits (n, 1, h, w) and masks 0..1 of the same shape to a scalar."""
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, masks, reduction="none")
+        focal = ((1 - torch.exp(-cross_entropy)) ** self.gamma * cross_entropy).mean()
+        return focal + soft_dice_loss(logits, masks, self.smooth)
+
+
+def soft_dice_loss(logits: Tensor, masks: Tensor, smooth: float) -> Tensor:
+    """One minus Dice of probabilities, per picture and then averaged, so that small lesions weigh as much as large.
+
+    Milletari et al., 3DV 2016, in the form with plain sums in the denominator.
+    """
+    probability, truth = torch.sigmoid(logits).flatten(1), masks.flatten(1)
+    overlap = (probability * truth).sum(1)
+    return (1 - (2 * overlap + smooth) / (probability.sum(1) + truth.sum(1) + smooth)).mean()
+
+
+def build_class_loss(config: LossConfig) -> nn.Module:
+    """The loss for classes that a recipe names."""
+    if config.name == "cross-entropy":
+        return nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+    return FocalLoss(config.focal_gamma)

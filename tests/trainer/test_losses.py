@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from trainer.config import LossConfig
-from trainer.losses import BceDiceLoss, FocalLoss, build_loss
+from trainer.losses import BceDiceLoss, FocalLoss, build_class_loss
 
 
 def test_bce_dice() -> None:
@@ -31,6 +31,6 @@ def test_focal() -> None:
 
 def test_label_smoothing_reaches_the_loss() -> None:
     logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 3, 1])
-    smooth = build_loss(LossConfig("cross-entropy", label_smoothing=0.2))(logits, labels)
+    smooth = build_class_loss(LossConfig("cross-entropy", label_smoothing=0.2))(logits, labels)
     torch.testing.assert_close(smooth, F.cross_entropy(logits, labels, label_smoothing=0.2))
     assert smooth != F.cross_entropy(logits, labels)

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from trainer.checkpoint import build_model, class_names, init_weights, load_checkpoint, read_file
-from trainer.config import AugmentConfig, OptimConfig, Recipe
+from trainer.config import AugmentConfig, OptimConfig, Recipe, load_recipe
 from trainer.data.ham10000 import DX, Record
 from trainer.data.splits import standard_split
 from trainer.engine import WeightAverage, keep_strided_depthwise_in_float32, rate_factor, train, validate
 from trainer.errors import CheckpointError
-from trainer.tasks import metrics, serving_data
+from trainer.tasks import Batch, monitored, picture_scores, serving_data, summarise
 
 STAGES = ["mobile-segmenter", "mobile-classifier"]
 MakeRecipe = Callable[..., Recipe]
@@ -196,20 +196,33 @@ def test_float32_depthwise_computes_the_same() -> None:
         assert kept[1](kept[0](values)).dtype == torch.bfloat16
 
 
+def scores(recipe: Recipe, outputs: Any, masks: torch.Tensor | None, labels: torch.Tensor | None) -> dict[str, float]:
+    batch = Batch(torch.zeros(1), masks, labels, None)
+    return summarise(recipe, picture_scores(recipe, outputs, batch))
+
+
 def test_metrics_by_hand(toy_recipe: MakeRecipe) -> None:
     segmenter, classifier = toy_recipe("mobile-segmenter"), toy_recipe("mobile-classifier")
     logits = torch.tensor([[1.0, 1, -1, -1], [-1, -1, -1, -1], [1, -1, -1, -1]]).view(3, 1, 2, 2)
     masks = torch.tensor([[1.0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]]).view(3, 1, 2, 2)
-    found = metrics(segmenter, logits, masks)
+    found = scores(segmenter, logits, masks, None)
     assert found["dice"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert found["jaccard"] == pytest.approx((1 / 2 + 1 + 0) / 3)
 
     melanoma = DX.index("mel")
-    scores = torch.zeros(4, 7)
-    scores[:, melanoma] = torch.tensor([2.0, -1.0, 1.0, 0.5])
+    logits = torch.zeros(4, 7)
+    logits[:, melanoma] = torch.tensor([2.0, -1.0, 1.0, 0.5])
     labels = torch.tensor([melanoma, 0, 0, melanoma])
-    found = metrics(classifier, scores, labels)
+    found = scores(classifier, logits, None, labels)
     assert found["auc_melanoma"] == pytest.approx(3 / 4)  # of the four pairs one is ranked wrongly
     assert found["accuracy"] == pytest.approx(3 / 4)
-    assert math.isnan(metrics(classifier, scores, torch.zeros(4, dtype=torch.int64))["auc_melanoma"])
+    assert math.isnan(scores(classifier, logits, None, torch.zeros(4, dtype=torch.int64))["auc_melanoma"])
     assert class_names(classifier) == DX
+
+
+def test_joint_metrics_cover_both_outputs() -> None:
+    recipe = load_recipe("clnet-keratosis")
+    masks = torch.ones(2, 1, 2, 2)
+    found = scores(recipe, (masks * 9, torch.tensor([[0.0, 1.0], [1.0, 0.0]])), masks, torch.tensor([1, 0]))
+    assert found == {"dice": 1, "jaccard": 1, "auc_keratosis": 1, "accuracy": 1}
+    assert monitored(recipe) == "auc_keratosis"

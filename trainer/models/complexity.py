@@ -21,7 +21,7 @@ class Complexity(NamedTuple):
 def measure(item: ModelEntry) -> Complexity:
     """Builds a registered network at its usual size and counts; nothing is computed (meta tensors)."""
     with torch.device("meta"):
-        options = {"classes": 7} if item.task == "classification" else {}
+        options = {} if item.task == "segmentation" else {"classes": 7}
         return measure_module(create(item.name, **options), item.size)
 
 

@@ -1,5 +1,5 @@
 """Networks that outline the lesion: normalised RGB (n, 3, h, w) in, logits (n, 1, h, w) out."""
 
-from trainer.models.segmentation import mobile
+from trainer.models.segmentation import encoders, mobile, resunet, unet, unetplusplus
 
-__all__ = ["mobile"]
+__all__ = ["encoders", "mobile", "resunet", "unet", "unetplusplus"]
