@@ -104,7 +104,13 @@ ENERGY_HINT = (
 
 
 def peak_memory_bytes() -> int | None:
-    """The largest resident size that this process has had, None where the system does not tell (Windows)."""
+    """The largest resident size that this process has had, None where the system does not tell (Windows).
+
+    Linux' ru_maxrss would not do: a new process inherits it from the one that started it.
+    """
+    match = re.search(r"^VmHWM:\s*(\d+) kB", _read("/proc/self/status"), re.MULTILINE)
+    if match:
+        return int(match.group(1)) * 1024
     try:
         import resource
     except ImportError:

@@ -36,7 +36,8 @@ def format_results(results: Results) -> str:
         ]
     missing = [item for item in results.available if not item.available]
     if missing:
-        parts += ["", "Not available here", *(f"  {item.target}: {item.reason}" for item in missing)]
+        parts += ["", "Not available here: " + ", ".join(item.target for item in missing)]
+        parts.append("(--list-targets says why)")
     notes = [f"{row.target}: {note}" for row in results.rows for note in row.notes]
     warnings = [*results.stability.warnings, *results.warnings, *dict.fromkeys(notes)]
     if warnings:

@@ -307,7 +307,7 @@ def test_percentile_intervals_cover_the_truth() -> None:
     random = np.random.default_rng(1)
     hits = 0
     for _ in range(300):
-        found = interval_of(random.exponential(size=200), 0.9)
+        found = interval_of(random.exponential(size=200).tolist(), 0.9)
         assert found is not None
         hits += found.low <= np.log(10) <= found.high
     assert 0.90 <= hits / 300 <= 0.99
@@ -317,8 +317,9 @@ def test_ratio_intervals_widen_with_the_machines_mood() -> None:
     random = np.random.default_rng(2)
     rounds = [i // 5 for i in range(100)]
     fast = random.normal(10, 0.1, 100)
-    steady = ratio_of_medians(fast * 3, rounds, fast, rounds)
-    moody = ratio_of_medians(fast * 3 * np.repeat(random.uniform(0.7, 1.3, 20), 5), rounds, fast, rounds)
+    mood = np.repeat(random.uniform(0.7, 1.3, 20), 5)
+    steady = ratio_of_medians((fast * 3).tolist(), rounds, fast.tolist(), rounds)
+    moody = ratio_of_medians((fast * 3 * mood).tolist(), rounds, fast.tolist(), rounds)
     assert steady is not None and moody is not None
     assert steady.value == pytest.approx(3, rel=0.01)
     assert moody.high - moody.low > 5 * (steady.high - steady.low)
@@ -384,6 +385,12 @@ def test_processor_times_grow() -> None:
         pass
     second = processor_times()
     assert second is not None and second.total > first.total and second.busy > first.busy
+
+
+def test_peak_memory_is_the_childs_own(toy_bundle: Path, nevus_file: Path) -> None:
+    ballast = np.ones(100_000_000)
+    cold = measure_cold({"a": child_command(toy_bundle, "cpu", 1, nevus_file)}, 1)["a"]
+    assert cold.peak_memory_bytes[0] < ballast.nbytes / 2
 
 
 def test_machine_facts_parse_back() -> None:

@@ -6,6 +6,7 @@ They prove what this code does with what Core ML says. They say nothing about wh
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_a_native_row_carries_its_plan_and_the_triangulation(
 
 
 def test_core_ml_is_never_pretended_here(toy_bundle: Path) -> None:
-    if targets.sys.platform == "darwin":
+    if sys.platform == "darwin":
         pytest.skip("Core ML exists here")
     results = run_suite(
         load_bundle(toy_bundle),
