@@ -387,11 +387,11 @@ def find_bundle(bundle: str | os.PathLike[str] | None = None) -> Path:
     path = Path(wanted)
     if bundle is not None and (path / MANIFEST).is_file():
         return path
-    known = ", ".join(folder.name for folder in available_bundles()) or "none"
+    known = ", ".join(folder.name for folder in available_bundles())
+    names = f", or one of these names: {known}" if known else " (no bundle is installed by name)"
     raise BundleNotFoundError(
         f"There is no bundle '{wanted}'.",
-        f"Give the path of a folder with a {MANIFEST}, or one of these names: {known}. "
-        f"Folders listed in {SEARCH_VARIABLE} are searched too.",
+        f"Give the path of a folder with a {MANIFEST}{names}. Folders listed in {SEARCH_VARIABLE} are searched too.",
     )
 
 

@@ -6,6 +6,8 @@ through `trace`, so a port to another language has one list of steps to reproduc
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +73,11 @@ def read_golden(path: Path) -> list[Trace]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             stored = {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError, EOFError) as error:
+        numbers = sorted({int(key.split("/")[0]) for key in stored})
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BundleSchemaError(f"'{path}' is no readable .npz file: {error}.", "Restore the bundle.") from error
-    numbers = sorted({int(key.split("/")[0]) for key in stored})
     traces = [{step: stored[f"{i}/{step}"] for step in STEPS if f"{i}/{step}" in stored} for i in numbers]
-    if not traces or any("probability_map" not in steps for steps in traces):
+    if not traces or any(not {"image", "probability_map", "mask"} <= set(steps) for steps in traces):
         raise BundleSchemaError(f"'{path}' holds no complete golden example.", "Export the bundle again.")
     return traces
 
