@@ -81,6 +81,7 @@ def assemble(
     out: Path,
     results: Path,
     limit: int | None = None,
+    views: int = 1,
     say: Callable[[str], None] = print,
 ) -> Manifest:
     """Makes a bundle and its predictions files.
@@ -93,13 +94,14 @@ def assemble(
         out: the bundle's folder, replaced at the end.
         results: folder of the predictions and tables.
         limit: use only so many pictures of each split, for a trial.
+        views: mirrored copies of the crop that the classifier averages over: 1, 2 or 4.
         say: receives progress in sentences.
 
     Raises:
         TrainerError: see `trainer.export.bundle.write_bundle` and `trainer.checkpoint.load_checkpoint`.
     """
     records = read_ham10000(data)
-    system = System(load_checkpoint(segmenter), load_checkpoint(classifier))
+    system = System(load_checkpoint(segmenter), load_checkpoint(classifier), views)
     choices = choose(system, records, limit)
     say(f"temperature {choices.calibration.temperature:g}, fitted on val")
     for point in choices.operating_points:

@@ -11,6 +11,7 @@ RESULTS = Path(__file__).parent / "results"
 
 Data = Annotated[Path, typer.Option(help="Folder of HAM10000: metadata.csv, images/, masks/.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use only so many pictures of each split: a trial.")]
+Views = Annotated[int, typer.Option(help="Mirrored copies of the crop that the classifier averages over: 1, 2 or 4.")]
 Results = Annotated[Path | None, typer.Option(help="Folder of predictions and tables; default trainer/results/NAME.")]
 
 
@@ -24,6 +25,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     true_roi: Annotated[bool, typer.Option("--true-roi", help="Crop around the true masks.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the per-image predictions to this CSV file.")] = None,
+    views: Views = 1,
     limit: Limit = None,
 ) -> None:
     """Run the serving path over a split and print the table of figures.
@@ -47,7 +49,7 @@ def evaluate(
         rules, networks = Rules.of_manifest(manifest), open_onnx(loaded.path)
         points, default = manifest.operating_points, manifest.default_operating_point
     elif bundle is None and segmenter is not None and classifier is not None:
-        system = System(load_checkpoint(segmenter), load_checkpoint(classifier))
+        system = System(load_checkpoint(segmenter), load_checkpoint(classifier), views)
         choices = choose(system, records, limit)
         first, second = system.stages()
         rules = Rules(first.input, second.input, system.labels, choices.mask, system.roi, choices.quality)
@@ -68,12 +70,13 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder of the bundle; replaced when all is done.")],
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "mobile",
     results: Results = None,
+    views: Views = 1,
     limit: Limit = None,
 ) -> None:
     """Turn two checkpoints into a bundle: calibrate on val, export, pass the parity gates, report on test."""
     from trainer.assemble import assemble
 
-    assemble(name, segmenter, classifier, data, out, results or RESULTS / name, limit, typer.echo)
+    assemble(name, segmenter, classifier, data, out, results or RESULTS / name, limit, views, typer.echo)
 
 
 def bundle(
@@ -85,6 +88,7 @@ def bundle(
     ),
     out: Annotated[Path | None, typer.Option(help="Folder of the bundle; default exported/NAME.")] = None,
     results: Results = None,
+    views: Views = 1,
     cache: Annotated[Path, typer.Option(help="Folder for decoded pictures.")] = Path("cache"),
     limit: Limit = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Overrides both recipes' epochs: a trial.")] = None,
@@ -109,7 +113,7 @@ def bundle(
         )
     segmenter, classifier = (runs / f"{name}-{stage}" / "best.pt" for stage in ("segmenter", "classifier"))
     target = out or Path("exported") / name
-    assemble(name, segmenter, classifier, data, target, results or RESULTS / name, limit, typer.echo)
+    assemble(name, segmenter, classifier, data, target, results or RESULTS / name, limit, views, typer.echo)
 
 
 def report(

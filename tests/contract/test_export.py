@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from edge_infer import Diagnoser
 from edge_infer.bundle import MANIFEST, Manifest, Stage, load_bundle
+from edge_infer.engine import OnnxEngine
 from edge_infer.golden import read_golden, replay
 from edge_infer.schema import parse
 from tests.support.toy_system import CLASSIFIER_SIZE, SEGMENTER_SIZE, toy_choices, toy_system
@@ -25,9 +27,10 @@ from trainer.data.ham10000 import Record, read_ham10000
 from trainer.evaluate import Rules, predict, read_predictions, select
 from trainer.export import bundle as exporter
 from trainer.export.bundle import CLASSIFIER_FILE, GOLDEN_FILE, SEGMENTER_FILE, open_onnx, write_bundle
-from trainer.export.errors import ParityError
+from trainer.export.errors import ExportError, ParityError
 from trainer.export.graphs import ServingGraph, as_network
 from trainer.export.model_card import MODEL_CARD, model_card
+from trainer.export.onnx import export_onnx
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +95,20 @@ def test_any_batch_gives_what_torch_gives(exported: Path, batch: int) -> None:
     assert files.segment(pictures) == pytest.approx(ours.segment(pictures), abs=1e-5)
     assert files.classify(crops) == pytest.approx(ours.classify(crops), abs=1e-5)
     assert files.classify(crops).sum(1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("views", "axes"), [(2, [(), (2,)]), (4, [(), (1,), (2,), (1, 2)])])
+def test_mirrored_views_average_the_logits(tmp_path: Path, views: int, axes: list[tuple[int, ...]]) -> None:
+    system = replace(toy_system(), views=views)
+    export_onnx(system.graphs(2.0)[1], system.stages()[1], tmp_path / CLASSIFIER_FILE, system.labels)
+    crops = np.random.default_rng(1).integers(0, 256, (3, CLASSIFIER_SIZE, CLASSIFIER_SIZE, 3), np.uint8)
+    single = toy_system().networks(1.0).classify
+    logits = sum(np.log(single(np.flip(crops, axis).copy())) for axis in axes) / (2.0 * views)
+    expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    engine = OnnxEngine(tmp_path / CLASSIFIER_FILE, providers=["cpu"])
+    assert engine.run(crops) == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(ExportError):
+        replace(system, views=3)
 
 
 def test_golden_examples_replay(exported: Path) -> None:

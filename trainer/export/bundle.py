@@ -48,6 +48,7 @@ from trainer.export.graphs import (
     INPUT_NAME,
     MAP_NAME,
     PROBABILITIES_NAME,
+    VIEWS,
     ServingClassifier,
     ServingSegmenter,
     as_network,
@@ -107,10 +108,11 @@ class Choices:
 
 @dataclass(frozen=True)
 class System:
-    """Two checkpoints as serving graphs. `parameters` and `gflops` are of each network at its input size."""
+    """Two checkpoints as serving graphs; the classifier averages over `views` mirrored copies of the crop."""
 
     segmenter: Checkpoint
     classifier: Checkpoint
+    views: int = 1
 
     def __post_init__(self) -> None:
         for checkpoint, task in ((self.segmenter, "segmentation"), (self.classifier, "classification")):
@@ -119,6 +121,8 @@ class System:
                     f"The checkpoint of '{checkpoint.recipe.name}' is for {checkpoint.recipe.task}, not {task}.",
                     "Give the segmenter and the classifier in their own options.",
                 )
+        if self.views not in VIEWS:
+            raise ExportError(f"{self.views} views are not possible.", f"Choose one of: {', '.join(map(str, VIEWS))}.")
         if self.classifier.recipe.data.roi is None:
             raise ExportError(
                 f"'{self.classifier.recipe.name}' was trained on whole pictures.", "Train it on crops (data.roi)."
@@ -140,7 +144,7 @@ class System:
         """Both networks with normalisation and probabilities inside."""
         return (
             ServingSegmenter(self.segmenter.model, self.segmenter.recipe.normalization),
-            ServingClassifier(self.classifier.model, self.classifier.recipe.normalization, temperature),
+            ServingClassifier(self.classifier.model, self.classifier.recipe.normalization, temperature, self.views),
         )
 
     def networks(self, temperature: float = 1.0) -> Networks:
@@ -153,7 +157,7 @@ class System:
         classifier = OutputSpec(PROBABILITIES_NAME, "probabilities")
         return (
             _stage(self.segmenter, segmenter, SEGMENTER_FILE),
-            _stage(self.classifier, classifier, CLASSIFIER_FILE),
+            _stage(self.classifier, classifier, CLASSIFIER_FILE, self.views),
         )
 
     def recipes(self) -> dict[str, Any]:
@@ -306,16 +310,17 @@ def _prove(folder: Path, manifest: Manifest) -> None:
         )
 
 
-def _stage(checkpoint: Checkpoint, output: OutputSpec, file: str) -> Stage:
+def _stage(checkpoint: Checkpoint, output: OutputSpec, file: str, views: int = 1) -> Stage:
     size = checkpoint.recipe.data.size
     cost = measure_module(checkpoint.model, size)
+    mirrored = f", mean of {views} mirrored views" if views > 1 else ""
     return Stage(
-        architecture=checkpoint.recipe.model.name,
+        architecture=checkpoint.recipe.model.name + mirrored,
         parameters=cost.parameters,
         input=InputSpec(INPUT_NAME, size, size),
         output=output,
         files={"onnx": file},
-        gflops=round(cost.gflops, 3),
+        gflops=round(views * cost.gflops, 3),
     )
 
 

@@ -20,6 +20,10 @@ MAP_NAME = "probability_map"
 PROBABILITIES_NAME = "probabilities"
 
 
+VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (3,)), 4: ((), (3,), (2,), (2, 3))}
+"""By number of views, the axes of (n, c, h, w) along which each is mirrored."""
+
+
 class ServingGraph(nn.Module):
     """Normalisation and the network, in eval mode with contiguous float32 weights."""
 
@@ -35,11 +39,9 @@ class ServingGraph(nn.Module):
         self.register_buffer("shift", (mean / std).reshape(1, 3, 1, 1), persistent=False)
         self.eval()
 
-    def logits(self, image: Tensor) -> Tensor:
-        """RGB 0..255 of any dtype, shape (n, h, w, 3), to the network's own output."""
-        planes = image.to(torch.float32).permute(0, 3, 1, 2).contiguous()
-        output: Tensor = self.network(planes * self.scale - self.shift)
-        return output
+    def normalized(self, image: Tensor) -> Tensor:
+        """RGB 0..255 of any dtype, shape (n, h, w, 3), to the network's input (n, 3, h, w)."""
+        return image.to(torch.float32).permute(0, 3, 1, 2).contiguous() * self.scale - self.shift
 
 
 class ServingSegmenter(ServingGraph):
@@ -47,21 +49,35 @@ class ServingSegmenter(ServingGraph):
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""
-        return torch.sigmoid(self.logits(image)).squeeze(1)
+        return torch.sigmoid(self.network(self.normalized(image))).squeeze(1)
 
 
 class ServingClassifier(ServingGraph):
-    """RGB (n, s, s, 3), 0..255, to class probabilities (n, classes): softmax(logits / temperature)."""
+    """RGB (n, s, s, 3), 0..255, to class probabilities (n, classes): softmax(logits / temperature).
 
-    def __init__(self, network: nn.Module, normalization: Normalization, temperature: float = 1.0) -> None:
+    With several views the logits are averaged over mirrored copies of the crop, which costs as many times as much.
+    """
+
+    def __init__(
+        self, network: nn.Module, normalization: Normalization, temperature: float = 1.0, views: int = 1
+    ) -> None:
         super().__init__(network, normalization)
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}; it must be above 0")
+        if views not in VIEWS:
+            raise ValueError(f"views is {views}; it must be one of {', '.join(map(str, VIEWS))}")
         self.temperature = temperature
+        self.views = views
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""
-        return torch.softmax(self.logits(image) / self.temperature, dim=1)
+        planes = self.normalized(image)
+        if self.views > 1:
+            mirrored = torch.cat([planes.flip(axes) if axes else planes for axes in VIEWS[self.views]])
+            logits = self.network(mirrored).reshape(self.views, planes.shape[0], -1).mean(0)
+        else:
+            logits = self.network(planes)
+        return torch.softmax(logits / self.temperature, dim=1)
 
 
 def as_network(module: Callable[[Tensor], Tensor]) -> Network:
