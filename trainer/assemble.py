@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -101,7 +102,9 @@ def assemble(
         TrainerError: see `trainer.export.bundle.write_bundle` and `trainer.checkpoint.load_checkpoint`.
     """
     records = read_ham10000(data)
-    system = System(load_checkpoint(segmenter), load_checkpoint(classifier), views)
+    hours = {stage: training_hours(path) for stage, path in (("segmenter", segmenter), ("classifier", classifier))}
+    known = {stage: value for stage, value in hours.items() if value is not None}
+    system = System(load_checkpoint(segmenter), load_checkpoint(classifier), views, known)
     choices = choose(system, records, limit)
     say(f"temperature {choices.calibration.temperature:g}, fitted on val")
     for point in choices.operating_points:
@@ -111,6 +114,15 @@ def assemble(
     manifest = write_bundle(out, name, description, system, choices, parity, assessor(name, records, results, limit))
     say(f"{out}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")
     return manifest
+
+
+def training_hours(checkpoint: Path) -> float | None:
+    """Sum of the epochs' times in the `history.csv` beside a checkpoint; None where there is none."""
+    try:
+        with (checkpoint.parent / "history.csv").open(newline="", encoding="utf-8") as stream:
+            return round(sum(float(row["seconds"]) for row in csv.DictReader(stream)) / 3600, 2)
+    except (OSError, KeyError, ValueError):
+        return None
 
 
 def assessor(name: str, records: Sequence[Record], results: Path, limit: int | None = None) -> Assess:

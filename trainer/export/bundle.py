@@ -9,8 +9,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +108,18 @@ class Choices:
 
 @dataclass(frozen=True)
 class System:
-    """Two checkpoints as serving graphs; the classifier averages over `views` mirrored copies of the crop."""
+    """Two checkpoints as serving graphs.
+
+    Attributes:
+        segmenter, classifier: the trained networks.
+        views: mirrored copies of the crop that the classifier averages over.
+        training_hours: wall time of each training by stage, where it is known.
+    """
 
     segmenter: Checkpoint
     classifier: Checkpoint
     views: int = 1
+    training_hours: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for checkpoint, task in ((self.segmenter, "segmentation"), (self.classifier, "classification")):
@@ -161,9 +168,14 @@ class System:
         )
 
     def recipes(self) -> dict[str, Any]:
-        """Recipe, chosen epoch and its validation figures of each stage."""
+        """Recipe, chosen epoch, its validation figures and the training time of each stage."""
         return {
-            name: checkpoint.recipe.to_dict() | {"epoch": checkpoint.epoch, "validation": dict(checkpoint.metrics)}
+            name: checkpoint.recipe.to_dict()
+            | {
+                "epoch": checkpoint.epoch,
+                "validation": dict(checkpoint.metrics),
+                "training_hours": self.training_hours.get(name),
+            }
             for name, checkpoint in (("segmenter", self.segmenter), ("classifier", self.classifier))
         }
 

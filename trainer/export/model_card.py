@@ -93,9 +93,11 @@ def _recipes(manifest: Manifest) -> str:
     lines = ["## Training\n"]
     for stage, recipe in manifest.provenance.recipes.items():
         optim, loss = recipe.get("optim", {}), recipe.get("loss", {})
+        hours = recipe.get("training_hours")
+        time = "" if hours is None else f" {hours:.1f} hours of wall time."
         lines.append(
             f"- {stage}: recipe `{recipe.get('name')}`, {optim.get('epochs')} epochs of batch "
             f"{optim.get('batch_size')}, AdamW at {optim.get('learning_rate')}, {loss.get('name')} loss, epoch "
-            f"{recipe.get('epoch')} kept by validation. The whole recipe is in `bundle.json`.\n"
+            f"{recipe.get('epoch')} kept by validation.{time} The whole recipe is in `bundle.json`.\n"
         )
     return "\n".join(lines)
