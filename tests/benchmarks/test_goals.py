@@ -1,0 +1,89 @@
+"""Goals: numerators over denominators, missed ones said as plainly as met ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks import goals as g
+from edge_infer.benchmark.measure import Effort, Pulse
+from edge_infer.benchmark.results import Latency, Ratio, Results, Row
+from edge_infer.benchmark.runners import load_pictures
+from edge_infer.benchmark.stats import Interval
+from edge_infer.bundle import Bundle, load_bundle
+from edge_infer.schema import dump, parse
+
+
+@pytest.fixture(scope="module")
+def bundle(toy_bundle: Path) -> Bundle:
+    return load_bundle(toy_bundle)
+
+
+@pytest.fixture(scope="module")
+def pictures(bundle: Bundle) -> list[bytes]:
+    return load_pictures((), bundle)[0]
+
+
+@pytest.mark.parametrize(("relation", "value", "met"), [("<=", 0.5, True), ("<=", 1.5, False), (">=", 0.5, False)])
+def test_a_goal_is_met_or_not(relation: str, value: float, met: bool) -> None:
+    found = g.goal("x", relation, 1.0, Interval(value, value, value), "how", {})  # type: ignore[arg-type]
+    assert found.met is met
+    text = g.markdown(g.Goals(1, "", "", "", "", (), (found,)))
+    assert ("**no**" in text) is not met
+    assert g.goal("x", "<=", 1.0, None, "how", {}).met is None
+
+
+def test_speed_ups_come_from_the_peers_run(device_results: Results) -> None:
+    latency = Latency(1, (1.0,), (1.0,), (0,), {}, {})
+    rows = (Row("ours", "", "ok", 1, single=latency), Row("torch-eager", "", "ok", 1, single=latency))
+    ratios = (
+        Ratio("SingleStream p50", "ours", 1, "torch-eager", 1, Interval(5.5, 5.4, 5.6)),
+        Ratio("SingleStream p50", "ours", 2, "torch-eager", 2, Interval(9.9, 9.9, 9.9)),
+        Ratio("SingleStream p50", "shipped", 1, "torch-eager", 1, None, "shipped is outside its accuracy gate"),
+    )
+    ours, shipped = g.from_peers(replace(device_results, rows=rows, ratios=ratios))
+    assert ours.met is True and ours.measured is not None and ours.measured.value == 5.5
+    assert shipped.met is None and "outside its accuracy gate" in shipped.how
+
+
+def test_time_outside_the_networks_is_most_of_a_toy(bundle: Bundle, pictures: list[bytes]) -> None:
+    found = g.outside_networks(bundle, pictures, Effort(1, 10, 0.0, 2), Pulse())
+    assert found.met is False and found.measured is not None and 0.3 < found.measured.value < 1
+
+
+def test_a_large_picture_is_compared_with_pillow(bundle: Bundle, pictures: list[bytes]) -> None:
+    found = g.large_picture(bundle, pictures[0], 4)
+    assert found.measured is not None and 0.01 < found.measured.value < 2
+    assert len(found.samples["ours_ms"]) == len(found.samples["pillow_ms"]) == 4
+
+
+def test_enlarged_pictures_have_the_size(pictures: list[bytes]) -> None:
+    image = cv2.imdecode(np.frombuffer(g.enlarge(pictures[0], 90, 120), np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (90, 120, 3)
+
+
+def test_two_threads_and_memory(bundle: Bundle, pictures: list[bytes]) -> None:
+    inside, callers = g.two_threads(bundle, pictures, "toy", 0.2, Pulse(), batch_size=2)
+    assert inside.measured is not None and callers.measured is not None
+    assert len(callers.samples["two_per_second"]) == 5
+    steady = g.memory(bundle, pictures, 10, lambda text: None)
+    assert steady.met is None and "not measured" in steady.how
+
+
+def test_cold_start_of_the_command_line(bundle: Bundle, nevus_file: Path, tmp_path: Path) -> None:
+    found = g.cold_start(bundle, nevus_file, 4)
+    assert found.measured is not None and found.measured.value > 1
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    assert g.cold_start(bundle, tmp_path / "no.png", 4).measured is None
+
+
+def test_goals_file_round_trip(tmp_path: Path) -> None:
+    one = g.goal("x", "<=", 1.0, Interval(0.5, 0.4, 0.6), "how", {"a_ms": [1.0, 2.0]})
+    written = g.Goals(1, "now", "machine", "bundle", "pair", (1.0,), (one,))
+    g.write_goals(tmp_path / "goals.json", written)
+    assert parse(g.Goals, dump(written)) == written
+    assert (tmp_path / "goals.json").read_text().endswith("}\n")
