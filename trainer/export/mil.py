@@ -412,6 +412,8 @@ _OPERATIONS.update(
         "sub": lambda args: args["x"] - args["y"],
         "mul": lambda args: args["x"] * args["y"],
         "real_div": lambda args: args["x"] / args["y"],
+        "abs": lambda args: torch.abs(args["x"]),
+        "reverse": lambda args: args["x"].flip(args["axes"] if "axes" in args else list(range(args["x"].dim()))),
         "relu": lambda args: torch.relu(args["x"]),
         "relu6": lambda args: F.relu6(args["x"]),
         "sigmoid": lambda args: torch.sigmoid(args["x"]),

@@ -203,7 +203,7 @@ def find_blocks(model: onnx.ModelProto, most: int = 32) -> dict[str, list[str]]:
     """Groups a network's nodes by the module that they come from, in the graph's order.
 
     The name of a layer's weight, as torch's exporter keeps it, is its module path. Paths are cut at the deepest level
-    that gives at most `most` blocks. A node without weights belongs to the block that its latest input comes from; nodes
+    that gives at most `most` blocks. A node without weights belongs to the block of its latest input; nodes
     before the first layer with weights belong to none.
 
     Returns:
