@@ -33,7 +33,7 @@ class TorchEngine:
 
         self.provider = f"PyTorch {torch.__version__}, {mode}"
         self.metadata: Mapping[str, str] = {} if labels is None else {"edge_infer.labels": labels}
-        self.input_shape = (None, None, 3)
+        self.input_shape: tuple[int | None, int | None, int | None] = (None, None, 3)
         self.warnings: tuple[str, ...] = ()
         self._torch, self._bf16 = torch, mode == "compile-bf16"
         self._network = network
@@ -79,7 +79,7 @@ class OpenVinoEngine:
         }
         self.provider = f"OpenVINO {ov.__version__.partition('-')[0]}"
         self.metadata: Mapping[str, str] = {} if labels is None else {"edge_infer.labels": labels}
-        self.input_shape = (None, None, 3)
+        self.input_shape: tuple[int | None, int | None, int | None] = (None, None, 3)
         self.warnings: tuple[str, ...] = ()
         self._request = ov.Core().compile_model(str(path), "CPU", options).create_infer_request()
 

@@ -63,7 +63,7 @@ def test_a_large_picture_is_compared_with_pillow(bundle: Bundle, pictures: list[
 
 def test_enlarged_pictures_have_the_size(pictures: list[bytes]) -> None:
     image = cv2.imdecode(np.frombuffer(g.enlarge(pictures[0], 90, 120), np.uint8), cv2.IMREAD_COLOR)
-    assert image.shape == (90, 120, 3)
+    assert image is not None and image.shape == (90, 120, 3)
 
 
 def test_two_threads_and_memory(bundle: Bundle, pictures: list[bytes]) -> None:
