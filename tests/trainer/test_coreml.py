@@ -226,6 +226,17 @@ def test_classifiers_agree_with_torch(name: str, tmp_path: Path) -> None:
     check_agreement(graph, stage("probabilities", 64, 64), tmp_path / CLASSIFIER)
 
 
+def test_mirrored_views_are_averaged_inside_the_package(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 7))
+    graph = ServingClassifier(network, NORMALIZATION, 1.3, views=4)
+    export_coreml(graph, stage("probabilities", 20, 20), None, tmp_path / CLASSIFIER, precision="float32")
+    batch = pictures(2, 20, 20)
+    result = MilProgram(tmp_path / CLASSIFIER).run(batch)
+    assert result == pytest.approx(as_network(graph)(batch), abs=1e-5)
+    assert result != pytest.approx(as_network(ServingClassifier(network, NORMALIZATION, 1.3))(batch), abs=1e-3)
+
+
 def check_agreement(graph: ServingGraph, spec: Stage, path: Path) -> None:
     """In float32: how far float16 moves an untrained network says nothing about a trained one."""
     export_coreml(graph, spec, None, path, precision="float32")

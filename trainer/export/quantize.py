@@ -203,8 +203,8 @@ def find_blocks(model: onnx.ModelProto, most: int = 32) -> dict[str, list[str]]:
     """Groups a network's nodes by the module that they come from, in the graph's order.
 
     The name of a layer's weight, as torch's exporter keeps it, is its module path. Paths are cut at the deepest level
-    that gives at most `most` blocks. A node without weights belongs to the block of its latest input; nodes
-    before the first layer with weights belong to none.
+    that gives at most `most` blocks. A node without weights belongs to the block of its latest input; what comes before
+    every layer with weights, and what no such layer needs (the way from the logits to the output), belongs to none.
 
     Returns:
         Node names by block.
@@ -215,12 +215,16 @@ def find_blocks(model: onnx.ModelProto, most: int = 32) -> dict[str, list[str]]:
     depth = max(sufficient, default=1)
     blocks: dict[str, list[str]] = {}
     made_by: dict[str, tuple[int, str]] = {}
+    needed: set[str] = set()
+    for node in reversed(model.graph.node):
+        if node.name in paths or needed.intersection(node.output):
+            needed.update(node.input)
     for position, node in enumerate(model.graph.node):
         if node.name in paths:
             block = ".".join(paths[node.name][:depth])
         else:
             inputs = [made_by[name] for name in node.input if name in made_by]
-            if not inputs:
+            if not inputs or not needed.intersection(node.output):
                 continue
             block = max(inputs)[1]
         blocks.setdefault(block, []).append(node.name)
