@@ -168,9 +168,7 @@ def test_the_report_is_what_the_written_file_does(
     path, report = quantized
     again = measure_shift(run(classifier, pictures[1]), run(path, pictures[1]))
     assert (again.mean, again.worst) == pytest.approx((report.shift.mean, report.shift.worst), abs=2e-3)
-    assert {entry.block for entry in report.sensitivity} == set(BLOCKS)
-    means = [entry.shift.mean for entry in report.sensitivity]
-    assert means == sorted(means, reverse=True)
+    assert (report.float_blocks, report.sensitivity) == ((), ())
 
 
 def test_input_output_and_metadata_are_those_of_the_source(
@@ -251,6 +249,7 @@ def test_the_scan_finds_what_cannot_be_quantised(
         quantize_onnx(source, tmp_path / "all.onnx", *pictures, limit=0.03, float_blocks=[])
     assert not (tmp_path / "all.onnx").exists()
     report = quantize_onnx(source, tmp_path / "some.onnx", *pictures, limit=0.03)
+    assert {entry.block for entry in report.sensitivity} == set(BLOCKS)
     assert {entry.block for entry in report.sensitivity[:2]} == {"spiky.0", "spiky.1"}
     assert report.sensitivity[1].shift.mean > 3 * report.sensitivity[2].shift.mean
     assert set(report.float_blocks) == {"spiky.0", "spiky.1"}

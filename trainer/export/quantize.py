@@ -1,12 +1,12 @@
 """int8 for ONNX files: static QDQ by ONNX Runtime's own tools, with what stays float decided by measurement.
 
 1. Activation ranges are observed on calibration pictures of the training split.
-2. Sensitivity scan: each block of the network is quantised alone, and blocks are ranked by how far the probabilities
-   move on other training pictures.
-3. The most sensitive blocks are kept in float, as few as bring the shift under a limit.
-4. Bias correction (Nagel et al., arXiv 1906.04721, section 4.2): rounding a layer's weights moves the mean of its
+2. Bias correction (Nagel et al., arXiv 1906.04721, section 4.2): rounding a layer's weights moves the mean of its
    output by the rounding error times the mean of its input, which is measured and taken back from the bias; what still
    moves the mean of the last layer is measured and taken back there. It is kept only where it helps.
+3. Where the whole network in int8 moves the probabilities too far on other training pictures, a sensitivity scan
+   quantises each block alone, biases corrected, and ranks the blocks by how far they move them.
+4. The most sensitive blocks are kept in float, as few as bring the shift under the limit.
 
 Nothing here looks at the validation split: the parity gates judge the result there.
 """
@@ -19,7 +19,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -80,7 +80,7 @@ class Shift:
 
 @dataclass(frozen=True)
 class BlockSensitivity:
-    """A block (a module path of the network), its layers with weights, and the shift when it alone is quantised."""
+    """A block (a module path of the network), its layers with weights, and the shift when it alone is int8."""
 
     block: str
     layers: int
@@ -93,7 +93,7 @@ class QuantizationReport:
 
     Attributes:
         scheme: for example "QDQ U8S8, per channel, 7-bit weights".
-        sensitivity: all blocks, the most sensitive first; empty where the caller chose the float blocks.
+        sensitivity: all blocks, the most sensitive first; empty where no scan was needed.
         float_blocks: what stays float.
         shift: of the written file on the selection pictures.
         shift_uncorrected: the same before bias correction.
@@ -136,7 +136,7 @@ def quantize_onnx(
         target: "x86" takes unsigned activations (U8S8), "arm" signed ones (S8S8); weights are signed, per channel.
         reduce_range: 7-bit weights. On x86 without VNNI the 16-bit sums of U8S8 saturate with 8-bit weights, which
             changes results silently; a file that is meant for any x86 machine needs this. Ignored for "arm".
-        float_blocks: module paths to keep in float; None finds the smallest sufficient set by measurement.
+        float_blocks: module paths to keep in float; None finds by measurement which, where int8 throughout is too far.
 
     Raises:
         QuantizationError: a block is unknown, the pictures do not fit, or the limit is not reached.
@@ -148,31 +148,24 @@ def quantize_onnx(
         prepared = folder / "prepared.onnx"
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
         quantizer = _Quantizer(prepared, folder, calibration, selection, target, reduce_range)
-        sensitivity: tuple[BlockSensitivity, ...] = ()
-        if float_blocks is None:
-            sensitivity = quantizer.scan()
-            ranked = [entry.block for entry in sensitivity]
-            candidates: Iterable[Sequence[str]] = (ranked[:count] for count in range(len(ranked)))
-        else:
-            unknown = set(float_blocks) - set(quantizer.blocks)
-            if unknown:
-                raise QuantizationError(
-                    f"No such block: {', '.join(sorted(unknown))}.", f"Known: {', '.join(quantizer.blocks)}."
-                )
-            candidates = [tuple(float_blocks)]
-        best: _Attempt | None = None
-        for kept in candidates:
-            attempt = quantizer.attempt(kept)
-            if best is None or attempt.shift.worst < best.shift.worst:
-                best = attempt
-            if best.shift.worst <= limit:
-                break
-        if best is None or best.shift.worst > limit:
-            reached = (
-                "nothing" if best is None else f"{best.shift.worst:.4f} with {', '.join(best.float_blocks)} in float"
-            )
+        unknown = set(float_blocks or ()) - set(quantizer.blocks)
+        if unknown:
             raise QuantizationError(
-                f"Probabilities shift by more than {limit} in int8; best: {reached}.",
+                f"No such block: {', '.join(sorted(unknown))}.", f"Known: {', '.join(quantizer.blocks)}."
+            )
+        best = quantizer.attempt(float_blocks or ())
+        sensitivity: tuple[BlockSensitivity, ...] = ()
+        if float_blocks is None and best.shift.worst > limit:
+            sensitivity = quantizer.scan()
+            for count in range(1, len(sensitivity)):
+                attempt = quantizer.attempt([entry.block for entry in sensitivity[:count]])
+                best = min(best, attempt, key=lambda candidate: candidate.shift.worst)
+                if best.shift.worst <= limit:
+                    break
+        if best.shift.worst > limit:
+            raise QuantizationError(
+                f"Probabilities shift by more than {limit} in int8; best: {best.shift.worst:.4f} with "
+                f"{', '.join(best.float_blocks) or 'nothing'} in float.",
                 "Train with a quantisation-friendly activation (ReLU, ReLU6), raise the limit, or ship float32.",
             )
         scheme = quantizer.scheme
@@ -300,6 +293,7 @@ class _Quantizer:
         result = []
         for block, nodes in self.blocks.items():
             alone = self._quantize([other for other in self.blocks if other != block])
+            self._correct_biases(alone)
             shift = measure_shift(self._expected, _run(alone, self._selection))
             result.append(BlockSensitivity(block, len(layers & set(nodes)), shift))
         return tuple(sorted(result, key=lambda entry: entry.shift.mean, reverse=True))
