@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from trainer.bundle_cli import register
+from trainer.data.cli import data_app, preview
 from trainer.errors import TrainerError
 
 app = typer.Typer(
@@ -32,7 +33,9 @@ app = typer.Typer(
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe in trainer/recipes, or path of a TOML file.")],
-    data: Annotated[Path, typer.Option(help="Folder of HAM10000: metadata.csv, images/, masks/.")],
+    data: Annotated[
+        Path, typer.Option(help="HAM10000 (metadata.csv, images/, masks/), an ISIC challenge set, or PH2.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the run. An interrupted run there is continued.")],
     init_weights: Annotated[
         Path | None,
@@ -54,7 +57,7 @@ def train(
     import torch
 
     from trainer.config import load_recipe
-    from trainer.data.ham10000 import read_ham10000
+    from trainer.data.isic import read_dataset
     from trainer.data.splits import spread, standard_split
     from trainer.engine import train as run
 
@@ -63,7 +66,7 @@ def train(
     chosen = load_recipe(recipe)
     if epochs:
         chosen = dataclasses.replace(chosen, optim=dataclasses.replace(chosen.optim, epochs=epochs))
-    parts = standard_split(read_ham10000(data))
+    parts = standard_split(read_dataset(data))
     outcome = run(
         chosen,
         spread(parts["train"], limit),
@@ -94,6 +97,8 @@ def models() -> None:
         )
 
 
+app.command()(preview)
+app.add_typer(data_app, name="data")
 register(app)
 
 

@@ -86,7 +86,7 @@ def _dataset(recipe: Recipe, records: Sequence[Record], cache: Path, size: int, 
     labels = labels_of(recipe, records)
     metadata = encode_metadata(records) if recipe.data.metadata else None
     if recipe.data.roi is None:
-        return Dataset(cache_pictures(records, size, cache), labels, metadata)
+        return Dataset(cache_pictures(records, size, cache, masks=recipe.task != "classification"), labels, metadata)
     return Dataset(cache_crops(records, size, recipe.data.roi, margin=margin, folder=cache), labels, metadata)
 
 

@@ -52,16 +52,25 @@ class CachedArrays:
         return len(self.images)
 
 
-def cache_pictures(records: Sequence[Record], size: int, folder: Path = CACHE_FOLDER) -> CachedArrays:
-    """Whole pictures and their masks, resized to a square of `size` pixels (aspect ratio not kept)."""
+def cache_pictures(
+    records: Sequence[Record], size: int, folder: Path = CACHE_FOLDER, *, masks: bool = True
+) -> CachedArrays:
+    """Whole pictures and, unless `masks` is False, their masks, resized to a square (aspect ratio not kept).
+
+    Raises:
+        DataError: a file is missing or unreadable.
+    """
 
     def decode(record: Record) -> dict[str, NDArray[np.generic]]:
         image = resize(read_image(record.image_path), size, size)
+        if not masks:
+            return {"images": image}
         return {"images": image, "masks": restore_mask(read_mask(record.mask_path), size, size)}
 
-    layout: Layout = {"images": ((size, size, 3), np.uint8), "masks": ((size, size), np.uint8)}
-    arrays = _cached(records, folder, {"kind": "pictures", "size": size}, layout, decode)
-    return CachedArrays(arrays["images"], arrays["masks"], None)
+    layout: Layout = {"images": ((size, size, 3), np.uint8)} | ({"masks": ((size, size), np.uint8)} if masks else {})
+    key = {"kind": "pictures", "size": size} | ({} if masks else {"masks": False})
+    arrays = _cached(records, folder, key, layout, decode)
+    return CachedArrays(arrays["images"], arrays.get("masks"), None)
 
 
 def cache_crops(
@@ -127,7 +136,7 @@ def _key(records: Sequence[Record], key: dict[str, object]) -> str:
     """Changes with the pictures (ids, sizes, times), the rule, and the library that resizes."""
     digest = hashlib.sha256(json.dumps([_LAYOUT, cv2.__version__, key], sort_keys=True).encode())
     for record in records:
-        for path in (record.image_path, record.mask_path):
+        for path in (record.image_path, record.mask_path) if key.get("masks", True) else (record.image_path,):
             if not path.is_file():
                 raise DataError(f"{path} is missing.", "Restore the file or remove its row from the metadata.")
             stat = path.stat()

@@ -27,8 +27,8 @@ class Record:
     Attributes:
         image_id: for example `ISIC_0027419`.
         lesion_id: pictures of one lesion share it.
-        dx: one of `DX`.
-        split: the metadata's own `split` column, or "" where it has none.
+        dx: one of `DX`; readers of other sets also give `scc`, and "" where the set has no diagnosis.
+        split: the split that the data set itself prescribes, or "" where it has none.
         age: in years, None where unknown.
         sex: `male`, `female`, or "" where unknown.
         localization: body site, "" where unknown.
@@ -50,16 +50,22 @@ class Record:
 
     @property
     def label(self) -> int:
-        """Position of `dx` in `DX`."""
+        """Position of `dx` in `DX`; DataError where the diagnosis is none of the seven."""
+        if self.dx not in DX:
+            raise DataError(f"{self.image_id} has the diagnosis '{self.dx}', none of the seven.", "Leave it out.")
         return DX.index(self.dx)
 
 
-def read_ham10000(folder: str | Path) -> list[Record]:
+def read_ham10000(folder: str | Path, *, strict: bool = True) -> list[Record]:
     """Reads the records of a HAM10000 folder, in the order of its metadata file.
 
     The folder holds `metadata.csv` (or `HAM10000_metadata.csv`, or `HAM10000_metadata` as published), the pictures in
     `images/` (or the published `HAM10000_images_part_1/` and `_part_2/`), and the masks in `masks/` (or
     `HAM10000_segmentations_lesion_tschandl/`).
+
+    Args:
+        folder: the data set.
+        strict: a missing picture or mask is an error; False keeps the record, whose path then names no file.
 
     Raises:
         DataError: a file or column is missing (the message names it and where the data set is published), a diagnosis
@@ -76,7 +82,7 @@ def read_ham10000(folder: str | Path) -> list[Record]:
         missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
         if missing:
             raise DataError(f"{metadata} has no column {', '.join(missing)}.", PUBLISHED)
-        records = [_record(row, images, masks, metadata) for row in reader]
+        records = [_record(row, images, masks, metadata, strict) for row in reader]
     seen: set[str] = set()
     for record in records:
         if record.image_id in seen:
@@ -113,12 +119,14 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     return lesion
 
 
-def _record(row: dict[str, str], images: dict[str, Path], masks: dict[str, Path], metadata: Path) -> Record:
+def _record(
+    row: dict[str, str], images: dict[str, Path], masks: dict[str, Path], metadata: Path, strict: bool
+) -> Record:
     image_id = row["image_id"]
     image, mask = images.get(image_id), masks.get(f"{image_id}_segmentation")
-    if image is None:
+    if image is None and strict:
         raise DataError(f"{metadata} lists {image_id}, and {image_id}.jpg is missing.", PUBLISHED)
-    if mask is None:
+    if mask is None and strict:
         raise DataError(f"{metadata} lists {image_id}, and {image_id}_segmentation.png is missing.", PUBLISHED)
     if row["dx"] not in DX:
         raise DataError(f"{metadata}: {image_id} has the unknown diagnosis '{row['dx']}'.", f"Known: {', '.join(DX)}.")
@@ -135,8 +143,8 @@ def _record(row: dict[str, str], images: dict[str, Path], masks: dict[str, Path]
         sex=_known(row["sex"]),
         localization=_known(row["localization"]),
         dx_type=row["dx_type"],
-        image_path=image,
-        mask_path=mask,
+        image_path=image or metadata.parent / f"{image_id}.jpg",
+        mask_path=mask or metadata.parent / f"{image_id}_segmentation.png",
     )
 
 

@@ -1,4 +1,4 @@
-"""Bare skin for segmenters: windows beside the lesion, so that a network learns to outline nothing where there is nothing.
+"""Bare skin for segmenters: windows beside the lesion, so that a network learns when to outline nothing.
 
 Every picture of a dermoscopy data set shows a lesion, and a segmenter that never saw bare skin outlines some of it with
 confidence. The windows come from the training pictures themselves, so skin, hairs and optics are real.
@@ -16,8 +16,8 @@ MIN_SIDE = 0.25
 def lesion_free_frames(masks: Tensor, share: float) -> Tensor:
     """Frames for `trainer.data.transforms.Geometry`: the whole picture, or a square window without lesion.
 
-    A picture is chosen with probability `share`. Its window is the largest square beside the lesion's bounding box, at a
-    random place along the box; a picture whose lesion leaves no room for one of `MIN_SIDE` is shown whole.
+    A picture is chosen with probability `share`. Its window is the largest square beside the lesion's bounding box, at
+    a random place along the box; a picture whose lesion leaves no room for one of `MIN_SIDE` is shown whole.
 
     Args:
         masks: uint8 0/1, shape (n, s, s).

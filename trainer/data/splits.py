@@ -70,8 +70,18 @@ def check_disjoint(parts: dict[str, list[Record]]) -> None:
 
 
 def standard_split(records: Sequence[Record], seed: int = 0) -> dict[str, list[Record]]:
-    """The metadata's column where every record has one, otherwise a drawn split by lesion."""
-    return split_by_column(records) if all(record.split for record in records) else split_by_lesion(records, seed=seed)
+    """The prescribed split where every record has one, otherwise a drawn split by lesion (60/20/20).
+
+    Where the data set prescribes no validation pictures, a tenth of the training lesions is drawn for it.
+    """
+    if not all(record.split for record in records):
+        return split_by_lesion(records, seed=seed)
+    parts = split_by_column(records)
+    if not parts["val"]:
+        drawn = split_by_lesion(parts["train"], folds=10, seed=seed)
+        parts |= {"train": drawn["train"] + drawn["test"], "val": drawn["val"]}
+        check_disjoint(parts)
+    return parts
 
 
 def spread(records: Sequence[Record], limit: int | None) -> list[Record]:

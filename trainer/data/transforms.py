@@ -18,6 +18,7 @@ from torchvision.transforms import v2
 
 from trainer.config import AugmentConfig, Normalization
 from trainer.data.lesion_free import lesion_free_frames
+from trainer.data.occlusions import cutmix, cutout, hairs, mosaic
 
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 _RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
@@ -133,7 +134,7 @@ class Colour(v2.Transform):  # type: ignore[misc]
 def augment_batch(
     images: Tensor, masks: Tensor | None, frames: Tensor | None, augment: AugmentConfig, size: int
 ) -> tuple[Tensor, Tensor | None]:
-    """One training batch: geometry for pictures and masks together, then colour for pictures.
+    """One training batch: geometry and mixing for pictures and masks together, then what covers or colours pictures.
 
     Args:
         images: RGB uint8, shape (n, h, w, 3).
@@ -150,10 +151,20 @@ def augment_batch(
     geometry, colour = Geometry(augment, size), Colour(augment)
     geometry.set_frames(frames)
     pictures = tv_tensors.Image(images.permute(0, 3, 1, 2).contiguous().float().div_(255))
+    moved: Tensor | None = None
     if masks is None:
-        return colour(geometry(pictures)).as_subclass(Tensor), None
-    pictures, moved = geometry(pictures, tv_tensors.Mask(masks))
-    return colour(pictures).as_subclass(Tensor), moved.as_subclass(Tensor)
+        pictures = geometry(pictures).as_subclass(Tensor)
+    else:
+        pictures, moved = (item.as_subclass(Tensor) for item in geometry(pictures, tv_tensors.Mask(masks)))
+        if augment.mosaic:
+            pictures, moved = mosaic(pictures, moved, augment.mosaic)
+        if augment.cutmix:
+            pictures, moved = cutmix(pictures, moved, augment.cutmix)
+    if augment.hairs:
+        pictures = hairs(pictures, augment.hairs)
+    if augment.cutout:
+        pictures = cutout(pictures, augment.cutout)
+    return colour(tv_tensors.Image(pictures)).as_subclass(Tensor), moved
 
 
 def to_float(images: Tensor) -> Tensor:
