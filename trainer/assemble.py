@@ -22,6 +22,7 @@ from trainer.calibrate import (
     true_areas,
 )
 from trainer.checkpoint import load_checkpoint
+from trainer.config import load_recipe
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.evaluate import (
     Networks,
@@ -33,13 +34,15 @@ from trainer.evaluate import (
     write_predictions,
 )
 from trainer.export.bundle import DATA, MELANOMA, Assess, Assessment, Choices, System, write_bundle
-from trainer.refusals import read_spoilt, refused, spoil, write_spoilt
+from trainer.refusals import read_trials, refused, spoil, try_bare_skin, write_trials
 from trainer.report import Summary, summarise, to_evaluation, to_markdown
 
 MASK_THRESHOLD = 0.5
 PARITY_PICTURES = 128
-SPOILT_PICTURES = 200
-SPOILT_FILE = "test-spoilt.csv"
+TRIAL_PICTURES = 200
+TRIALS_FILE = "refusals.csv"
+
+FINAL_RECIPES = {"mobile": ("mobile-segmenter-skin", "mobile-classifier-long")}
 
 DESCRIPTIONS = {
     "mobile": "Small and fast: a light U-Net outlines the lesion, MobileNetV2 classifies the crop around it.",
@@ -52,6 +55,25 @@ REPORTED: tuple[tuple[str, str, RoiSource], ...] = (
     ("test-true-roi", "test", "truth"),
     ("val", "val", "predicted"),
 )
+
+
+def stage_recipes(name: str) -> tuple[str, str]:
+    """Recipes whose weights a bundle exports, segmenter first; see `recipe_chain` for what they start from."""
+    return FINAL_RECIPES.get(name, (f"{name}-segmenter", f"{name}-classifier"))
+
+
+def recipe_chain(recipe: str, runs: Path, weights: Path | None) -> list[tuple[str, Path | None]]:
+    """A recipe after all that it starts from, each with its initial weights.
+
+    Args:
+        recipe: name of the last recipe.
+        runs: folder of the runs: a recipe that starts from another takes that one's `best.pt`.
+        weights: for the first of the chain.
+    """
+    before = load_recipe(recipe).starts_from
+    if before is None:
+        return [(recipe, weights)]
+    return [*recipe_chain(before, runs, weights), (recipe, runs / before / "best.pt")]
 
 
 def choose(system: System, records: Sequence[Record], limit: int | None = None) -> Choices:
@@ -133,8 +155,11 @@ def assessor(name: str, records: Sequence[Record], results: Path, limit: int | N
         for stem, split, roi in REPORTED:
             found = list(predict(select(records, split, limit), rules, networks, roi=roi))
             write_predictions(results / f"{stem}.csv", found)
-        spoilt = spoil(select(records, "test", min(limit or SPOILT_PICTURES, SPOILT_PICTURES)), rules.segmenter_input)
-        write_spoilt(results / SPOILT_FILE, spoilt)
+        trials = select(records, "test", min(limit or TRIAL_PICTURES, TRIAL_PICTURES))
+        write_trials(
+            results / TRIALS_FILE,
+            [*spoil(trials, rules.segmenter_input), *try_bare_skin(trials, rules, networks.segment)],
+        )
         test = write_tables(results, manifest)["test"]
         command = f"python -m trainer evaluate --bundle exported/{name} --data ../shared/data/ham10000"
         return Assessment(to_evaluation(test, DATA, command), test, read_refused(results, manifest))
@@ -153,14 +178,14 @@ def read_summaries(
 
 
 def read_refused(results: Path, manifest: Manifest) -> dict[str, float]:
-    """Share of spoilt pictures that a bundle's quality limits refuse, from the stored measures."""
-    return refused(read_spoilt(results / SPOILT_FILE), manifest.quality)
+    """Share of the pictures to be refused that a bundle refuses, from the stored measures."""
+    return refused(read_trials(results / TRIALS_FILE), manifest.quality, manifest.mask)
 
 
 def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:
     """Computes all figures from the stored predictions and writes `evaluation.json` and `RESULTS.md` beside them."""
     summaries = read_summaries(results, manifest.labels, manifest.operating_points, manifest.default_operating_point)
-    figures = {**dump(summaries), "refused_when_spoilt": read_refused(results, manifest)}
+    figures = {**dump(summaries), "refused": read_refused(results, manifest)}
     text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)
     (results / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     titles = {"test": "Test split", "test-true-roi": "Test split, crops from the true masks", "val": "Validation split"}

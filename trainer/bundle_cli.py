@@ -80,7 +80,9 @@ def export(
 
 
 def bundle(
-    name: Annotated[str, typer.Argument(help="Name of the bundle and of its recipes NAME-segmenter, NAME-classifier.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of the bundle; its recipes are NAME-segmenter and NAME-classifier.")
+    ],
     data: Data,
     init_weights: Annotated[Path | None, typer.Option(help="ImageNet weights for both encoders.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the training runs; finished or interrupted ones go on.")] = Path(
@@ -96,22 +98,23 @@ def bundle(
     device: Annotated[str, typer.Option(help="Where to train: cpu or cuda.")] = "cpu",
 ) -> None:
     """Everything in one resumable command: train both stages, calibrate, export, evaluate."""
-    from trainer.assemble import assemble
+    from trainer.assemble import assemble, recipe_chain, stage_recipes
     from trainer.cli import train
 
-    for stage in ("segmenter", "classifier"):
+    finals = stage_recipes(name)
+    for recipe, weights in (step for final in finals for step in recipe_chain(final, runs, init_weights)):
         train(
-            f"{name}-{stage}",
+            recipe,
             data,
-            runs / f"{name}-{stage}",
-            init_weights=init_weights,
+            runs / recipe,
+            init_weights=weights,
             epochs=epochs,
             limit=limit,
             threads=threads,
             cache=cache,
             device=device,
         )
-    segmenter, classifier = (runs / f"{name}-{stage}" / "best.pt" for stage in ("segmenter", "classifier"))
+    segmenter, classifier = (runs / final / "best.pt" for final in finals)
     target = out or Path("exported") / name
     assemble(name, segmenter, classifier, data, target, results or RESULTS / name, limit, views, typer.echo)
 

@@ -27,8 +27,7 @@ from edge_infer.golden import Network
 from edge_infer.image import open_picture
 from edge_infer.postprocess import clean_mask, crop_roi, lesion_box, restore_mask, roi_box
 from edge_infer.preprocess import resize, to_batch
-from edge_infer.quality import Quality, measure_quality, quality_problem
-from edge_infer.results import Reason
+from edge_infer.quality import Quality, lesion_problem, measure_quality, picture_problem
 from trainer.data.ham10000 import Record, read_mask
 from trainer.data.splits import spread, standard_split
 from trainer.errors import DataError
@@ -210,20 +209,10 @@ class _Work:
 
     def _reason(self) -> str:
         """The runtime's reason, checked in the runtime's order."""
-        limits, mask = self.rules.quality, self.rules.mask
-        if limits is not None:
-            if min(self.pixels.shape[:2]) < limits.min_side:
-                return Reason.PICTURE_TOO_SMALL.value
-            problem = quality_problem(self.quality, limits)
-            if problem is not None:
-                return problem[0].value
-        if self.crop is None:
-            return Reason.NO_LESION.value
-        if self.area < mask.min_area_fraction:
-            return Reason.LESION_TOO_SMALL.value
-        if self.area > mask.max_area_fraction:
-            return Reason.LESION_FILLS_FRAME.value
-        return ""
+        limits, (height, width) = self.rules.quality, self.pixels.shape[:2]
+        problem = None if limits is None else picture_problem(height, width, self.quality, limits)
+        problem = problem or lesion_problem(self.area, self.rules.mask)
+        return problem[0].value if problem else ""
 
     def prediction(self, roi: RoiSource) -> Prediction:
         record = self.record

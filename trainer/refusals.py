@@ -1,4 +1,7 @@
-"""Do the quality limits catch what they are for? Spoilt copies of real pictures, and how many of them are refused."""
+"""Does a bundle refuse what it should? Spoilt copies of real pictures for the quality limits, bare skin for the mask.
+
+Bare skin is real skin beside a lesion (windows of test pictures) and skin that the project draws.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge_infer.bundle import InputSpec, QualityLimits
+from edge_infer.bundle import InputSpec, MaskRule, QualityLimits
+from edge_infer.golden import Network
 from edge_infer.image import open_picture
-from edge_infer.preprocess import resize
-from edge_infer.quality import Quality, measure_quality, quality_problem
-from trainer.data.ham10000 import Record
+from edge_infer.postprocess import clean_mask, restore_mask
+from edge_infer.preprocess import resize, to_batch
+from edge_infer.quality import Quality, lesion_problem, measure_quality, quality_problem
+from trainer.data.drawn import BARE_SKIN, draw_picture
+from trainer.data.ham10000 import Record, read_mask
+from trainer.data.lesion_free import lesion_free_frames
 from trainer.errors import DataError
+from trainer.evaluate import Rules
 
 Picture = NDArray[np.uint8]
 
@@ -44,46 +53,97 @@ SPOILT: dict[str, Callable[[Picture], Picture]] = {
 }
 
 
+BARE_WINDOW, BARE_DRAWN = "bare skin beside the lesion", "drawn bare skin"
+SMALLEST_WINDOW = 0.35
+"""Smallest window of bare skin, as a fraction of the picture's sides."""
+
+
 @dataclass(frozen=True)
-class SpoiltPicture:
-    """One spoilt copy: what was done, and its measures at the segmenter's input size."""
+class Trial:
+    """One picture to be refused (or, unchanged, not): its measures at the segmenter's input size.
+
+    `area` is the cleaned mask's fraction of the picture where the segmenter ran, None for spoilt copies.
+    """
 
     image_id: str
-    change: str
+    what: str
     quality: Quality
+    area: float | None = None
 
 
-def spoil(records: Sequence[Record], spec: InputSpec, progress: bool = True) -> list[SpoiltPicture]:
+def spoil(records: Sequence[Record], spec: InputSpec, progress: bool = True) -> list[Trial]:
     """Every change of `SPOILT` on every picture."""
     found = []
     for record in tqdm(records, desc="spoilt pictures", unit="img", disable=not progress):
         image = open_picture(record.image_path).pixels
         for change, apply in SPOILT.items():
             quality = measure_quality(resize(apply(image), spec.height, spec.width))
-            found.append(SpoiltPicture(record.image_id, change, quality))
+            found.append(Trial(record.image_id, change, quality))
     return found
 
 
-def refused(pictures: Sequence[SpoiltPicture], limits: QualityLimits) -> dict[str, float]:
-    """Share of the copies that the limits refuse, by change."""
+def try_bare_skin(
+    records: Sequence[Record], rules: Rules, segment: Network, drawn: int = 100, progress: bool = True
+) -> list[Trial]:
+    """Runs the segmenter on a window of bare skin of each picture that has room for one, and on drawn bare skin."""
+    found = []
+    for record in tqdm(records, desc="bare skin", unit="img", disable=not progress):
+        window = bare_window(open_picture(record.image_path).pixels, read_mask(record.mask_path))
+        if window is not None:
+            found.append(_outlined(record.image_id, BARE_WINDOW, window, rules, segment))
+    for seed in range(drawn):
+        picture = draw_picture(np.random.default_rng(seed), 384, 512, BARE_SKIN)
+        found.append(_outlined(f"drawn-{seed}", BARE_DRAWN, picture.image, rules, segment))
+    return found
+
+
+def bare_window(image: Picture, mask: NDArray[np.uint8]) -> Picture | None:
+    """The largest part of a picture beside its lesion, in the picture's own shape; None where it is too small.
+
+    The window is the one that segmenters are trained with, see `trainer.data.lesion_free`.
+    """
+    height, width = image.shape[:2]
+    small = torch.from_numpy(restore_mask(mask, height, height))[None]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        x0, y0, x1, y1 = lesion_free_frames(small, 1.0)[0].tolist()
+    if x1 - x0 < SMALLEST_WINDOW or x1 - x0 > 0.999:
+        return None
+    window = image[round(y0 * height) : round(y1 * height), round(x0 * width) : round(x1 * width)]
+    return np.ascontiguousarray(window)
+
+
+def _outlined(image_id: str, what: str, image: Picture, rules: Rules, segment: Network) -> Trial:
+    small = resize(image, rules.segmenter_input.height, rules.segmenter_input.width)
+    cleaned = clean_mask(segment(to_batch([small]))[0], rules.mask.threshold)
+    area = float(restore_mask(cleaned, *image.shape[:2]).mean())
+    return Trial(image_id, what, measure_quality(small), area)
+
+
+def refused(trials: Sequence[Trial], limits: QualityLimits, mask: MaskRule) -> dict[str, float]:
+    """Share of the trials that get no probability, by what they are."""
     shares: dict[str, list[bool]] = {}
-    for picture in pictures:
-        shares.setdefault(picture.change, []).append(quality_problem(picture.quality, limits) is not None)
-    return {change: sum(flags) / len(flags) for change, flags in shares.items()}
+    for trial in trials:
+        problem = quality_problem(trial.quality, limits)
+        if problem is None and trial.area is not None:
+            problem = lesion_problem(trial.area, mask)
+        shares.setdefault(trial.what, []).append(problem is not None)
+    return {f"{what} (n = {len(flags)})": sum(flags) / len(flags) for what, flags in shares.items()}
 
 
-def write_spoilt(path: Path, pictures: Sequence[SpoiltPicture]) -> None:
+def write_trials(path: Path, trials: Sequence[Trial]) -> None:
     """Writes the measures as CSV."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["image_id", "change", *Quality._fields])
-        for picture in pictures:
-            writer.writerow([picture.image_id, picture.change, *(f"{value:.6g}" for value in picture.quality)])
+        writer.writerow(["image_id", "what", *Quality._fields, "area"])
+        for trial in trials:
+            area = "" if trial.area is None else f"{trial.area:.6g}"
+            writer.writerow([trial.image_id, trial.what, *(f"{value:.6g}" for value in trial.quality), area])
 
 
-def read_spoilt(path: Path) -> list[SpoiltPicture]:
-    """Reads what `write_spoilt` wrote.
+def read_trials(path: Path) -> list[Trial]:
+    """Reads what `write_trials` wrote.
 
     Raises:
         DataError: the file is missing or not such a table.
@@ -91,10 +151,15 @@ def read_spoilt(path: Path) -> list[SpoiltPicture]:
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             return [
-                SpoiltPicture(row["image_id"], row["change"], Quality(*(float(row[name]) for name in Quality._fields)))
+                Trial(
+                    row["image_id"],
+                    row["what"],
+                    Quality(*(float(row[name]) for name in Quality._fields)),
+                    float(row["area"]) if row["area"] else None,
+                )
                 for row in csv.DictReader(stream)
             ]
     except (OSError, KeyError, ValueError) as error:
         raise DataError(
-            f"'{path}' is no table of spoilt pictures: {error}.", "Write it with `python -m trainer export`."
+            f"'{path}' is no table of refusals: {error}.", "Write it with `python -m trainer export`."
         ) from error

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_infer.bundle import OperatingPoint, QualityLimits
+from edge_infer.bundle import InputSpec, MaskRule, OperatingPoint, QualityLimits, RoiRule
 from edge_infer.quality import Quality
+from trainer.assemble import recipe_chain, stage_recipes
 from trainer.errors import DataError
-from trainer.evaluate import Counts, Prediction
-from trainer.refusals import SPOILT, SpoiltPicture, read_spoilt, refused, write_spoilt
+from trainer.evaluate import Counts, Prediction, Rules
+from trainer.refusals import BARE_DRAWN, SPOILT, Trial, bare_window, read_trials, refused, try_bare_skin, write_trials
 from trainer.report import headline, summarise, to_markdown
 
 POINTS = (
@@ -99,17 +100,56 @@ def test_true_roi_has_no_segmentation_section() -> None:
     assert "Segmentation" not in text and "nan" not in text
 
 
-def test_spoilt_pictures_survive_the_file_and_are_refused_by_the_limits(tmp_path: Path) -> None:
-    pictures = [
-        SpoiltPicture("a", "unchanged", Quality(150, 20, 0.1)),
-        SpoiltPicture("a", "dark", Quality(10, 3, 0.1)),
-        SpoiltPicture("b", "dark", Quality(60, 9, 0.1)),
+def test_trials_survive_the_file_and_are_refused_by_quality_or_mask(tmp_path: Path) -> None:
+    good = Quality(150, 20, 0.1)
+    trials = [
+        Trial("a", "unchanged", good),
+        Trial("a", "dark", Quality(10, 3, 0.1)),
+        Trial("b", "dark", Quality(60, 9, 0.1)),
+        Trial("a", "skin", good, 0.0),
+        Trial("b", "skin", good, 0.3),
+        Trial("c", "skin", good, 0.001),
+        Trial("d", "skin", good, 0.99),
     ]
-    write_spoilt(tmp_path / "spoilt.csv", pictures)
-    limits = QualityLimits(64, 2, 40, 240, 0.01)
-    assert refused(read_spoilt(tmp_path / "spoilt.csv"), limits) == {"unchanged": 0, "dark": 0.5}
+    write_trials(tmp_path / "refusals.csv", trials)
+    again = read_trials(tmp_path / "refusals.csv")
+    assert again == trials
+    found = refused(again, QualityLimits(64, 2, 40, 240, 0.01), MaskRule(0.5, 0.01, 0.95))
+    assert found == {"unchanged (n = 1)": 0, "dark (n = 2)": 0.5, "skin (n = 4)": 0.75}
     with pytest.raises(DataError):
-        read_spoilt(tmp_path / "missing.csv")
+        read_trials(tmp_path / "missing.csv")
+
+
+def test_bare_windows_hold_no_lesion_and_are_large_enough() -> None:
+    image = np.zeros((120, 160, 3), np.uint8)
+    mask = np.zeros((120, 160), np.uint8)
+    mask[30:60, 20:60] = image[30:60, 20:60, 0] = 1
+    window = bare_window(image, mask)
+    assert window is not None and window[..., 0].sum() == 0
+    assert window.shape[0] >= 0.35 * 120 and window.shape[1] >= 0.35 * 160
+    mask[10:110, 10:150] = 1
+    assert bare_window(image, mask) is None
+
+
+def test_bare_skin_is_told_by_the_cleaned_mask(tmp_path: Path) -> None:
+    rules = Rules(
+        InputSpec("i", 32, 32), InputSpec("i", 32, 32), ("mel",), MaskRule(0.5, 0.01, 0.95), RoiRule("keep", 0)
+    )
+    for value, expected in ((0.0, 1.0), (1.0, 1.0)):
+        trials = try_bare_skin(
+            [], rules, lambda batch, v=value: np.full(batch.shape[:3], v, np.float32), drawn=2, progress=False
+        )
+        assert [trial.area for trial in trials] == [value, value]
+        assert refused(trials, QualityLimits(1, 0, 0, 255, 0), rules.mask) == {f"{BARE_DRAWN} (n = 2)": expected}
+
+
+def test_chains_of_recipes_train_in_order(tmp_path: Path) -> None:
+    first, second = stage_recipes("mobile")
+    chain = recipe_chain(first, tmp_path, Path("imagenet.pth"))
+    assert chain[0] == ("mobile-segmenter", Path("imagenet.pth"))
+    assert chain[-1] == (first, tmp_path / "mobile-segmenter/best.pt")
+    assert recipe_chain(second, tmp_path, None)[0] == ("mobile-classifier", None)
+    assert stage_recipes("other") == ("other-segmenter", "other-classifier")
 
 
 @pytest.mark.parametrize("change", list(SPOILT))

@@ -16,7 +16,7 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Mappin
     Args:
         manifest: rules, provenance, operating points, parity.
         summaries: figures, one section each.
-        refused: share of spoilt test pictures that the quality limits refuse, by what was done to them.
+        refused: share of spoilt pictures and of bare skin that get no probability, by what they are.
     """
     m, p = manifest, manifest.provenance
     parts = [
@@ -57,7 +57,7 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Mappin
         f"{m.quality.max_luminance:g}; contrast below {m.quality.min_contrast:g}; sharpness below "
         f"{m.quality.min_sharpness:g}; no lesion found; lesion below {m.mask.min_area_fraction:.2%} or above "
         f"{m.mask.max_area_fraction:.1%} of the picture. Pictures that are no dermoscopy are not recognised as such.\n",
-        "Of spoilt copies of test pictures the quality limits refuse:\n",
+        "Of spoilt copies of test pictures, and of skin without a lesion, it refuses:\n",
         _shares(refused),
         *(to_markdown(summary, _title(summary)) for summary in summaries),
         "## Parity of the files with the PyTorch model\n",
@@ -86,7 +86,7 @@ def _stages(manifest: Manifest) -> str:
 
 def _shares(refused: Mapping[str, float]) -> str:
     rows = [f"| {change} | {share:.1%} |" for change, share in refused.items()]
-    return "\n".join(["| change | refused |", "| --- | --- |", *rows]) + "\n"
+    return "\n".join(["| picture | refused |", "| --- | --- |", *rows]) + "\n"
 
 
 def _recipes(manifest: Manifest) -> str:
