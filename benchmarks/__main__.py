@@ -88,7 +88,8 @@ def peers(
 def goals(
     output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False)] = Path("goals.json"),
     peers_file: Annotated[
-        Path | None, typer.Option("--peers", exists=True, help="Result of `peers`, for the speed-ups over PyTorch.")
+        list[Path] | None,
+        typer.Option("--peers", exists=True, help="Results of `peers`, for the speed-ups over PyTorch; repeat it."),
     ] = None,
     pictures: Pictures = None,
     shipped: Shipped = None,
@@ -114,7 +115,7 @@ def goals(
 
     created, pulse, paths = datetime.now(UTC), Pulse(), pictures or [EXAMPLES]
     encoded, small = read_pictures(paths), load_bundle(shipped)
-    found = g.from_peers(read_results(peers_file)) if peers_file else []
+    found = [item for path in peers_file or () for item in g.from_peers(read_results(path))]
     with tempfile.TemporaryDirectory() as temporary:
         pair = load_bundle(pair_bundles(work or Path(temporary), paths, segmenter, classifier)["int8"])
         progress("time outside the networks")

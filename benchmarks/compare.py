@@ -117,7 +117,7 @@ def caveats(files: Sequence[Loaded]) -> list[str]:
     if not planned:
         found.append(
             "No file here was measured on an Apple device: nothing in this report says how fast the Neural Engine is. "
-            "On a Mac: pip install 'edge-infer[cpu]' coremltools && edge-infer benchmark --sustained 5 -o mac.json"
+            "On a Mac: pip install 'edge-infer[coreml]' && edge-infer benchmark --sustained 5 -o mac.json"
         )
     return found
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -80,7 +81,7 @@ def write_peer_bundles(folder: Path, pictures: Sequence[bytes], segmenter: str, 
     """
     from trainer.export.graphs import as_network
     from trainer.export.onnx import export_onnx
-    from trainer.export.quantize import quantize_onnx
+    from trainer.export.quantize import find_blocks, quantize_onnx
 
     first, second = serving_networks(pictures, segmenter, classifier)
     stages = _stages(first, second, segmenter, classifier)
@@ -96,24 +97,18 @@ def write_peer_bundles(folder: Path, pictures: Sequence[bytes], segmenter: str, 
     export_onnx(first, stages[0], folders[0] / "segmenter.onnx")
     export_onnx(second, stages[1], folders[0] / "classifier.onnx", list(LABELS))
     for name, data, kept in (("segmenter", inputs, ()), ("classifier", to_batch(crops), FLOAT_BLOCKS)):
-        half = len(data) // 2
+        half, source = len(data) // 2, folders[0] / f"{name}.onnx"
         quantize_onnx(
-            folders[0] / f"{name}.onnx",
+            source,
             folders[1] / f"{name}.onnx",
             data[:half],
             data[half:],
             limit=1.0,
-            float_blocks=_present(kept, second),
+            float_blocks=[block for block in find_blocks(onnx.load(source)) if block.partition(".")[0] in kept],
         )
     for target in folders:
         _seal(target, manifest)
     return folders
-
-
-def _present(blocks: Sequence[str], classifier: nn.Module) -> list[str]:
-    """The blocks as the quantiser names them, below the serving wrapper; those that another architecture lacks go."""
-    names = {name for name, _ in classifier.named_modules()}
-    return [f"network.{block}" for block in blocks if f"network.{block}" in names]
 
 
 def _settle(network: nn.Module, batch: NDArray[np.uint8]) -> None:

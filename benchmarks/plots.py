@@ -72,7 +72,7 @@ def scatter(points: Sequence[tuple[str, float, float]], x_name: str, y_name: str
     axis = _LogAxis(min(p[1] for p in points), max(p[1] for p in points), left=80)
     low, high = min(p[2] for p in points), max(p[2] for p in points)
     margin = (high - low) * 0.1 or max(abs(high) * 0.1, 1e-6)
-    low, high = low - margin, high + margin
+    low, high = low - margin if low < 0 else max(low - margin, 0.0), high + margin
     plot, row = 260, 18
     height = plot + 60 + row * len(points)
     body = [axis.draw(plot, x_name), f'<text x="80" y="10" class="axis">{escape(y_name)}</text>']
