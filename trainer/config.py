@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,7 +199,9 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if path.suffix != ".toml":
         path = RECIPE_FOLDER / f"{name_or_path}.toml"
     if not path.is_file():
-        raise RecipeError(f"There is no recipe {path}.", f"Known recipes: {', '.join(recipe_names())}.")
+        near = difflib.get_close_matches(path.stem, recipe_names(), n=1)
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        raise RecipeError(f"There is no recipe {path}.", f"{hint}Known recipes: {', '.join(recipe_names())}.")
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:

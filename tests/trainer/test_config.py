@@ -51,8 +51,8 @@ def test_slip_in_a_recipe_is_named(tmp_path: Path, wrong: str, right: str, hint:
     assert "slip.toml" in str(caught.value)
 
 
-def test_unknown_recipe_lists_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match="mobile-classifier, mobile-segmenter"):
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(RecipeError, match="Did you mean 'mobile-classifier'"):
         load_recipe("mobil-classifier")
 
 

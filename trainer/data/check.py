@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -50,8 +51,14 @@ class Findings:
     @property
     def problems(self) -> int:
         """How many pictures or lesions something is wrong with; lesions seen twice are normal and do not count."""
-        lists = (self.unreadable, self.missing_masks, self.empty_masks, self.leaking_lesions, self.same_picture)
-        return sum(map(len, lists))
+        lists: tuple[list[Any], ...] = (
+            self.unreadable,
+            self.missing_masks,
+            self.empty_masks,
+            self.leaking_lesions,
+            self.same_picture,
+        )
+        return sum(len(items) for items in lists)
 
 
 def check_records(records: Sequence[Record], *, masks: bool = True) -> Findings:

@@ -1,0 +1,67 @@
+"""The command line: trains, continues, and explains a mistake in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from trainer import cli
+from trainer.config import RECIPE_FOLDER
+
+
+@pytest.fixture
+def toy_toml(tmp_path: Path) -> Path:
+    """The mobile classifier's recipe at 32 pixels."""
+    text = (RECIPE_FOLDER / "mobile-classifier.toml").read_text(encoding="utf-8")
+    for old, new in (
+        ("\nsize = 224", "\nsize = 32"),
+        ("small_size = 160\n", ""),
+        ("cache_size = 288", "cache_size = 40"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "toy.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_train_and_continue(toy_toml: Path, drawn_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["train", str(toy_toml), "--data", str(drawn_folder), "--out", str(out), "--epochs", "2"]
+    arguments += ["--limit", "10", "--threads", "1", "--cache", str(tmp_path / "cache")]
+    first = CliRunner().invoke(cli.app, [*arguments, "--stop-after", "1"])
+    assert first.exit_code == 0, first.output
+    second = CliRunner().invoke(cli.app, arguments)
+    assert second.exit_code == 0, second.output
+    assert "of 2" in second.output
+    assert {path.name for path in out.iterdir()} == {"best.pt", "last.pt", "history.csv", "curves.png", "recipe.json"}
+    assert len((out / "history.csv").read_text().splitlines()) == 3
+
+
+def test_expected_errors_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = [
+        "trainer",
+        "train",
+        "mobile-classifier",
+        "--data",
+        str(tmp_path / "none"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    message = capsys.readouterr().err.strip()
+    assert len(message.splitlines()) == 1
+    assert str(tmp_path / "none") in message
+
+
+def test_help_names_every_command() -> None:
+    shown = CliRunner().invoke(cli.app, ["--help"]).output
+    for command in ("train", "models", "preview", "data", "export"):
+        assert command in shown
