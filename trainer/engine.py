@@ -130,7 +130,7 @@ def train(
         model.train()
         losses: list[float] = []
         bar = tqdm(
-            _batches(_order(recipe, train_set), config.batch_size),
+            _batches(sampling_order(recipe, train_set), config.batch_size),
             desc=f"{recipe.name} {epoch + 1}/{config.epochs}",
             unit="step",
             mininterval=0.2 if sys.stderr.isatty() else 30.0,
@@ -275,7 +275,8 @@ def _pick(array: np.ndarray[Any, Any], rows: Rows) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array[rows]))
 
 
-def _order(recipe: Recipe, data: Dataset) -> Rows:
+def sampling_order(recipe: Recipe, data: Dataset) -> Rows:
+    """Positions of the pictures that one epoch visits, as `data.sampling` says, from torch's random generator."""
     if recipe.data.sampling == "balanced" and data.labels is not None:
         counts = np.bincount(data.labels)
         chances = torch.from_numpy(1.0 / counts[data.labels])
