@@ -83,15 +83,12 @@ def from_peers(results: Results) -> list[Goal]:
     """The speed-ups over PyTorch eager, one thread, end to end, of those of ours that a peers run has."""
     found = []
     for target, limit in (("ours", 5.0), ("shipped", 20.0)):
-        ratio = next(
-            (
-                item
-                for item in results.ratios
-                if (item.target, item.threads, item.baseline) == (target, 1, "torch-eager")
-                and item.measure == "SingleStream p50"
-            ),
-            None,
-        )
+        ratios = {
+            item.measure: item
+            for item in results.ratios
+            if (item.target, item.threads, item.baseline) == (target, 1, "torch-eager")
+        }
+        ratio = ratios.get("SingleStream p50")
         row, base = results.row(target, 1), results.row("torch-eager", 1)
         if row is None:
             continue
@@ -103,6 +100,9 @@ def from_peers(results: Results) -> list[Goal]:
         how = "p50 of PyTorch eager over p50 of ours, one thread; from the peers run"
         if ratio is not None and ratio.withheld:
             how = f"{how}; withheld: {ratio.withheld}"
+        by_cpu = ratios.get("SingleStream CPU time p50")
+        if by_cpu is not None and by_cpu.ratio is not None:
+            how = f"{how}; by CPU time {by_cpu.ratio.value:.2f} [{by_cpu.ratio.low:.2f}, {by_cpu.ratio.high:.2f}]"
         name = (
             "our default configuration of the pair against PyTorch eager" if target == "ours" else "the shipped bundle"
         )

@@ -50,10 +50,10 @@ def ratio_of_medians(
     Samples of one rotation share the machine's mood, so they are no independent draws; rotations nearly are.
 
     Returns:
-        None where fewer than four rotations have samples of both.
+        None where fewer than four rotations have samples of both, or where a median is 0 (a clock too coarse).
     """
     both = sorted(set(slow_rounds) & set(fast_rounds))
-    if len(both) < 4:
+    if len(both) < 4 or not np.median(slow) > 0 or not np.median(fast) > 0:
         return None
     groups = [(_of_round(slow, slow_rounds, number), _of_round(fast, fast_rounds, number)) for number in both]
     drawn = np.random.default_rng(seed).integers(0, len(both), (_RESAMPLES, len(both)))

@@ -347,7 +347,7 @@ def ratios_of(rows: Sequence[r.Row], baseline: str) -> tuple[r.Ratio, ...]:
 
 
 def compare(row: r.Row, base: r.Row) -> list[r.Ratio]:
-    """How many times faster `row` is than `base`: SingleStream medians, and Offline for each batch size."""
+    """How many times faster `row` is than `base`: medians of wall and CPU time, and Offline for each batch size."""
 
     def ratio(measure: str, interval: Interval | None, withheld: str) -> r.Ratio:
         return r.Ratio(measure, row.target, row.threads, base.target, base.threads, interval, withheld)
@@ -360,6 +360,10 @@ def compare(row: r.Row, base: r.Row) -> list[r.Ratio]:
     if row.single and base.single:
         interval = ratio_of_medians(base.single.wall_ms, base.single.rounds, row.single.wall_ms, row.single.rounds)
         found.append(ratio("SingleStream p50", interval, "" if interval else "too few rotations"))
+        # CPU time hardly depends on who else is running; at one thread it is the wall time of a quiet machine.
+        interval = ratio_of_medians(base.single.cpu_ms, base.single.rounds, row.single.cpu_ms, row.single.rounds)
+        if interval and row.threads == base.threads == 1:
+            found.append(ratio("SingleStream CPU time p50", interval, ""))
     if row.multi and base.multi:
         interval = ratio_of_medians(base.multi.wall_ms, base.multi.rounds, row.multi.wall_ms, row.multi.rounds)
         measure = f"MultiStream of {row.multi.size} p50"
