@@ -70,12 +70,14 @@ class Stage:
 class MaskRule:
     """How a probability map becomes a lesion, and when the lesion is refused.
 
-    `threshold` applies to the probability; the area fractions are of the whole picture.
+    `threshold` applies to the probability; the area fractions are of the whole picture; `min_confidence` is the least
+    mean probability inside the outline (`edge_infer.postprocess.lesion_confidence`).
     """
 
     threshold: float
     min_area_fraction: float
     max_area_fraction: float
+    min_confidence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -415,6 +417,8 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         yield f"mask.threshold {manifest.mask.threshold} is not between 0 and 1"
     if not 0 <= manifest.mask.min_area_fraction < manifest.mask.max_area_fraction <= 1:
         yield "mask area fractions must satisfy 0 <= min < max <= 1"
+    if not 0 <= manifest.mask.min_confidence <= 1:
+        yield f"mask.min_confidence {manifest.mask.min_confidence} is not between 0 and 1"
     if not 0 <= manifest.roi.margin <= 4:
         yield f"roi.margin {manifest.roi.margin} is not between 0 and 4"
     for name, stage, kind in (

@@ -570,7 +570,8 @@ def _explain(bundle: Bundle) -> Iterator[str]:
     mask, roi, limits = manifest.mask, manifest.roi, manifest.quality
     yield f"  mask              probability >= {mask.threshold:g}, largest region, holes filled"
     area = f"{mask.min_area_fraction:.2%} to {mask.max_area_fraction:.0%}"
-    yield f"  lesion            {area} of the picture; otherwise indeterminate"
+    yield f"  lesion            {area} of the picture,"
+    yield f"                    mean probability inside >= {mask.min_confidence:g}; otherwise indeterminate"
     kept = "background kept" if roi.background == "keep" else "background set to zero"
     yield f"  crop              square around the lesion with a margin of {roi.margin:.0%} on each side, {kept}"
     yield f"  picture           shorter side >= {limits.min_side} px, contrast >= {limits.min_contrast:g},"

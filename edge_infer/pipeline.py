@@ -18,7 +18,15 @@ from edge_infer.bundle import Bundle, Manifest, load_bundle
 from edge_infer.engine import Engine, OnnxEngine
 from edge_infer.errors import BundleMismatchError, EngineError, ImageError, InferenceError
 from edge_infer.image import DEFAULT_MAX_PIXELS, ImageInput, Picture, open_picture
-from edge_infer.postprocess import Box, clean_mask, crop_roi, lesion_box, restore_mask, roi_box
+from edge_infer.postprocess import (
+    Box,
+    clean_mask,
+    crop_roi,
+    lesion_box,
+    lesion_confidence,
+    restore_mask,
+    roi_box,
+)
 from edge_infer.preprocess import resize, to_batch
 from edge_infer.quality import Problem, Quality, lesion_problem, measure_quality, picture_problem
 from edge_infer.results import MELANOMA, NOT_MELANOMA, Diagnosis
@@ -221,9 +229,10 @@ class Diagnoser:
         mask.flags.writeable = False
         box = lesion_box(mask)
         area = cv2.countNonZero(mask) / mask.size
-        work.problem = lesion_problem(area, rule)
+        confidence = lesion_confidence(probability, small)
+        work.problem = lesion_problem(area, confidence, rule)
         if box is not None:
-            work.mask, work.lesion_box, work.area = mask, box, area
+            work.mask, work.lesion_box, work.area, work.confidence = mask, box, area, confidence
         if box is None or work.problem is not None:
             return
         size = self.manifest.classifier.input.height
@@ -283,6 +292,7 @@ class Diagnoser:
             roi_box=work.roi_box,
             roi=work.roi,
             lesion_area_fraction=work.area,
+            lesion_confidence=work.confidence,
             quality=MappingProxyType(work.quality._asdict()),
             timings_ms=MappingProxyType(work.clock.timings()),
             provider=self._provider,
@@ -338,6 +348,7 @@ class _Work:
     roi_box: Box | None = None
     roi: NDArray[np.uint8] | None = None
     area: float | None = None
+    confidence: float | None = None
     probabilities: NDArray[np.float32] | None = None
     warnings: list[str] = field(default_factory=list)
 

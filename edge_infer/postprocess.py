@@ -51,6 +51,22 @@ def largest_region(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return filled
 
 
+def lesion_confidence(probability: NDArray[np.float32], mask: NDArray[np.uint8]) -> float:
+    """How sure the segmenter is of its outline: the mean probability over the cleaned lesion, 0..1.
+
+    Segmenters outline bare skin too, but with values near their threshold; inside true lesions they are near 1.
+
+    Args:
+        probability: float32, shape (h, w).
+        mask: the cleaned mask of the same shape, before `restore_mask`.
+
+    Returns:
+        The mean, or 0 for an empty mask.
+    """
+    inside = probability[mask == 1]
+    return float(inside.mean()) if inside.size else 0.0
+
+
 def restore_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """Brings a 0/1 mask to another size with a smooth border: resize 0/255, then keep values >= 128.
 

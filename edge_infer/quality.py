@@ -55,10 +55,21 @@ def picture_problem(height: int, width: int, quality: Quality, limits: QualityLi
     return quality_problem(quality, limits)
 
 
-def lesion_problem(area_fraction: float, rule: MaskRule) -> Problem | None:
-    """Why a lesion that covers this fraction of the picture (0: none was found) is refused, or None."""
+def lesion_problem(area_fraction: float, confidence: float, rule: MaskRule) -> Problem | None:
+    """Why a lesion is refused, or None.
+
+    Args:
+        area_fraction: lesion pixels over all pixels; 0 where none was found.
+        confidence: see `edge_infer.postprocess.lesion_confidence`.
+        rule: the bundle's limits.
+    """
     if area_fraction == 0:
         return Reason.NO_LESION, "No lesion was found."
+    if confidence < rule.min_confidence:
+        return Reason.LESION_UNCERTAIN, (
+            f"The outline is uncertain, as on bare skin: its mean probability is {confidence:.2f}, "
+            f"at least {rule.min_confidence:.2f} needed."
+        )
     if area_fraction < rule.min_area_fraction:
         return Reason.LESION_TOO_SMALL, (
             f"The lesion covers {area_fraction:.2%} of the picture; at least {rule.min_area_fraction:.2%} needed."

@@ -47,7 +47,7 @@ def csv_columns(manifest: Manifest) -> list[str]:
         *(f"probability_{label}" for label in manifest.labels),
         *("image_height", "image_width"),
         *boxes,
-        *("lesion_area_fraction", "luminance", "contrast", "sharpness", "total_ms"),
+        *("lesion_area_fraction", "lesion_confidence", "luminance", "contrast", "sharpness", "total_ms"),
         *("provider", "bundle", "bundle_sha256", "warnings"),
         *(f"{kind}_file" for kind in SAVED_KINDS),
     ]
@@ -74,6 +74,7 @@ def to_csv(diagnosis: Diagnosis, saved: Saved, manifest: Manifest) -> str:
         "image_height": height,
         "image_width": width,
         "lesion_area_fraction": diagnosis.lesion_area_fraction,
+        "lesion_confidence": diagnosis.lesion_confidence,
         "total_ms": diagnosis.timings_ms.get("total"),
         "provider": diagnosis.provider,
         "bundle": diagnosis.bundle,

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     """Why a picture has no probability."""
 
     NO_LESION = "no_lesion"
+    LESION_UNCERTAIN = "lesion_uncertain"
     LESION_TOO_SMALL = "lesion_too_small"
     LESION_FILLS_FRAME = "lesion_fills_frame"
     PICTURE_TOO_SMALL = "picture_too_small"
@@ -55,6 +56,7 @@ class Diagnosis:
         roi_box: the square that was cropped, in the same pixels; it may reach outside the picture.
         roi: the crop that the classifier saw: RGB uint8, shape (size, size, 3).
         lesion_area_fraction: lesion pixels over all pixels, 0..1.
+        lesion_confidence: the segmenter's mean probability inside its outline, 0..1.
         quality: measures of the picture: luminance, contrast, sharpness (see `edge_infer.quality`).
         timings_ms: wall time of each step in milliseconds. Where pictures are diagnosed in a batch, a network's time is
             the batch's time divided by its pictures.
@@ -80,6 +82,7 @@ class Diagnosis:
     roi_box: Box | None = None
     roi: NDArray[np.uint8] | None = field(default=None, repr=False)
     lesion_area_fraction: float | None = None
+    lesion_confidence: float | None = None
     quality: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     timings_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     provider: str | None = None
@@ -104,6 +107,7 @@ class Diagnosis:
             "lesion_box": list(self.lesion_box) if self.lesion_box else None,
             "roi_box": list(self.roi_box) if self.roi_box else None,
             "lesion_area_fraction": self.lesion_area_fraction,
+            "lesion_confidence": self.lesion_confidence,
             "quality": dict(self.quality),
             "timings_ms": dict(self.timings_ms),
             "provider": self.provider,

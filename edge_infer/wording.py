@@ -8,6 +8,7 @@ DISCLAIMER = "Research use only. Not a medical device; a doctor decides."
 
 _REASONS = {
     Reason.NO_LESION: "no lesion found",
+    Reason.LESION_UNCERTAIN: "outline uncertain",
     Reason.LESION_TOO_SMALL: "lesion too small",
     Reason.LESION_FILLS_FRAME: "lesion fills the picture",
     Reason.PICTURE_TOO_SMALL: "picture too small",

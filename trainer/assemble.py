@@ -14,6 +14,7 @@ from trainer.calibrate import (
     DEFAULT_POINT,
     area_limits,
     choose_operating_points,
+    confidence_limit,
     fit_temperature,
     measure_pictures,
     quality_limits,
@@ -89,8 +90,10 @@ def choose(system: System, records: Sequence[Record], limit: int | None = None) 
     mask = area_limits(true_areas(training), MASK_THRESHOLD)
     quality = quality_limits(measure_pictures(training, segmenter), segmenter.height // 2)
     rules = Rules(segmenter, classifier, system.labels, mask, system.roi, quality)
-    found = predict(select(records, "val", limit), rules, system.networks())
-    scores = scores_of([p for p in found if not p.reason], system.labels, MELANOMA)
+    found = list(predict(select(records, "val", limit), rules, system.networks()))
+    mask = replace(mask, min_confidence=confidence_limit(found))
+    answered = [p for p in found if not p.reason and p.confidence >= mask.min_confidence]
+    scores = scores_of(answered, system.labels, MELANOMA)
     calibration = fit_temperature(scores)
     scores = replace(scores, probabilities=tempered(scores.probabilities, calibration.temperature))
     return Choices(mask, quality, calibration, choose_operating_points(scores), DEFAULT_POINT)

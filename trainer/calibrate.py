@@ -28,6 +28,7 @@ SPECIALIST_SPECIFICITY = 0.95
 LIMIT_MARGIN = 0.25
 REFUSED_SHARPNESS = 0.005
 REFUSED_LARGE_AREA = 0.001
+REFUSED_CONFIDENCE = 0.005
 
 _SMALLEST = 1e-12
 
@@ -234,6 +235,15 @@ def area_limits(areas: Floats, threshold: float) -> MaskRule:
     return MaskRule(
         threshold, _round(areas.min() * (1 - LIMIT_MARGIN)), _round(np.quantile(areas, 1 - REFUSED_LARGE_AREA))
     )
+
+
+def confidence_limit(found: Sequence[Prediction]) -> float:
+    """The least mean probability inside an outline: the least certain in two hundred of these pictures are refused.
+
+    Dermoscopic pictures all show a lesion, so what lies below is mostly skin that was taken for one.
+    """
+    outlined = [p.confidence for p in found if p.area > 0]
+    return _round(float(np.quantile(outlined, REFUSED_CONFIDENCE))) if outlined else 0.0
 
 
 def _between(low: float, high: float) -> float:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from edge_infer.bundle import InputSpec, Manifest, MaskRule, QualityLimits, RoiRule
 from edge_infer.golden import Network
 from edge_infer.image import open_picture
-from edge_infer.postprocess import clean_mask, crop_roi, lesion_box, restore_mask, roi_box
+from edge_infer.postprocess import clean_mask, crop_roi, lesion_box, lesion_confidence, restore_mask, roi_box
 from edge_infer.preprocess import resize, to_batch
 from edge_infer.quality import Quality, lesion_problem, measure_quality, picture_problem
 from trainer.data.ham10000 import Record, read_mask
@@ -99,6 +99,7 @@ class Prediction:
             picture's quality or the lesion's area is at fault, the probabilities are still recorded.
         quality: luminance, contrast, sharpness; see `edge_infer.quality`.
         true_area, area: the lesion's fraction of the picture, true and as cropped.
+        confidence: see `edge_infer.postprocess.lesion_confidence`; 1 where the crop came from the true mask.
         raw: the thresholded map against the true mask; None where the crop came from the true mask.
         clean: the same after clean-up.
         probabilities: by class; empty where no lesion was found, so that there was no crop.
@@ -117,6 +118,7 @@ class Prediction:
     quality: Quality
     true_area: float
     area: float
+    confidence: float
     raw: Counts | None
     clean: Counts | None
     probabilities: dict[str, float]
@@ -187,9 +189,11 @@ class _Work:
         self.clean: Counts | None = None
         self.crop: NDArray[np.uint8] | None = None
         self.area = 0.0
+        self.confidence = 0.0
         self.probabilities: dict[str, float] = {}
 
     def use_truth(self) -> None:
+        self.confidence = 1.0
         self._cut(restore_mask(self.truth, *self.pixels.shape[:2]))
 
     def use_map(self, probability: NDArray[np.float32]) -> None:
@@ -197,6 +201,7 @@ class _Work:
         small = clean_mask(probability, threshold)
         self.raw = _overlap((probability >= threshold).astype(np.uint8), self.truth)
         self.clean = _overlap(small, self.truth)
+        self.confidence = lesion_confidence(probability, small)
         self._cut(restore_mask(small, *self.pixels.shape[:2]))
 
     def _cut(self, mask: NDArray[np.uint8]) -> None:
@@ -211,7 +216,7 @@ class _Work:
         """The runtime's reason, checked in the runtime's order."""
         limits, (height, width) = self.rules.quality, self.pixels.shape[:2]
         problem = None if limits is None else picture_problem(height, width, self.quality, limits)
-        problem = problem or lesion_problem(self.area, self.rules.mask)
+        problem = problem or lesion_problem(self.area, self.confidence, self.rules.mask)
         return problem[0].value if problem else ""
 
     def prediction(self, roi: RoiSource) -> Prediction:
@@ -230,6 +235,7 @@ class _Work:
             self.quality,
             cv2.countNonZero(self.truth) / self.truth.size,
             self.area,
+            self.confidence,
             self.raw,
             self.clean,
             self.probabilities,
@@ -295,6 +301,7 @@ def _row(p: Prediction) -> dict[str, str]:
         **p.quality._asdict(),
         "true_area": p.true_area,
         "area": p.area,
+        "confidence": p.confidence,
     }
     for prefix, counts in (("raw_", p.raw), ("", p.clean)):
         values |= {f"{prefix}{name}": getattr(counts, name, None) for name in Counts._fields}
@@ -330,6 +337,7 @@ def _prediction(row: dict[str, str]) -> Prediction:
         quality=Quality(*(float(row[name]) for name in Quality._fields)),
         true_area=float(row["true_area"]),
         area=float(row["area"]),
+        confidence=float(row["confidence"]),
         raw=counts("raw_"),
         clean=counts(""),
         probabilities={

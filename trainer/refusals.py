@@ -19,7 +19,7 @@ from tqdm import tqdm
 from edge_infer.bundle import InputSpec, MaskRule, QualityLimits
 from edge_infer.golden import Network
 from edge_infer.image import open_picture
-from edge_infer.postprocess import clean_mask, restore_mask
+from edge_infer.postprocess import clean_mask, lesion_confidence, restore_mask
 from edge_infer.preprocess import resize, to_batch
 from edge_infer.quality import Quality, lesion_problem, measure_quality, quality_problem
 from trainer.data.drawn import BARE_SKIN, draw_picture
@@ -62,13 +62,15 @@ SMALLEST_WINDOW = 0.35
 class Trial:
     """One picture to be refused (or, unchanged, not): its measures at the segmenter's input size.
 
-    `area` is the cleaned mask's fraction of the picture where the segmenter ran, None for spoilt copies.
+    `area` is the cleaned mask's fraction of the picture and `confidence` the mean probability inside it, where the
+    segmenter ran; None for spoilt copies.
     """
 
     image_id: str
     what: str
     quality: Quality
     area: float | None = None
+    confidence: float | None = None
 
 
 def spoil(records: Sequence[Record], spec: InputSpec, progress: bool = True) -> list[Trial]:
@@ -115,9 +117,10 @@ def bare_window(image: Picture, mask: NDArray[np.uint8]) -> Picture | None:
 
 def _outlined(image_id: str, what: str, image: Picture, rules: Rules, segment: Network) -> Trial:
     small = resize(image, rules.segmenter_input.height, rules.segmenter_input.width)
-    cleaned = clean_mask(segment(to_batch([small]))[0], rules.mask.threshold)
+    probability = segment(to_batch([small]))[0]
+    cleaned = clean_mask(probability, rules.mask.threshold)
     area = float(restore_mask(cleaned, *image.shape[:2]).mean())
-    return Trial(image_id, what, measure_quality(small), area)
+    return Trial(image_id, what, measure_quality(small), area, lesion_confidence(probability, cleaned))
 
 
 def refused(trials: Sequence[Trial], limits: QualityLimits, mask: MaskRule) -> dict[str, float]:
@@ -125,8 +128,8 @@ def refused(trials: Sequence[Trial], limits: QualityLimits, mask: MaskRule) -> d
     shares: dict[str, list[bool]] = {}
     for trial in trials:
         problem = quality_problem(trial.quality, limits)
-        if problem is None and trial.area is not None:
-            problem = lesion_problem(trial.area, mask)
+        if problem is None and trial.area is not None and trial.confidence is not None:
+            problem = lesion_problem(trial.area, trial.confidence, mask)
         shares.setdefault(trial.what, []).append(problem is not None)
     return {f"{what} (n = {len(flags)})": sum(flags) / len(flags) for what, flags in shares.items()}
 
@@ -136,10 +139,11 @@ def write_trials(path: Path, trials: Sequence[Trial]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["image_id", "what", *Quality._fields, "area"])
+        writer.writerow(["image_id", "what", *Quality._fields, "area", "confidence"])
         for trial in trials:
-            area = "" if trial.area is None else f"{trial.area:.6g}"
-            writer.writerow([trial.image_id, trial.what, *(f"{value:.6g}" for value in trial.quality), area])
+            measures = (*trial.quality, trial.area, trial.confidence)
+            cells = ["" if value is None else f"{value:.6g}" for value in measures]
+            writer.writerow([trial.image_id, trial.what, *cells])
 
 
 def read_trials(path: Path) -> list[Trial]:
@@ -156,6 +160,7 @@ def read_trials(path: Path) -> list[Trial]:
                     row["what"],
                     Quality(*(float(row[name]) for name in Quality._fields)),
                     float(row["area"]) if row["area"] else None,
+                    float(row["confidence"]) if row["confidence"] else None,
                 )
                 for row in csv.DictReader(stream)
             ]

@@ -245,6 +245,21 @@ def test_a_lesion_that_fills_the_frame(toy_bundle: Path, tmp_path: Path) -> None
     assert result.mask is not None and result.lesion_area_fraction is not None
 
 
+def test_an_outline_that_the_segmenter_doubts(toy_bundle: Path, tmp_path: Path) -> None:
+    usual = with_disc(80)
+    with Diagnoser.load(toy_bundle, providers=["cpu"]) as loaded:
+        confidence = loaded.diagnose(usual).lesion_confidence
+    assert confidence is not None and 0.5 < confidence <= 1
+    mask = replace(read_manifest(toy_bundle).manifest.mask, min_confidence=0.9 * confidence)
+    with Diagnoser.load(write_toy_bundle(tmp_path / "sure", mask=mask), providers=["cpu"]) as sure:
+        assert sure.diagnose(usual).status == "ok"
+        faint = with_disc(0)
+        cv2.circle(faint, (200, 150), 80, (158, 132, 124), -1)
+        doubtful = sure.diagnose(faint)
+    assert doubtful.reason == Reason.LESION_UNCERTAIN and doubtful.melanoma_probability is None
+    assert doubtful.lesion_confidence is not None and doubtful.lesion_confidence < confidence
+
+
 def test_warnings_name_what_a_reader_should_know(diagnoser: Diagnoser) -> None:
     picture = with_disc(0)
     cv2.circle(picture, (0, 150), 80, (70, 40, 40), -1)

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_infer.bundle import RoiRule
-from edge_infer.postprocess import Box, clean_mask, crop_roi, largest_region, lesion_box, restore_mask, roi_box
+from edge_infer.postprocess import (
+    Box,
+    clean_mask,
+    crop_roi,
+    largest_region,
+    lesion_box,
+    lesion_confidence,
+    restore_mask,
+    roi_box,
+)
 from edge_infer.preprocess import resize, to_batch
 
 KEEP, ZERO = RoiRule("keep", 0.15), RoiRule("zero", 0.0)
@@ -41,6 +50,12 @@ def test_the_threshold_is_inclusive_and_nothing_above_it_is_empty() -> None:
     assert clean_mask(probability, 0.5).all()
     assert not clean_mask(probability, np.nextafter(0.5, 1)).any()
     assert lesion_box(clean_mask(probability, 0.6)) is None
+
+
+def test_confidence_is_the_mean_inside() -> None:
+    probability = np.array([[0.9, 0.7], [0.2, 0.1]], np.float32)
+    assert lesion_confidence(probability, np.array([[1, 1], [0, 0]], np.uint8)) == pytest.approx(0.8)
+    assert lesion_confidence(probability, np.zeros((2, 2), np.uint8)) == 0.0
 
 
 def test_diagonal_neighbours_belong_together() -> None:

@@ -104,10 +104,19 @@ def row(dx: str, probabilities: dict[str, float]) -> Prediction:
         Quality(1, 1, 1),
         0.1,
         0.1,
+        0.9,
         None,
         None,
         probabilities,
     )
+
+
+def test_the_least_certain_outlines_are_refused() -> None:
+    rows = [replace(row("nv", {}), confidence=float(c)) for c in np.linspace(0.6, 1.0, 1001)]
+    limit = calibrate.confidence_limit([*rows, replace(row("nv", {}), area=0.0, confidence=0.0)])
+    assert 0.6 < limit < 0.61
+    assert sum(r.confidence < limit for r in rows) <= 6
+    assert calibrate.confidence_limit([]) == 0.0
 
 
 def test_scores_map_classes_and_leave_out_pictures_without_a_crop() -> None:

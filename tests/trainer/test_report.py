@@ -37,6 +37,7 @@ def picture(number: int, dx: str, score: float, reason: str = "", **changes: obj
         Quality(150, 20, 0.1),
         0.2,
         0.2,
+        0.95,
         Counts(70, 20, 10, 900),
         Counts(80, 10, 10, 900),
         {"mel": score, "nv": 1 - score},
@@ -106,16 +107,17 @@ def test_trials_survive_the_file_and_are_refused_by_quality_or_mask(tmp_path: Pa
         Trial("a", "unchanged", good),
         Trial("a", "dark", Quality(10, 3, 0.1)),
         Trial("b", "dark", Quality(60, 9, 0.1)),
-        Trial("a", "skin", good, 0.0),
-        Trial("b", "skin", good, 0.3),
-        Trial("c", "skin", good, 0.001),
-        Trial("d", "skin", good, 0.99),
+        Trial("a", "skin", good, 0.0, 0.0),
+        Trial("b", "skin", good, 0.3, 0.9),
+        Trial("c", "skin", good, 0.001, 0.9),
+        Trial("d", "skin", good, 0.99, 0.9),
+        Trial("e", "skin", good, 0.3, 0.7),
     ]
     write_trials(tmp_path / "refusals.csv", trials)
     again = read_trials(tmp_path / "refusals.csv")
     assert again == trials
-    found = refused(again, QualityLimits(64, 2, 40, 240, 0.01), MaskRule(0.5, 0.01, 0.95))
-    assert found == {"unchanged (n = 1)": 0, "dark (n = 2)": 0.5, "skin (n = 4)": 0.75}
+    found = refused(again, QualityLimits(64, 2, 40, 240, 0.01), MaskRule(0.5, 0.01, 0.95, 0.8))
+    assert found == {"unchanged (n = 1)": 0, "dark (n = 2)": 0.5, "skin (n = 5)": 0.8}
     with pytest.raises(DataError):
         read_trials(tmp_path / "missing.csv")
 

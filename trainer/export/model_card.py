@@ -55,7 +55,8 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Mappin
         "## When it gives no answer\n",
         f"Shorter side below {m.quality.min_side} pixels; mean brightness outside {m.quality.min_luminance:g} to "
         f"{m.quality.max_luminance:g}; contrast below {m.quality.min_contrast:g}; sharpness below "
-        f"{m.quality.min_sharpness:g}; no lesion found; lesion below {m.mask.min_area_fraction:.2%} or above "
+        f"{m.quality.min_sharpness:g}; no lesion found; mean probability inside the outline below "
+        f"{m.mask.min_confidence:g}; lesion below {m.mask.min_area_fraction:.2%} or above "
         f"{m.mask.max_area_fraction:.1%} of the picture. Pictures that are no dermoscopy are not recognised as such.\n",
         "Of spoilt copies of test pictures, and of skin without a lesion, it refuses:\n",
         _shares(refused),
