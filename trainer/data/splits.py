@@ -77,7 +77,7 @@ def standard_split(records: Sequence[Record], seed: int = 0) -> dict[str, list[R
     if not all(record.split for record in records):
         return split_by_lesion(records, seed=seed)
     parts = split_by_column(records)
-    if not parts["val"]:
+    if parts["train"] and not parts["val"]:
         drawn = split_by_lesion(parts["train"], folds=10, seed=seed)
         parts |= {"train": drawn["train"] + drawn["test"], "val": drawn["val"]}
         check_disjoint(parts)
