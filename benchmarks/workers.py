@@ -5,6 +5,7 @@ The parent tells one worker at a time what to do, the others wait on their pipes
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -132,25 +133,24 @@ class RemoteRunner:
 
 
 def _serve(connection: Connection, config: PeerConfig) -> None:
-    """The child: answers with results, or with a message where something failed."""
-    try:
-        from benchmarks.peers import start_peer
+    """The child: answers with results, or with a message where something failed, until the parent is gone."""
+    with contextlib.suppress(EOFError, OSError):
+        try:
+            from benchmarks.peers import start_peer
 
-        runner, started = start_peer(config)
-        connection.send(started)
-    except Exception as error:
-        connection.send(f"{type(error).__name__}: {error}")
-        return
-    methods: dict[str, Callable[..., Any]] = {"query": runner.query, "segment": runner.segment}
-    while True:
-        try:
-            method, arguments = connection.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            connection.send(methods[method](*arguments))
+            runner, started = start_peer(config)
         except Exception as error:
             connection.send(f"{type(error).__name__}: {error}")
+            return
+        connection.send(started)
+        methods: dict[str, Callable[..., Any]] = {"query": runner.query, "segment": runner.segment}
+        while True:
+            method, arguments = connection.recv()
+            try:
+                answer = methods[method](*arguments)
+            except Exception as error:
+                answer = f"{type(error).__name__}: {error}"
+            connection.send(answer)
 
 
 def labels_json(labels: Sequence[str]) -> str:
