@@ -49,6 +49,7 @@ def lesion_weights(lesions: Sequence[str], resamples: int = 1000, seed: int = 0)
 def with_interval(measure: Measure, weights: Weights) -> Metric | None:
     """A figure and the 2.5th and 97.5th percentile of its resamples; None where it is undefined (an absent class).
 
+    All three are rounded to 1e-6, so that they do not depend on the order in which a machine adds.
     Resamples in which the figure is undefined are left out; where they are more than one in twenty, no interval is
     given.
     """
@@ -58,9 +59,9 @@ def with_interval(measure: Measure, weights: Weights) -> Metric | None:
     drawn = measure(weights)
     drawn = drawn[np.isfinite(drawn)]
     if len(drawn) < 0.95 * len(weights):
-        return Metric(value)
+        return Metric(round(value, 6))
     low, high = np.percentile(drawn, (2.5, 97.5))
-    return Metric(value, float(low), float(high))
+    return Metric(round(value, 6), round(float(low), 6), round(float(high), 6))
 
 
 def with_intervals(measures: Mapping[str, Measure], weights: Weights) -> dict[str, Metric]:
