@@ -143,7 +143,7 @@ def goals(
     )
     g.write_goals(output, results)
     typer.echo(g.markdown(results))
-    typer.echo(f"written to {output}")
+    typer.echo(f"written to {output} and {output.with_suffix('.md')}")
     if any(item.met is False for item in found):
         raise typer.Exit(1)
 

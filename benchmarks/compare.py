@@ -66,13 +66,13 @@ def load_files(paths: Sequence[Path], *, allow_different_bundles: bool = False) 
     """Reads result files and refuses to lay unlike things side by side.
 
     Args:
-        paths: result files, or folders of them.
+        paths: result files, or folders of them (in a folder, what `goals` wrote is left out).
         allow_different_bundles: take files that measured different networks all the same.
 
     Raises:
         ResultsError: none there, one is unreadable, or their bundles differ.
     """
-    files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    files = [file for path in paths for file in (_in_folder(path) if path.is_dir() else [path])]
     if not files:
         raise ResultsError("There is no result file there.", "Give files written by `edge-infer benchmark -o`.")
     found = [(path, read_results(path)) for path in files]
@@ -89,6 +89,10 @@ def load_files(paths: Sequence[Path], *, allow_different_bundles: bool = False) 
         Loaded(path, results, name if counts[name] == 1 else f"{name} ({path.stem})")
         for (path, results), name in zip(found, names, strict=True)
     ]
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.glob("*.json")) if not file.name.startswith("goals")]
 
 
 def device_name(results: Results) -> str:

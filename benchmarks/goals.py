@@ -61,8 +61,10 @@ class Goals:
 
 
 def write_goals(path: Path, goals: Goals) -> None:
-    """Writes the file whole or not at all."""
+    """Writes the samples as JSON and, beside it, the table as Markdown."""
     write_atomically(path, (json.dumps(dump(goals), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    head = f"{goals.machine}; {goals.created}; bundle {goals.bundle[:20]}; pair {goals.pair}\n\n"
+    write_atomically(path.with_suffix(".md"), (head + markdown(goals)).encode())
 
 
 def goal(

@@ -16,7 +16,7 @@ from edge_infer.benchmark.accuracy import replay_golden
 from edge_infer.benchmark.hardware import conditions, describe_machine, processor_times
 from edge_infer.benchmark.measure import Effort, Pulse, RunnerError, measure_latency
 from edge_infer.benchmark.probe import probe_peak
-from edge_infer.benchmark.runners import LocalRunner, Runner, load_pictures
+from edge_infer.benchmark.runners import LocalRunner, Runner, load_pictures, skipped_notes
 from edge_infer.benchmark.stability import judge_stability
 from edge_infer.benchmark.suite import MULTI_STREAM, bundle_facts, compare
 from edge_infer.bundle import Bundle, load_bundle
@@ -186,11 +186,14 @@ def run_peers(
 
 
 def _started(row: r.Row, started: Started, peer: Peer, bundles: dict[str, Path]) -> r.Row:
-    notes: tuple[str, ...] = ()
+    notes = skipped_notes(started.statuses)
     if peer.bundle == "shipped":
         shipped = load_bundle(bundles["shipped"])
         facts = bundle_facts(shipped)
-        notes = (f"Bundle {facts.name}, {facts.sha256[:12]}: {facts.segmenter} + {facts.classifier}.",)
+        notes = (
+            *notes,
+            f"Bundle {facts.name}, {facts.sha256[:12]}: {facts.segmenter} + {facts.classifier}.",
+        )
     if not started.checks:
         notes = (*notes, "Resizes and crops in its own way, so its answers are not compared.")
         return replace(row, provider=started.provider, statuses=started.statuses, notes=notes)

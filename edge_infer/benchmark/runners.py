@@ -187,6 +187,15 @@ def count_statuses(diagnoses: Iterable[Diagnosis]) -> dict[str, int]:
     return dict(counts)
 
 
+def skipped_notes(statuses: Mapping[str, int]) -> tuple[str, ...]:
+    """A note where some pictures have no probability: the classifier may not have run on them, which is quicker."""
+    skipped = statuses.get("indeterminate", 0)
+    if not skipped:
+        return ()
+    count = sum(statuses.values())
+    return (f"{skipped} of {count} pictures got no probability; the classifier may not have run on them.",)
+
+
 def load_pictures(paths: Sequence[Path], bundle: Bundle) -> tuple[list[bytes], Pictures]:
     """The pictures to diagnose, encoded, in memory.
 

@@ -23,7 +23,7 @@ from edge_infer.benchmark.measure import (
     measure_sustained,
 )
 from edge_infer.benchmark.probe import probe_peak
-from edge_infer.benchmark.runners import LocalRunner, load_pictures
+from edge_infer.benchmark.runners import LocalRunner, load_pictures, skipped_notes
 from edge_infer.benchmark.stability import judge_stability
 from edge_infer.benchmark.stats import Interval, ratio_of_medians, ratio_of_rates
 from edge_infer.benchmark.targets import DEFAULT_TARGET, OpenTarget, Target, discover, find_target, open_target
@@ -183,13 +183,15 @@ class _Run:
             entry.runner = LocalRunner(
                 name, self.bundle, opened.segmenter, opened.classifier, self.encoded, threads if target.on_cpu else 1
             )
+            statuses = entry.runner.statuses()
+            warnings = dict.fromkeys((*opened.segmenter.warnings, *opened.classifier.warnings))
             entry.row = replace(
                 entry.row,
                 provider=opened.segmenter.provider,
                 placement=opened.placement,
                 planned=opened.planned,
-                statuses=entry.runner.statuses(),
-                notes=tuple(dict.fromkeys((*opened.segmenter.warnings, *opened.classifier.warnings))),
+                statuses=statuses,
+                notes=(*warnings, *skipped_notes(statuses)),
             )
         except EdgeInferError as error:
             entry.fail(error)

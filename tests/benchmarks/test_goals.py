@@ -87,3 +87,4 @@ def test_goals_file_round_trip(tmp_path: Path) -> None:
     g.write_goals(tmp_path / "goals.json", written)
     assert parse(g.Goals, dump(written)) == written
     assert (tmp_path / "goals.json").read_text().endswith("}\n")
+    assert "| x | <= 1 | 0.500 [0.400, 0.600] | yes |" in (tmp_path / "goals.md").read_text()

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -278,6 +279,14 @@ def test_local_runner_diagnoses_in_several_threads(bundle: Bundle) -> None:
     done = runner.segment(0.2, 2, 2)
     assert done.pictures >= 2 and done.seconds >= 0.2 and described.sizes == ("600x450: 2",)
     assert runner.statuses() == {"ok": 2}
+
+
+def test_pictures_without_a_probability_are_told(bundle: Bundle, tmp_path: Path) -> None:
+    skin = np.full((120, 160, 3), 180, np.uint8)
+    assert cv2.imwrite(str(tmp_path / "skin.png"), skin)
+    results = run_suite(bundle, replace(QUICK, targets=("cpu",), pictures=(tmp_path,)))
+    assert results.rows[0].statuses == {"indeterminate": 1}
+    assert any("1 of 1 pictures got no probability" in note for note in results.rows[0].notes)
 
 
 def test_a_picture_that_cannot_be_read_stops_the_benchmark(bundle: Bundle, tmp_path: Path) -> None:
