@@ -1,0 +1,79 @@
+"""The bundles in `exported/`: every figure follows from the predictions in the repository, and the files replay."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_infer import Diagnoser
+from edge_infer.bundle import MANIFEST, Bundle, load_bundle
+from edge_infer.golden import read_golden, replay
+from edge_infer.schema import dump
+from trainer.assemble import read_refused, write_tables
+from trainer.bundle_cli import RESULTS
+from trainer.export.bundle import MAX_BUNDLE_BYTES
+from trainer.export.model_card import MODEL_CARD, model_card
+from trainer.report import headline
+
+REPOSITORY = Path(__file__).parents[2]
+SHIPPED = sorted(path.parent for path in (REPOSITORY / "exported").glob(f"*/{MANIFEST}"))
+
+
+@pytest.fixture(params=SHIPPED, ids=lambda path: path.name, scope="module")
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    return load_bundle(request.param)
+
+
+def numbers(value: Any, where: str = "") -> Iterator[tuple[str, float]]:
+    """All numbers of a JSON value by their path."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from numbers(item, f"{where}/{key}")
+    elif isinstance(value, int | float):
+        yield where, float(value)
+
+
+def test_the_default_bundle_is_there() -> None:
+    assert "mobile" in {path.name for path in SHIPPED}
+
+
+def test_figures_tables_and_card_follow_from_the_stored_predictions(bundle: Bundle, tmp_path: Path) -> None:
+    stored = RESULTS / bundle.manifest.name
+    shutil.copytree(stored, tmp_path / "results")
+    summaries = write_tables(tmp_path / "results", bundle.manifest)
+    assert (tmp_path / "results/RESULTS.md").read_text("utf-8") == (stored / "RESULTS.md").read_text("utf-8")
+    again, before = (
+        json.loads((folder / "evaluation.json").read_text("utf-8")) for folder in (tmp_path / "results", stored)
+    )
+    assert dict(numbers(again)) == pytest.approx(dict(numbers(before)), abs=2e-6)
+    test = summaries["test"]
+    card = model_card(bundle.manifest, [test], read_refused(stored, bundle.manifest))
+    assert card == (bundle.path / MODEL_CARD).read_text("utf-8")
+    (evaluation,) = bundle.manifest.evaluations
+    assert evaluation.split == "test"
+    assert dict(numbers(dump(evaluation.metrics))) == pytest.approx(dict(numbers(dump(headline(test)))), abs=2e-6)
+    for point in bundle.manifest.operating_points:
+        measured = dict(numbers(dump(test.operating_points[point.name])))
+        assert dict(numbers(dump(point.metrics))) == pytest.approx(measured, abs=2e-6)
+
+
+def test_it_is_worth_shipping(bundle: Bundle) -> None:
+    (evaluation,) = bundle.manifest.evaluations
+    assert evaluation.images == 1690, "measured on the whole test split"
+    assert evaluation.metrics["dice"].value >= 0.92
+    assert all(gate.passed for gate in bundle.manifest.parity)
+    assert {gate.artifact for gate in bundle.manifest.parity} >= {"segmenter.onnx", "classifier.onnx"}
+    assert bundle.manifest.provenance.license == "CC-BY-NC-4.0"
+    assert sum(entry.bytes for entry in bundle.manifest.files.values()) <= MAX_BUNDLE_BYTES
+
+
+def test_golden_examples_replay_on_this_machine(bundle: Bundle) -> None:
+    traces = read_golden(bundle.path / bundle.manifest.golden.file)
+    with Diagnoser.load(bundle.path, providers=["cpu"]) as diagnoser:
+        deviations = list(replay(traces, bundle.manifest, diagnoser.segment, diagnoser.classify))
+    assert [d.step for d in deviations if not d.passed] == []
