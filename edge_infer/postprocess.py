@@ -28,7 +28,7 @@ class Box(NamedTuple):
 def clean_mask(probability: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
     """Thresholds a probability map and keeps its largest region, with the holes closed.
 
-    Regions are 8-connected; the largest is the one whose outer contour encloses the largest area (the first in scan
+    Regions are 8-connected; the largest is the one whose outer contour encloses the largest area (the last in reading
     order on a tie). Everything else becomes background.
 
     Args:

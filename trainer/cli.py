@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
+from edge_infer.errors import EdgeInferError
 from trainer.bundle_cli import register
 from trainer.data.cli import data_app, preview
-from trainer.errors import TrainerError
 
 app = typer.Typer(
     name="trainer",
@@ -106,6 +106,6 @@ def main() -> None:
     """Runs the command line; an expected error is one line on stderr and exit status 1."""
     try:
         app()
-    except TrainerError as error:
+    except EdgeInferError as error:
         typer.echo(f"error ({error.code}): {error}", err=True)
         sys.exit(1)

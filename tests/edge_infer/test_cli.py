@@ -181,6 +181,8 @@ def test_interrupt(toy_bundle: Path, nevus_file: Path, tmp_path: Path) -> None:
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A test run in the background may itself ignore Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stdout.readline().startswith(b"{")
