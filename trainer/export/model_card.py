@@ -96,6 +96,10 @@ def _recipes(manifest: Manifest) -> str:
         optim, loss = recipe.get("optim", {}), recipe.get("loss", {})
         hours = recipe.get("training_hours")
         time = "" if hours is None else f" {hours:.1f} hours of wall time."
+        if recipe.get("starts_from"):
+            time += (
+                f" It went on from the weights of `{recipe['starts_from']}`, whose training these figures leave out."
+            )
         lines.append(
             f"- {stage}: recipe `{recipe.get('name')}`, {optim.get('epochs')} epochs of batch "
             f"{optim.get('batch_size')}, AdamW at {optim.get('learning_rate')}, {loss.get('name')} loss, epoch "
