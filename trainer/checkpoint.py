@@ -21,13 +21,14 @@ FORMAT = 1
 class Checkpoint(NamedTuple):
     """A trained network in eval mode (the moving average of its weights), and the recipe that it was trained by.
 
-    `epoch` counts from 1; `metrics` are those of that epoch on `val`.
+    `epoch` counts from 1; `metrics` are those of that epoch on `val`, the pictures in `held_out` (image ids).
     """
 
     model: nn.Module
     recipe: Recipe
     epoch: int
     metrics: dict[str, float]
+    held_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         model.load_state_dict(content["weights"])
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit {recipe.model.name}: {error}", "Train again.") from error
-    return Checkpoint(model.eval(), recipe, content["epoch"], content["metrics"])
+    return Checkpoint(model.eval(), recipe, content["epoch"], content["metrics"], tuple(content.get("held_out", ())))
 
 
 def init_weights(model: nn.Module, path: str | Path) -> InitReport:

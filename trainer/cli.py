@@ -41,6 +41,10 @@ def train(
         Path | None,
         typer.Option(help="State dict to start from; tensors that fit by name are loaded, and it says which."),
     ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of a recipe with folds: hold this one out. Without it, learn from all of them."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Overrides the recipe's epochs (and its schedule).")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many pictures of each split: a trial.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again, even if the folder holds a run.")] = False,
@@ -58,7 +62,7 @@ def train(
 
     from trainer.config import load_recipe
     from trainer.data.isic import read_dataset
-    from trainer.data.splits import spread, standard_split
+    from trainer.data.splits import cross_fit, spread, standard_split
     from trainer.engine import train as run
 
     if threads:
@@ -66,7 +70,9 @@ def train(
     chosen = load_recipe(recipe)
     if epochs:
         chosen = dataclasses.replace(chosen, optim=dataclasses.replace(chosen.optim, epochs=epochs))
-    parts = standard_split(read_dataset(data))
+    records = read_dataset(data)
+    crossed = chosen.folds or fold is not None
+    parts = cross_fit(records, chosen.folds, fold) if crossed else standard_split(records)
     outcome = run(
         chosen,
         spread(parts["train"], limit),

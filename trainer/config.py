@@ -155,6 +155,10 @@ class Recipe:
 
     `summary` says what it is for. `starts_from` names the recipe whose best weights initialise this one; `python -m
     trainer bundle` trains that one first.
+
+    `folds` above zero cross-fits: that many networks each leave out one fold of `train` and `val` together, and their
+    predictions of what they never saw fix temperature and operating points; the network that ships learns from all of
+    it. Each keeps its last epoch, as nothing is left to choose a better one by.
     """
 
     name: str
@@ -168,6 +172,7 @@ class Recipe:
     normalization: Normalization = field(default_factory=Normalization)
     seed: int = 0
     starts_from: str | None = None
+    folds: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `recipe_from_dict` takes them."""
@@ -238,6 +243,10 @@ def _check(recipe: Recipe, where: str) -> None:
         raise RecipeError(f"{where}: data.cache_margin is set without data.roi.", "Set data.roi or remove it.")
     if recipe.data.cache_margin is not None and recipe.data.roi and recipe.data.cache_margin < recipe.data.roi.margin:
         raise RecipeError(f"{where}: data.cache_margin is below data.roi.margin.", "Make it at least as wide.")
+    if recipe.folds == 1 or recipe.folds < 0:
+        raise RecipeError(f"{where}: folds is {recipe.folds}.", "Use 0 (none) or at least 2.")
+    if recipe.folds and recipe.optim.patience:
+        raise RecipeError(f"{where}: folds and optim.patience are set.", "Cross-fitting keeps the last epoch: drop one.")
     positive: dict[str, float] = {"data.size": recipe.data.size, "optim.epochs": recipe.optim.epochs}
     positive |= {"optim.batch_size": recipe.optim.batch_size, "optim.learning_rate": recipe.optim.learning_rate}
     for key, number in positive.items():

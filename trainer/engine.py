@@ -73,7 +73,7 @@ def train(
     Args:
         recipe: what to train.
         train_records: pictures whose gradients are followed.
-        val_records: pictures that choose the best epoch.
+        val_records: pictures that choose the best epoch (they only watch where the recipe has folds); may be empty.
         out: folder of the run; made where missing.
         weights: partial initialisation of a fresh run, see `trainer.checkpoint.init_weights`.
         resume: continue from `out/last.pt` where it exists; False begins again and overwrites.
@@ -86,7 +86,8 @@ def train(
         DataError: a picture or mask is missing or unreadable.
     """
     out.mkdir(parents=True, exist_ok=True)
-    train_set, val_set = training_data(recipe, train_records, cache), serving_data(recipe, val_records, cache)
+    train_set = training_data(recipe, train_records, cache)
+    val_set = serving_data(recipe, val_records, cache) if val_records else None
     torch.manual_seed(recipe.seed)
     model = build_model(recipe)
     last = out / "last.pt"
@@ -151,13 +152,15 @@ def train(
             bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}", refresh=False)
 
         row = {"epoch": float(epoch + 1), "size": float(size), "train_loss": float(np.mean(losses))}
-        row |= validate(recipe, average.applied_to(recipe, device), val_set, device)
+        if val_set is not None:
+            row |= validate(recipe, average.applied_to(recipe, device), val_set, device)
         row |= {"learning_rate": float(schedule.get_last_lr()[0]), "seconds": time.monotonic() - started}
         history.append(row)
         _say("  ".join(f"{key} {value:.5g}" for key, value in row.items()))
         content: dict[str, Any] = {"format": FORMAT, "recipe": recipe.to_dict(), "epoch": epoch + 1, "metrics": row}
+        content["held_out"] = [record.image_id for record in val_records]
         content["weights"] = {name: value.detach().cpu() for name, value in average.weights.items()}
-        if not best or not row[chosen_by] <= best[chosen_by]:  # an undefined metric (NaN) never stays the best
+        if recipe.folds or is_better(row, best, chosen_by):
             best = row
             save_atomic(content, out / "best.pt")
         content |= {"model": model.state_dict(), "average_step": average.step, "optimizer": optimizer.state_dict()}
@@ -214,6 +217,11 @@ def rate_factor(step: int, total: int, config: OptimConfig) -> float:
         return 1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * step / warm)) / 2
     done = min(1.0, (step - warm) / max(1, total - warm))
     return float((1 - done) ** POLY_POWER) if config.schedule == "poly" else (1 + math.cos(math.pi * done)) / 2
+
+
+def is_better(row: dict[str, float], best: dict[str, float], metric: str) -> bool:
+    """Whether an epoch beats the best one so far; an undefined metric (NaN) never stays the best."""
+    return not best or metric not in row or not row[metric] <= best[metric]
 
 
 class WeightAverage:

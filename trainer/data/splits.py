@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from trainer.data.ham10000 import Record
@@ -40,20 +41,58 @@ def split_by_lesion(records: Sequence[Record], folds: int = 5, seed: int = 0) ->
     Raises:
         DataError: there are too few lesions for this many folds.
     """
+    fold_of = lesion_folds(records, folds, seed)
+    parts: dict[str, list[Record]] = {name: [] for name in SPLITS}
+    for record, fold in zip(records, fold_of, strict=True):
+        parts[{0: "test", 1: "val"}.get(int(fold), "train")].append(record)
+    check_disjoint(parts)
+    return parts
+
+
+def lesion_folds(records: Sequence[Record], folds: int, seed: int = 0) -> NDArray[np.int64]:
+    """The fold (from 0) that holds each record out, int64, shape (n,): by lesion, stratified by diagnosis.
+
+    Raises:
+        DataError: there are too few lesions for this many folds.
+    """
     labels = np.array([record.label for record in records])
     lesions = np.array([record.lesion_id for record in records])
     if len(set(lesions)) < folds:
         raise DataError(f"{len(set(lesions))} lesions are too few for {folds} folds.", "Use fewer folds or more data.")
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    held_out = [held for _, held in splitter.split(np.zeros(len(labels)), labels, lesions)]
-    name_of = np.full(len(labels), "train", dtype=object)
-    name_of[held_out[0]] = "test"
-    name_of[held_out[1]] = "val"
-    parts: dict[str, list[Record]] = {name: [] for name in SPLITS}
-    for record, name in zip(records, name_of, strict=True):
-        parts[name].append(record)
-    check_disjoint(parts)
-    return parts
+    fold_of = np.zeros(len(labels), np.int64)
+    for fold, (_, held) in enumerate(splitter.split(np.zeros(len(labels)), labels, lesions)):
+        fold_of[held] = fold
+    return fold_of
+
+
+def cross_fit(records: Sequence[Record], folds: int, fold: int | None) -> dict[str, list[Record]]:
+    """`train` and `val` of one network of a cross-fitted recipe, drawn from the standard split's `train` and `val`.
+
+    The test split is in neither.
+
+    Args:
+        records: the whole data set.
+        folds: number of folds.
+        fold: the fold that is held out as `val`, from 1; None is the network that ships: it learns from all folds, and
+            `val` is empty.
+
+    Raises:
+        DataError: there is no such fold, or there are too few lesions.
+    """
+    parts = standard_split(records)
+    known = parts["train"] + parts["val"]
+    if fold is None:
+        return {"train": known, "val": []}
+    if not 1 <= fold <= folds:
+        raise DataError(f"There is no fold {fold}.", f"The recipe has folds 1 to {folds}." if folds else "Leave it out.")
+    held = lesion_folds(known, folds) == fold - 1
+    chosen = {
+        "train": [record for record, out in zip(known, held, strict=True) if not out],
+        "val": [record for record, out in zip(known, held, strict=True) if out],
+    }
+    check_disjoint(chosen)
+    return chosen
 
 
 def check_disjoint(parts: dict[str, list[Record]]) -> None:
