@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edge_infer.bundle import Manifest, OperatingPoint
+from edge_infer.bundle import Manifest
 from edge_infer.schema import dump
 from trainer.calibrate import (
     DEFAULT_POINT,
@@ -19,18 +19,21 @@ from trainer.calibrate import (
     measure_pictures,
     quality_limits,
     scores_of,
-    tempered,
+    temper,
     true_areas,
 )
-from trainer.checkpoint import load_checkpoint
-from trainer.config import load_recipe
+from trainer.checkpoint import Checkpoint, load_checkpoint
+from trainer.config import Recipe, load_recipe
+from trainer.crossfit import BEST, OUT_OF_FOLD, fold_folder, load_folds, predict_out_of_fold
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.evaluate import (
     Networks,
+    Prediction,
     RoiSource,
     Rules,
     predict,
     read_predictions,
+    refuse,
     select,
     write_predictions,
 )
@@ -43,19 +46,23 @@ PARITY_PICTURES = 128
 TRIAL_PICTURES = 200
 TRIALS_FILE = "refusals.csv"
 
-FINAL_RECIPES = {"mobile": ("mobile-segmenter-skin", "mobile-classifier-long")}
+FINAL_RECIPES = {"mobile": ("mobile-segmenter-skin", "mobile-classifier")}
 
 DESCRIPTIONS = {
     "mobile": "Small and fast: a light U-Net outlines the lesion, MobileNetV2 classifies the crop around it.",
     "reference": "As published: a U-Net++-inspired segmenter and a ResNet50 classifier on the crop around the lesion.",
 }
 
-# File stem, split and ROI of each predictions file; the first one is the one that the manifest reports.
-REPORTED: tuple[tuple[str, str, RoiSource], ...] = (
-    ("test", "test", "predicted"),
-    ("test-true-roi", "test", "truth"),
-    ("val", "val", "predicted"),
-)
+# File stem and ROI of each predictions file on `test`; the first one is the one that the manifest reports. Beside them
+# lie the predictions that the choices rest on, in a file named after `calibration.fitted_on`.
+REPORTED: tuple[tuple[str, RoiSource], ...] = (("test", "predicted"), ("test-true-roi", "truth"))
+
+TITLES = {
+    "test": "Test split",
+    "test-true-roi": "Test split, crops from the true masks",
+    "val": "Validation split",
+    OUT_OF_FOLD: "Training and validation split, each picture by the network that left its lesion out",
+}
 
 
 def stage_recipes(name: str) -> tuple[str, str]:
@@ -74,29 +81,47 @@ def recipe_chain(recipe: str, runs: Path, weights: Path | None) -> list[tuple[st
     before = load_recipe(recipe).starts_from
     if before is None:
         return [(recipe, weights)]
-    return [*recipe_chain(before, runs, weights), (recipe, runs / before / "best.pt")]
+    return [*recipe_chain(before, runs, weights), (recipe, runs / before / BEST)]
 
 
-def choose(system: System, records: Sequence[Record], limit: int | None = None) -> Choices:
-    """Limits from the training pictures; temperature and operating points from the validation split.
+def choose(
+    system: System, records: Sequence[Record], limit: int | None = None, folds: Sequence[Checkpoint] = ()
+) -> tuple[Choices, list[Prediction]]:
+    """Limits from the training pictures; temperature and operating points from pictures that the classifier never saw.
+
+    Those are the validation split or, for a cross-fitted classifier, the folds.
 
     Args:
         system: the trained networks.
         records: the whole data set.
         limit: use only so many pictures of each split, for a trial.
+        folds: see `trainer.crossfit.load_folds`.
+
+    Returns:
+        The choices, and the calibrated predictions that they rest on.
     """
     segmenter, classifier = (stage.input for stage in system.stages())
     training = select(records, "train", limit)
     mask = area_limits(true_areas(training), MASK_THRESHOLD)
     quality = quality_limits(measure_pictures(training, segmenter), segmenter.height // 2)
     rules = Rules(segmenter, classifier, system.labels, mask, system.roi, quality)
-    found = list(predict(select(records, "val", limit), rules, system.networks()))
-    mask = replace(mask, min_confidence=confidence_limit(found))
-    answered = [p for p in found if not p.reason and p.confidence >= mask.min_confidence]
-    scores = scores_of(answered, system.labels, MELANOMA)
-    calibration = fit_temperature(scores)
-    scores = replace(scores, probabilities=tempered(scores.probabilities, calibration.temperature))
-    return Choices(mask, quality, calibration, choose_operating_points(scores), DEFAULT_POINT)
+    validation = select(records, "val", limit)
+    if folds:
+        found = list(predict_out_of_fold(folds, records, rules, system.networks(), limit, system.views))
+    else:
+        found = list(predict(validation, rules, system.networks()))
+    unseen = {record.image_id for record in validation}
+    mask = replace(mask, min_confidence=confidence_limit([p for p in found if p.image_id in unseen]))
+    found = [refuse(p, mask) for p in found]
+    split = OUT_OF_FOLD if folds else "val"
+    calibration = fit_temperature(scores_of(_answered(found), system.labels, MELANOMA), split)
+    found = [temper(p, calibration.temperature) for p in found]
+    scores = scores_of(_answered(found), system.labels, MELANOMA)
+    return Choices(mask, quality, calibration, choose_operating_points(scores, split), DEFAULT_POINT), found
+
+
+def _answered(predictions: Sequence[Prediction]) -> list[Prediction]:
+    return [p for p in predictions if not p.reason]
 
 
 def assemble(
@@ -127,37 +152,63 @@ def assemble(
         TrainerError: see `trainer.export.bundle.write_bundle` and `trainer.checkpoint.load_checkpoint`.
     """
     records = read_ham10000(data)
-    hours = {stage: training_hours(path) for stage, path in (("segmenter", segmenter), ("classifier", classifier))}
+    paths = {"segmenter": segmenter, "classifier": classifier}
+    stages = {stage: load_checkpoint(path) for stage, path in paths.items()}
+    hours = {stage: training_hours(path.parent, stages[stage].recipe) for stage, path in paths.items()}
     known = {stage: value for stage, value in hours.items() if value is not None}
-    system = System(load_checkpoint(segmenter), load_checkpoint(classifier), views, known)
-    choices = choose(system, records, limit)
-    say(f"temperature {choices.calibration.temperature:g}, fitted on val")
+    system = System(stages["segmenter"], stages["classifier"], views, known)
+    folds = load_folds(classifier.parent, system.classifier, records)
+    choices, unseen = choose(system, records, limit, folds)
+    say(f"temperature {choices.calibration.temperature:g}, fitted on {choices.calibration.fitted_on}")
     for point in choices.operating_points:
         say(f"{point.name}: threshold {point.threshold:.4f} ({point.rule})")
     parity = select(records, "val", PARITY_PICTURES if limit is None else min(limit, PARITY_PICTURES))
     description = DESCRIPTIONS.get(name, "A segmenter and a classifier trained on HAM10000.")
-    manifest = write_bundle(out, name, description, system, choices, parity, assessor(name, records, results, limit))
+    manifest = write_bundle(
+        out, name, description, system, choices, parity, assessor(name, records, results, unseen, limit)
+    )
     say(f"{out}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")
     return manifest
 
 
-def training_hours(checkpoint: Path) -> float | None:
-    """Sum of the epochs' times in the `history.csv` beside a checkpoint; None where there is none."""
+def training_hours(run: Path, recipe: Recipe) -> float | None:
+    """Wall hours of everything that a run's weights and calibration rest on; None where a part of it is unknown.
+
+    That is the run itself, its folds, and the runs beside it that its recipe starts from.
+    """
+    parts = [run, *(fold_folder(run, fold) for fold in range(1, recipe.folds + 1))]
+    seconds = 0.0
     try:
-        with (checkpoint.parent / "history.csv").open(newline="", encoding="utf-8") as stream:
-            return round(sum(float(row["seconds"]) for row in csv.DictReader(stream)) / 3600, 2)
+        for folder in parts:
+            with (folder / "history.csv").open(newline="", encoding="utf-8") as stream:
+                seconds += sum(float(row["seconds"]) for row in csv.DictReader(stream))
     except (OSError, KeyError, ValueError):
         return None
+    if recipe.starts_from is None:
+        return round(seconds / 3600, 2)
+    before = training_hours(run.parent / recipe.starts_from, load_recipe(recipe.starts_from))
+    return None if before is None else round(before + seconds / 3600, 2)
 
 
-def assessor(name: str, records: Sequence[Record], results: Path, limit: int | None = None) -> Assess:
-    """Evaluates a bundle's files on `REPORTED`, writes predictions and tables, and reports the test split."""
+def assessor(
+    name: str, records: Sequence[Record], results: Path, unseen: Sequence[Prediction], limit: int | None = None
+) -> Assess:
+    """Evaluates a bundle's files on `test`, writes predictions and tables, and reports the figures.
+
+    Args:
+        name: the bundle's name.
+        records: the whole data set.
+        results: folder of the predictions and tables.
+        unseen: the predictions that its choices rest on, kept beside the others.
+        limit: use only so many pictures of each split, for a trial.
+    """
 
     def assess(manifest: Manifest, networks: Networks) -> Assessment:
         rules = Rules.of_manifest(manifest)
-        for stem, split, roi in REPORTED:
-            found = list(predict(select(records, split, limit), rules, networks, roi=roi))
+        for stem, roi in REPORTED:
+            found = list(predict(select(records, "test", limit), rules, networks, roi=roi))
             write_predictions(results / f"{stem}.csv", found)
+        write_predictions(results / f"{manifest.calibration.fitted_on}.csv", unseen)
         trials = select(records, "test", min(limit or TRIAL_PICTURES, TRIAL_PICTURES))
         write_trials(
             results / TRIALS_FILE,
@@ -170,13 +221,14 @@ def assessor(name: str, records: Sequence[Record], results: Path, limit: int | N
     return assess
 
 
-def read_summaries(
-    results: Path, labels: Sequence[str], points: Sequence[OperatingPoint], default_point: str
-) -> dict[str, Summary]:
+def read_summaries(results: Path, manifest: Manifest) -> dict[str, Summary]:
     """Figures of every predictions file of a bundle, by file stem."""
+    m = manifest
     return {
-        stem: summarise(read_predictions(results / f"{stem}.csv"), labels, MELANOMA, points, default_point)
-        for stem, _, _ in REPORTED
+        stem: summarise(
+            read_predictions(results / f"{stem}.csv"), m.labels, MELANOMA, m.operating_points, m.default_operating_point
+        )
+        for stem in (*(stem for stem, _ in REPORTED), m.calibration.fitted_on)
     }
 
 
@@ -187,12 +239,11 @@ def read_refused(results: Path, manifest: Manifest) -> dict[str, float]:
 
 def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:
     """Computes all figures from the stored predictions and writes `evaluation.json` and `RESULTS.md` beside them."""
-    summaries = read_summaries(results, manifest.labels, manifest.operating_points, manifest.default_operating_point)
+    summaries = read_summaries(results, manifest)
     figures = {**dump(summaries), "refused": read_refused(results, manifest)}
     text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)
     (results / "evaluation.json").write_text(text + "\n", encoding="utf-8")
-    titles = {"test": "Test split", "test-true-roi": "Test split, crops from the true masks", "val": "Validation split"}
-    tables = "\n".join(to_markdown(summary, titles[stem]) for stem, summary in summaries.items())
+    tables = "\n".join(to_markdown(summary, TITLES[stem]) for stem, summary in summaries.items())
     head = (
         f"# Results of the bundle `{manifest.name}`\n\nMade by `python -m trainer report` from the CSV files here.\n\n"
     )

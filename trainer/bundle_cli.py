@@ -34,6 +34,7 @@ def evaluate(
     """
     from trainer.assemble import choose
     from trainer.checkpoint import load_checkpoint
+    from trainer.crossfit import load_folds
     from trainer.data.ham10000 import read_ham10000
     from trainer.errors import TrainerError
     from trainer.evaluate import Rules, predict, select, write_predictions
@@ -50,7 +51,8 @@ def evaluate(
         points, default = manifest.operating_points, manifest.default_operating_point
     elif bundle is None and segmenter is not None and classifier is not None:
         system = System(load_checkpoint(segmenter), load_checkpoint(classifier), views)
-        choices = choose(system, records, limit)
+        folds = load_folds(classifier.parent, system.classifier, records)
+        choices, _ = choose(system, records, limit, folds)
         first, second = system.stages()
         rules = Rules(first.input, second.input, system.labels, choices.mask, system.roi, choices.quality)
         networks = system.networks(choices.calibration.temperature)
@@ -100,21 +102,25 @@ def bundle(
     """Everything in one resumable command: train both stages, calibrate, export, evaluate."""
     from trainer.assemble import assemble, recipe_chain, stage_recipes
     from trainer.cli import train
+    from trainer.config import load_recipe
+    from trainer.crossfit import BEST, fold_folder
 
     finals = stage_recipes(name)
     for recipe, weights in (step for final in finals for step in recipe_chain(final, runs, init_weights)):
-        train(
-            recipe,
-            data,
-            runs / recipe,
-            init_weights=weights,
-            epochs=epochs,
-            limit=limit,
-            threads=threads,
-            cache=cache,
-            device=device,
-        )
-    segmenter, classifier = (runs / final / "best.pt" for final in finals)
+        for fold in (*range(1, load_recipe(recipe).folds + 1), None):
+            train(
+                recipe,
+                data,
+                runs / recipe if fold is None else fold_folder(runs / recipe, fold),
+                init_weights=weights,
+                fold=fold,
+                epochs=epochs,
+                limit=limit,
+                threads=threads,
+                cache=cache,
+                device=device,
+            )
+    segmenter, classifier = (runs / final / BEST for final in finals)
     target = out or Path("exported") / name
     assemble(name, segmenter, classifier, data, target, results or RESULTS / name, limit, views, typer.echo)
 
@@ -124,10 +130,11 @@ def report(
     results: Results = None,
     check: Annotated[bool, typer.Option("--check", help="Fail if the bundle's model card says otherwise.")] = False,
 ) -> None:
-    """Make every table again from the stored per-image predictions, without running a network."""
+    """Make every table and the model card again from the stored per-image predictions, without running a network."""
     from edge_infer.bundle import load_bundle
     from trainer.assemble import read_refused, write_tables
     from trainer.errors import TrainerError
+    from trainer.export.bundle import seal
     from trainer.export.model_card import MODEL_CARD, model_card
 
     loaded = load_bundle(bundle)
@@ -135,10 +142,16 @@ def report(
     summaries = write_tables(folder, loaded.manifest)
     typer.echo(f"{folder / 'RESULTS.md'}, {folder / 'evaluation.json'}")
     card = model_card(loaded.manifest, [summaries["test"]], read_refused(folder, loaded.manifest))
-    if check and (loaded.path / MODEL_CARD).read_text(encoding="utf-8") != card:
+    path = loaded.path / MODEL_CARD
+    if path.read_text(encoding="utf-8") == card:
+        return
+    if check:
         raise TrainerError(
-            f"{loaded.path / MODEL_CARD} does not follow from the predictions in {folder}.", "Export the bundle again."
+            f"{path} does not follow from the predictions in {folder}.", "Run this without --check and look at it."
         )
+    path.write_text(card, encoding="utf-8")
+    seal(loaded.path, loaded.manifest)
+    typer.echo(f"{path} is new, and its hash in the manifest")
 
 
 def register(app: typer.Typer) -> None:

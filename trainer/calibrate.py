@@ -6,7 +6,7 @@ Temperature, operating points, and the limits outside of which a picture or a ma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,14 @@ def tempered(probabilities: Floats, temperature: float) -> Floats:
     logits = np.log(np.maximum(probabilities, _SMALLEST)) / temperature
     powers = np.exp(logits - logits.max(1, keepdims=True))
     return np.asarray(powers / powers.sum(1, keepdims=True))
+
+
+def temper(prediction: Prediction, temperature: float) -> Prediction:
+    """The same picture at another temperature; it was predicted at 1."""
+    if not prediction.probabilities:
+        return prediction
+    row = tempered(np.array([list(prediction.probabilities.values())]), temperature)[0]
+    return replace(prediction, probabilities=dict(zip(prediction.probabilities, map(float, row), strict=True)))
 
 
 def negative_log_likelihood(scores: Scores, temperature: float = 1.0) -> float:

@@ -248,6 +248,12 @@ def _overlap(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
     return Counts(both, predicted - both, true - both, truth.size - predicted - true + both)
 
 
+def refuse(prediction: Prediction, rule: MaskRule) -> Prediction:
+    """The same picture under another mask rule, which may refuse it."""
+    problem = None if prediction.reason else lesion_problem(prediction.area, prediction.confidence, rule)
+    return replace(prediction, reason=problem[0].value) if problem else prediction
+
+
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """Writes predictions as CSV: ids, labels and numbers. `dice` and `jaccard` are added for people who read it.
 

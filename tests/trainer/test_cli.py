@@ -16,9 +16,9 @@ def toy_toml(tmp_path: Path) -> Path:
     """The mobile classifier's recipe at 32 pixels."""
     text = (RECIPE_FOLDER / "mobile-classifier.toml").read_text(encoding="utf-8")
     for old, new in (
-        ("\nsize = 224", "\nsize = 32"),
-        ("small_size = 160\n", ""),
-        ("cache_size = 288", "cache_size = 40"),
+        ("\nsize = 192", "\nsize = 32"),
+        ("small_size = 128\n", ""),
+        ("cache_size = 256", "cache_size = 40"),
     ):
         assert old in text
         text = text.replace(old, new)
@@ -30,7 +30,7 @@ def toy_toml(tmp_path: Path) -> Path:
 def test_train_and_continue(toy_toml: Path, drawn_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ["train", str(toy_toml), "--data", str(drawn_folder), "--out", str(out), "--epochs", "2"]
-    arguments += ["--limit", "10", "--threads", "1", "--cache", str(tmp_path / "cache")]
+    arguments += ["--limit", "10", "--fold", "2", "--threads", "1", "--cache", str(tmp_path / "cache")]
     first = CliRunner().invoke(cli.app, [*arguments, "--stop-after", "1"])
     assert first.exit_code == 0, first.output
     second = CliRunner().invoke(cli.app, arguments)

@@ -150,7 +150,7 @@ def test_chains_of_recipes_train_in_order(tmp_path: Path) -> None:
     chain = recipe_chain(first, tmp_path, Path("imagenet.pth"))
     assert chain[0] == ("mobile-segmenter", Path("imagenet.pth"))
     assert chain[-1] == (first, tmp_path / "mobile-segmenter/best.pt")
-    assert recipe_chain(second, tmp_path, None)[0] == ("mobile-classifier", None)
+    assert recipe_chain(second, tmp_path, None) == [("mobile-classifier", None)]
     assert stage_recipes("other") == ("other-segmenter", "other-classifier")
 
 

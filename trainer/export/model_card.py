@@ -10,6 +10,12 @@ from trainer.report import Summary, to_markdown
 MODEL_CARD = "MODEL_CARD.md"
 
 
+_CHOSEN_ON = {
+    "val": "the validation split",
+    "out-of-fold": "the training and validation split, each picture answered by a network that never saw its lesion",
+}
+
+
 def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Mapping[str, float]) -> str:
     """The card's text. It does not depend on the manifest's list of files, which holds the card's own hash.
 
@@ -19,6 +25,7 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Mappin
         refused: share of spoilt pictures and of bare skin that get no probability, by what they are.
     """
     m, p = manifest, manifest.provenance
+    chosen_on = _CHOSEN_ON.get(m.calibration.fitted_on, m.calibration.fitted_on)
     parts = [
         f"# Model card: {m.name}\n",
         "Written by `python -m trainer export`; do not edit.\n",
@@ -42,11 +49,11 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Mappin
         f"Mask: probability of at least {m.mask.threshold:g}, largest region, holes closed. "
         f"Crop: square, lesion's longer side plus {m.roi.margin:.0%} on each side, background "
         f"{'kept' if m.roi.background == 'keep' else 'set to black'}.\n",
-        f"Calibration: {m.calibration.method}, T = {m.calibration.temperature:g}, fitted on `{m.calibration.fitted_on}`"
-        " and inside the classifier's graph.\n",
+        f"Calibration: {m.calibration.method}, T = {m.calibration.temperature:g}, inside the classifier's graph, "
+        f"fitted on {chosen_on}.\n",
         _recipes(m),
         "## Operating points\n",
-        "Thresholds on the calibrated melanoma probability, fixed on the validation split:\n",
+        f"Thresholds on the calibrated melanoma probability, fixed on {chosen_on}:\n",
         *(
             f"- **{point.name}**{' (default)' if point.name == m.default_operating_point else ''}, "
             f"{point.threshold:.4f}: {point.meaning}. Rule: {point.rule}.\n"
@@ -94,15 +101,16 @@ def _recipes(manifest: Manifest) -> str:
     lines = ["## Training\n"]
     for stage, recipe in manifest.provenance.recipes.items():
         optim, loss = recipe.get("optim", {}), recipe.get("loss", {})
-        hours = recipe.get("training_hours")
-        time = "" if hours is None else f" {hours:.1f} hours of wall time."
+        hours, folds = recipe.get("training_hours"), recipe.get("folds")
+        time = "" if hours is None else f" {hours:.1f} hours of wall time, all of it counted."
         if recipe.get("starts_from"):
-            time += (
-                f" It went on from the weights of `{recipe['starts_from']}`, whose training these figures leave out."
-            )
+            time += f" It went on from the weights of `{recipe['starts_from']}`."
+        if folds:
+            time += f" It learnt from train and val; {folds} more networks, each without a fold of them, calibrate."
+        kept = "the last one" if folds else f"{recipe.get('epoch')} chosen on the validation split"
         lines.append(
             f"- {stage}: recipe `{recipe.get('name')}`, {optim.get('epochs')} epochs of batch "
-            f"{optim.get('batch_size')}, AdamW at {optim.get('learning_rate')}, {loss.get('name')} loss, epoch "
-            f"{recipe.get('epoch')} kept by validation.{time} The whole recipe is in `bundle.json`.\n"
+            f"{optim.get('batch_size')}, AdamW at {optim.get('learning_rate')}, {loss.get('name')} loss; epoch kept: "
+            f"{kept}.{time} The whole recipe is in `bundle.json`.\n"
         )
     return "\n".join(lines)
