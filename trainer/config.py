@@ -246,7 +246,9 @@ def _check(recipe: Recipe, where: str) -> None:
     if recipe.folds == 1 or recipe.folds < 0:
         raise RecipeError(f"{where}: folds is {recipe.folds}.", "Use 0 (none) or at least 2.")
     if recipe.folds and recipe.optim.patience:
-        raise RecipeError(f"{where}: folds and optim.patience are set.", "Cross-fitting keeps the last epoch: drop one.")
+        raise RecipeError(
+            f"{where}: folds and optim.patience are set.", "Cross-fitting keeps the last epoch: drop one."
+        )
     positive: dict[str, float] = {"data.size": recipe.data.size, "optim.epochs": recipe.optim.epochs}
     positive |= {"optim.batch_size": recipe.optim.batch_size, "optim.learning_rate": recipe.optim.learning_rate}
     for key, number in positive.items():

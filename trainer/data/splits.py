@@ -85,7 +85,9 @@ def cross_fit(records: Sequence[Record], folds: int, fold: int | None) -> dict[s
     if fold is None:
         return {"train": known, "val": []}
     if not 1 <= fold <= folds:
-        raise DataError(f"There is no fold {fold}.", f"The recipe has folds 1 to {folds}." if folds else "Leave it out.")
+        raise DataError(
+            f"There is no fold {fold}.", f"The recipe has folds 1 to {folds}." if folds else "Leave it out."
+        )
     held = lesion_folds(known, folds) == fold - 1
     chosen = {
         "train": [record for record, out in zip(known, held, strict=True) if not out],
