@@ -27,6 +27,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
 DEFAULT_BUNDLE = "mobile"
 SEARCH_VARIABLE = "EDGE_INFER_BUNDLES"
+DEFAULT_VARIANT = "float32"
+StageName = Literal["segmenter", "classifier"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,82 @@ class OutputSpec:
 
 
 @dataclass(frozen=True)
+class ParityGate:
+    """How one artifact compares with the PyTorch float32 model that it came from, on real pictures.
+
+    The gate holds where `value` is at most (`relation` "<=") or at least (">=") `limit`.
+    """
+
+    artifact: str
+    measure: str
+    relation: Literal["<=", ">="]
+    limit: float
+    value: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate holds."""
+        return self.value <= self.limit if self.relation == "<=" else self.value >= self.limit
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a replay of the golden examples may deviate from what is stored; see `edge_infer.golden.replay`.
+
+    `max_map` bounds the mean absolute deviation of the probability map, `min_mask_iou` the overlap of the cleaned
+    masks, `max_probability` the largest deviation of a class probability on the stored crop, `max_end_to_end` the
+    same on the crop that the stage's own mask gives.
+    """
+
+    max_map: float
+    min_mask_iou: float
+    max_probability: float
+    max_end_to_end: float
+
+    def wider(self, other: Tolerance) -> Tolerance:
+        """What two networks with different tolerances must hold together: the wider bound of each."""
+        return Tolerance(
+            max(self.max_map, other.max_map),
+            min(self.min_mask_iou, other.min_mask_iou),
+            max(self.max_probability, other.max_probability),
+            max(self.max_end_to_end, other.max_end_to_end),
+        )
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One more form of a stage's network, beside the float32 ONNX file: smaller, faster, or for another engine.
+
+    Attributes:
+        format: what runs it: ONNX Runtime (`edge_infer.engine`) or Core ML (`edge_infer.coreml_engine`).
+        file: path inside the bundle; a `.mlpackage` is a folder, each of whose files is listed in `Manifest.files`.
+        precision: of the arithmetic.
+        meant_for: machines that it was made for. Others may run it, slower or with other rounding.
+        scheme: how it was made, in words.
+        parity: its own gates against the PyTorch float32 model. Gates of whole diagnoses (decisions, AUC) were measured
+            with the same variant of both stages, and stand with the classifier.
+        tolerance: of a replay of the golden examples, in place of the bundle's own.
+    """
+
+    format: Literal["onnx", "coreml"]
+    file: str
+    precision: Literal["float32", "float16", "int8"]
+    meant_for: Literal["any", "x86", "arm", "apple"]
+    scheme: str
+    parity: tuple[ParityGate, ...]
+    tolerance: Tolerance
+
+
+@dataclass(frozen=True)
 class Stage:
-    """One network of the bundle. `files` maps a format to a path inside the bundle, for example `onnx`."""
+    """One network of the bundle.
+
+    Attributes:
+        files: path inside the bundle by format: `onnx` is the float32 file that the bundle's figures were measured
+            with, `coreml` the package for Apple devices where there is one.
+        variants: other forms by name, such as "int8" or "coreml-float16". "float32" is the `onnx` file itself and
+            needs no entry; see `Manifest.variants`.
+    """
 
     architecture: str
     parameters: int
@@ -64,6 +140,7 @@ class Stage:
     output: OutputSpec
     files: dict[str, str]
     gflops: float | None = None
+    variants: dict[str, Variant] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,10 +224,9 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Golden:
-    """Stored examples with every intermediate result, and how far a replay may deviate from them.
+    """Stored examples with every intermediate result, and how far a replay of the float32 files may deviate from them.
 
-    See `edge_infer.golden`. `max_map` bounds the mean absolute deviation of the probability map, `min_mask_iou` the
-    overlap of the cleaned masks, `max_probability` the largest deviation of a class probability.
+    See `edge_infer.golden` and `Tolerance`; `max_probability` holds on the stored crop and end to end.
     """
 
     file: str
@@ -158,24 +234,10 @@ class Golden:
     min_mask_iou: float
     max_probability: float
 
-
-@dataclass(frozen=True)
-class ParityGate:
-    """How one artifact compares with the PyTorch float32 model that it came from, on real pictures.
-
-    The gate holds where `value` is at most (`relation` "<=") or at least (">=") `limit`.
-    """
-
-    artifact: str
-    measure: str
-    relation: Literal["<=", ">="]
-    limit: float
-    value: float
-
     @property
-    def passed(self) -> bool:
-        """Whether the gate holds."""
-        return self.value <= self.limit if self.relation == "<=" else self.value >= self.limit
+    def tolerance(self) -> Tolerance:
+        """The bounds alone."""
+        return Tolerance(self.max_map, self.min_mask_iou, self.max_probability, self.max_probability)
 
 
 @dataclass(frozen=True)
@@ -202,7 +264,10 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contents of `bundle.json`, schema version 1."""
+    """The contents of `bundle.json`, schema version 1.
+
+    `variants_left_out` says of every variant that was asked for and failed a gate why it is not in the bundle.
+    """
 
     schema_version: int
     name: str
@@ -224,6 +289,42 @@ class Manifest:
     evaluations: tuple[Evaluation, ...]
     provenance: Provenance
     files: dict[str, FileEntry]
+    variants_left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def gates(self) -> tuple[ParityGate, ...]:
+        """All parity gates: of the float32 files, then of the variants."""
+        stages = (self.segmenter, self.classifier)
+        return (
+            *self.parity,
+            *(gate for stage in stages for variant in stage.variants.values() for gate in variant.parity),
+        )
+
+    def variants(self, stage: StageName) -> dict[str, Variant]:
+        """Every form of a stage by name, the float32 ONNX file first."""
+        spec = self.segmenter if stage == "segmenter" else self.classifier
+        plain = {
+            DEFAULT_VARIANT: Variant(
+                "onnx", spec.files["onnx"], "float32", "any", "float32", self.parity, self.golden.tolerance
+            )
+        }
+        return (plain if "onnx" in spec.files else {}) | spec.variants
+
+    def variant(self, stage: StageName, name: str | None = None) -> Variant:
+        """One form of a stage; the float32 ONNX file by default.
+
+        Raises:
+            BundleError: the bundle has no such variant of this stage.
+        """
+        known = self.variants(stage)
+        wanted = name or DEFAULT_VARIANT
+        if wanted not in known:
+            why = self.variants_left_out.get(wanted)
+            raise BundleError(
+                f"Bundle '{self.name}' has no variant '{wanted}' of its {stage}{f': {why}' if why else '.'}",
+                f"It has: {', '.join(known) or 'none'}.",
+            )
+        return known[wanted]
 
     @property
     def melanoma_index(self) -> int:
@@ -259,7 +360,7 @@ class Bundle:
     manifest: Manifest
     sha256: str
 
-    def file(self, stage: Literal["segmenter", "classifier"], format: str) -> Path:
+    def file(self, stage: StageName, format: str) -> Path:
         """Path of a stage's file in a format such as `onnx`.
 
         Raises:
@@ -272,6 +373,14 @@ class Bundle:
                 f"It has: {', '.join(sorted(files))}.",
             )
         return self.path / files[format]
+
+    def variant_file(self, stage: StageName, name: str | None = None) -> Path:
+        """Path of a stage's variant: an `.onnx` file or an `.mlpackage` folder; see `Manifest.variant`.
+
+        Raises:
+            BundleError: the bundle has no such variant of this stage.
+        """
+        return self.path / self.manifest.variant(stage, name).file
 
 
 def parse_manifest(text: str) -> Manifest:
@@ -429,12 +538,21 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
             yield f"{name}.output.kind must be '{kind}'"
         if not 8 <= min(stage.input.height, stage.input.width) <= max(stage.input.height, stage.input.width) <= 4096:
             yield f"{name}.input size {stage.input.height}x{stage.input.width} is not within 8..4096"
-        for format, file in stage.files.items():
+        files = {f"files.{format}": file for format, file in stage.files.items()}
+        files |= {f"variants.{variant}": entry.file for variant, entry in stage.variants.items()}
+        for key, file in files.items():
             if not any(listed == file or listed.startswith(f"{file}/") for listed in manifest.files):
-                yield f"{name}.files.{format} '{file}' is not listed in files"
+                yield f"{name}.{key} '{file}' is not listed in files"
+        if DEFAULT_VARIANT in stage.variants:
+            yield f"{name}.variants.{DEFAULT_VARIANT}: this name stands for files.onnx"
+        for variant, entry in stage.variants.items():
+            if not entry.parity:
+                yield f"{name}.variants.{variant} has no parity gate"
+            if variant in manifest.variants_left_out:
+                yield f"variants_left_out.{variant}: {name} has this variant"
     if manifest.golden.file not in manifest.files:
         yield f"golden.file '{manifest.golden.file}' is not listed in files"
-    for gate in manifest.parity:
+    for gate in manifest.gates:
         if not gate.passed:
             yield f"parity gate failed: {gate.artifact} {gate.measure} {gate.value} is not {gate.relation} {gate.limit}"
     if manifest.classifier.input.height != manifest.classifier.input.width:

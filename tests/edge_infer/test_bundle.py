@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from edge_infer import errors
-from edge_infer.bundle import MANIFEST, available_bundles, find_bundle, load_bundle, parse_manifest, read_manifest
+from edge_infer.bundle import (
+    MANIFEST,
+    ParityGate,
+    Tolerance,
+    Variant,
+    available_bundles,
+    find_bundle,
+    load_bundle,
+    parse_manifest,
+    read_manifest,
+)
 from tests.support.toy_bundle import file_entry, write_manifest
 
 
@@ -53,6 +63,63 @@ def test_every_changed_or_missing_file_is_refused(name: str, copy: Path) -> None
     (copy / name).unlink()
     with pytest.raises(errors.BundleFileMissingError, match=name):
         load_bundle(copy)
+
+
+GATE = ParityGate("classifier.int8.onnx", "max |Δp|", "<=", 0.05, 0.02)
+LOOSE = Tolerance(0.01, 0.98, 0.05, 0.1)
+
+
+def add_package(folder: Path, **changes: Any) -> None:
+    """Gives both stages a Core ML variant whose package has two files."""
+    manifest = read_manifest(folder).manifest
+    files = dict(manifest.files)
+    stages = {}
+    for name in ("segmenter", "classifier"):
+        for part in ("Manifest.json", "Data/model.mlmodel"):
+            path = folder / f"{name}.mlpackage" / part
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{name} {part}")
+            files[f"{name}.mlpackage/{part}"] = file_entry(path)
+        variant = Variant("coreml", f"{name}.mlpackage", "float16", "apple", "float16", (GATE,), LOOSE)
+        stages[name] = replace(getattr(manifest, name), variants={"coreml-float16": replace(variant, **changes)})
+    write_manifest(folder, replace(manifest, files=files, variants_left_out={"int8": "flips 2 %"}, **stages))
+
+
+def test_variants_are_found_by_name_and_every_file_of_a_package_is_checked(copy: Path) -> None:
+    add_package(copy)
+    bundle = load_bundle(copy)
+    assert parse_manifest(bundle.manifest.to_json()) == bundle.manifest
+    assert list(bundle.manifest.variants("classifier")) == ["float32", "coreml-float16"]
+    assert bundle.manifest.variant("segmenter").file == "segmenter.onnx"
+    assert bundle.manifest.variant("segmenter").tolerance.max_map == bundle.manifest.golden.max_map
+    assert bundle.variant_file("classifier", "coreml-float16") == copy / "classifier.mlpackage"
+    assert GATE in bundle.manifest.gates
+    with pytest.raises(errors.BundleError, match=r"no variant 'int8' of its segmenter: flips 2 %"):
+        bundle.variant_file("segmenter", "int8")
+    with pytest.raises(errors.BundleError, match="coreml-float16"):
+        bundle.manifest.variant("segmenter", "float64")
+    (copy / "classifier.mlpackage/Data/model.mlmodel").write_text("changed")
+    with pytest.raises(errors.BundleTamperedError, match=r"model\.mlmodel"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"file": "other.mlpackage"}, "not listed"),
+        ({"parity": (replace(GATE, value=0.06),)}, "parity gate failed"),
+        ({"parity": ()}, "no parity gate"),
+    ],
+)
+def test_a_variant_without_files_or_proof_is_refused(changes: dict[str, Any], message: str, copy: Path) -> None:
+    add_package(copy, **changes)
+    with pytest.raises(errors.BundleSchemaError, match=message):
+        load_bundle(copy)
+
+
+def test_two_tolerances_together_are_the_wider_of_each() -> None:
+    tight = Tolerance(0.02, 0.99, 0.01, 0.01)
+    assert tight.wider(LOOSE) == LOOSE.wider(tight) == Tolerance(0.02, 0.98, 0.05, 0.1)
 
 
 BROKEN_MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
