@@ -14,6 +14,7 @@ import typer
 
 from edge_infer.errors import EdgeInferError
 from trainer.bundle_cli import register
+from trainer.compare.cli import register as register_comparisons
 from trainer.data.cli import data_app, preview
 
 app = typer.Typer(
@@ -106,6 +107,7 @@ def models() -> None:
 app.command()(preview)
 app.add_typer(data_app, name="data")
 register(app)
+register_comparisons(app)
 
 
 def main() -> None:

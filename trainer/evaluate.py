@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast, get_args
 
 import cv2
 import numpy as np
@@ -32,7 +32,7 @@ from trainer.data.ham10000 import Record, read_mask
 from trainer.data.splits import spread, standard_split
 from trainer.errors import DataError
 
-RoiSource = Literal["predicted", "truth"]
+RoiSource = Literal["predicted", "truth", "whole"]
 
 _PROBABILITY_PREFIX = "p_"
 
@@ -94,13 +94,13 @@ class Prediction:
 
     Attributes:
         image_id, lesion_id, split, dx, dx_type, age, sex, localization: from the metadata; empty or None where unknown.
-        roi: whether the crop came from the predicted mask or the true one.
+        roi: whether the crop came from the predicted mask or the true one, or was the whole picture.
         reason: why the runtime gives no probability for this picture; empty where it gives one. Where only the
             picture's quality or the lesion's area is at fault, the probabilities are still recorded.
         quality: luminance, contrast, sharpness; see `edge_infer.quality`.
         true_area, area: the lesion's fraction of the picture, true and as cropped.
-        confidence: see `edge_infer.postprocess.lesion_confidence`; 1 where the crop came from the true mask.
-        raw: the thresholded map against the true mask; None where the crop came from the true mask.
+        confidence: see `edge_infer.postprocess.lesion_confidence`; 1 where no mask was predicted.
+        raw: the thresholded map against the true mask; None where no mask was predicted.
         clean: the same after clean-up.
         probabilities: by class; empty where no lesion was found, so that there was no crop.
     """
@@ -151,17 +151,17 @@ def predict(
         records: pictures with labels and masks.
         rules: sizes, thresholds and limits.
         networks: both stages.
-        roi: "predicted" crops around the predicted mask, as in use; "truth" crops around the true mask and does not run
-            the segmenter.
+        roi: "predicted" crops around the predicted mask, as in use; "truth" crops around the true mask; "whole" takes
+            the whole picture, squeezed to a square. The last two do not run the segmenter.
         batch_size: pictures per network call.
         progress: shows a bar on stderr.
     """
     queue = iter(tqdm(records, desc=f"evaluate ({roi} ROI)", unit="img", disable=not progress))
     while batch := list(islice(queue, batch_size)):
         works = [_Work(record, rules) for record in batch]
-        if roi == "truth":
+        if roi != "predicted":
             for work in works:
-                work.use_truth()
+                work.use_truth() if roi == "truth" else work.use_whole()
         else:
             maps = networks.segment(to_batch([work.segmenter_input for work in works]))
             for work, probability in zip(works, maps, strict=True):
@@ -195,6 +195,11 @@ class _Work:
     def use_truth(self) -> None:
         self.confidence = 1.0
         self._cut(restore_mask(self.truth, *self.pixels.shape[:2]))
+
+    def use_whole(self) -> None:
+        self.area = self.confidence = 1.0
+        side = self.rules.classifier_input.height
+        self.crop = resize(self.pixels, side, side)
 
     def use_map(self, probability: NDArray[np.float32]) -> None:
         threshold = self.rules.mask.threshold
@@ -327,7 +332,7 @@ def _prediction(row: dict[str, str]) -> Prediction:
         cells = [row[f"{prefix}{name}"] for name in Counts._fields]
         return Counts(*map(int, cells)) if all(cells) else None
 
-    if row["roi"] not in ("predicted", "truth"):
+    if row["roi"] not in get_args(RoiSource):
         raise ValueError(f"roi is '{row['roi']}'")
     return Prediction(
         image_id=row["image_id"],
@@ -338,7 +343,7 @@ def _prediction(row: dict[str, str]) -> Prediction:
         age=float(row["age"]) if row["age"] else None,
         sex=row["sex"],
         localization=row["localization"],
-        roi="predicted" if row["roi"] == "predicted" else "truth",
+        roi=cast(RoiSource, row["roi"]),
         reason=row["reason"],
         quality=Quality(*(float(row[name]) for name in Quality._fields)),
         true_area=float(row["true_area"]),

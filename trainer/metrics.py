@@ -147,6 +147,22 @@ def segmentation_measures(overlaps: Overlaps, classes: Sequence[str] = ()) -> di
     return measures
 
 
+def pooled_measures(overlaps: Overlaps) -> dict[str, Measure]:
+    """Segmentation figures with all pixels in one pot, as some papers do: large lesions hide small failed ones."""
+
+    def pot(above: Callable[[Overlaps], Floats], below: Callable[[Overlaps], Floats]) -> Measure:
+        over, under = above(overlaps), below(overlaps)
+        return lambda weights: _ratio(weights @ over, weights @ under)
+
+    return {
+        "dice": pot(lambda o: 2 * o.tp, lambda o: 2 * o.tp + o.fp + o.fn),
+        "jaccard": pot(lambda o: o.tp, lambda o: o.tp + o.fp + o.fn),
+        "pixel_recall": pot(lambda o: o.tp, lambda o: o.tp + o.fn),
+        "pixel_precision": pot(lambda o: o.tp, lambda o: o.tp + o.fp),
+        "pixel_accuracy": pot(lambda o: o.tp + o.tn, lambda o: o.tp + o.fp + o.fn + o.tn),
+    }
+
+
 class Roc:
     """The weighted ROC curve of a score; ties are one step."""
 
@@ -258,6 +274,19 @@ def multiclass_measures(probabilities: Floats, truth: NDArray[np.intp]) -> dict[
         "class_balanced_accuracy": lambda weights: _nanmean([recall(weights) for recall in recalls]),
         "class_calibration_error": calibration_error(probabilities.max(1), correct),
     }
+
+
+def class_measures(probabilities: Floats, truth: NDArray[np.intp], label: int) -> dict[str, Measure]:
+    """One class against the rest: AUC of its probability, and the decision that it is the most probable class.
+
+    Args:
+        probabilities: shape (n, classes), rows sum to 1.
+        truth: class index, shape (n,).
+        label: the class.
+    """
+    positive = np.asarray(truth == label)
+    ranked = {"auc": Roc(probabilities[:, label], positive).auc}
+    return ranked | decision_measures(np.asarray(probabilities.argmax(1) == label), positive)
 
 
 def melanoma_measures(scores: Floats, positive: Bools) -> dict[str, Measure]:

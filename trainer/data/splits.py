@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from trainer.data.ham10000 import Record
 from trainer.errors import DataError
 
 SPLITS = ("train", "val", "test")
+
+SplitName = Literal["column", "lesion-80-20", "lesion-60-20-20", "image-80-20"]
+SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
+LEAKING: tuple[SplitName, ...] = ("image-80-20",)
+"""Splits by picture, as the papers drew them: a lesion in `test` may have a sibling in `train`."""
 
 
 def split_by_column(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -130,3 +137,59 @@ def spread(records: Sequence[Record], limit: int | None) -> list[Record]:
     if limit is None or limit >= len(records):
         return list(records)
     return [records[position * len(records) // limit] for position in range(limit)]
+
+
+def named_split(records: Sequence[Record], name: SplitName, seed: int = 0) -> dict[str, list[Record]]:
+    """`train`, `val` and `test` by the name of a protocol; each record's `split` says where it went.
+
+    Args:
+        records: the whole data set.
+        name: `column` is `standard_split`; `lesion-80-20` and `lesion-60-20-20` are drawn by lesion, stratified by
+            diagnosis; `image-80-20` is drawn by picture, stratified too, and leaks. Where nothing is left for `val`
+            (80/20), a tenth of the other pictures is drawn for it in the same way.
+        seed: of the draw.
+    """
+    if name == "image-80-20":
+        rest, test = _hold_out_pictures(records, 5, seed)
+        train, val = _hold_out_pictures(rest, 10, seed)
+        parts = {"train": train, "val": val, "test": test}
+    elif name == "lesion-80-20":
+        first = split_by_lesion(records, seed=seed)
+        others = split_by_lesion(first["train"] + first["val"], folds=10, seed=seed)
+        parts = {"train": others["train"] + others["test"], "val": others["val"], "test": first["test"]}
+    elif name == "lesion-60-20-20":
+        parts = split_by_lesion(records, seed=seed)
+    else:
+        parts = standard_split(records, seed)
+    if name not in LEAKING:
+        check_disjoint(parts)
+    return {part: [replace(record, split=part) for record in chosen] for part, chosen in parts.items()}
+
+
+class Siblings(NamedTuple):
+    """Share of the test pictures, 0..1, that have a picture of the same lesion in `train` or `val`: of all, and of
+    melanoma (0 where there is none)."""
+
+    all: float
+    melanoma: float
+
+
+def siblings(parts: dict[str, list[Record]]) -> Siblings:
+    """How much a split leaks."""
+    known = {record.lesion_id for part in ("train", "val") for record in parts[part]}
+
+    def share(records: list[Record]) -> float:
+        return sum(record.lesion_id in known for record in records) / len(records) if records else 0.0
+
+    return Siblings(share(parts["test"]), share([record for record in parts["test"] if record.dx == "mel"]))
+
+
+def _hold_out_pictures(records: Sequence[Record], folds: int, seed: int) -> tuple[list[Record], list[Record]]:
+    """The records without and within one fold that is drawn by picture, stratified by diagnosis."""
+    labels = [record.dx for record in records]
+    largest = max(labels.count(dx) for dx in set(labels))
+    if largest < 2:
+        raise DataError(f"{len(records)} pictures are too few to be split.", "Use more data.")
+    splitter = StratifiedKFold(min(folds, largest), shuffle=True, random_state=seed)
+    kept, held = next(splitter.split(np.zeros(len(labels)), labels))
+    return [records[i] for i in kept], [records[i] for i in held]

@@ -54,9 +54,7 @@ class CLNet(nn.Module):
         stages, channels = _resnet50() if backbone == "resnet50" else _inception_v3()
         self.stages = nn.ModuleList(stages)
         self.fusions = nn.ModuleList(FeatureFusion(own, other) for own, other in zip(channels, WIDTHS, strict=True))
-        self.classifier = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels[-1], classes)
-        )
+        self.classifier = _head(channels[-1], classes, dropout)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised RGB (n, 3, h, w), sides multiples of 8, to mask logits (n, 1, h, w) and class logits."""
@@ -66,6 +64,27 @@ class CLNet(nn.Module):
         for stage, fusion, other in zip(self.stages, self.fusions, [*decoded[::-1], encoded[-1]], strict=True):
             values = fusion(stage(values), other)
         return self.segmenter.head(decoded[-1]), self.classifier(values)
+
+
+class ClassificationBranch(nn.Module):
+    """CLNet without its segmentation branch and feature fusion, to be compared with it."""
+
+    def __init__(self, backbone: Literal["resnet50", "inception_v3"], classes: int, dropout: float) -> None:
+        super().__init__()
+        stages, channels = _resnet50() if backbone == "resnet50" else _inception_v3()
+        self.stages = nn.ModuleList(stages)
+        self.classifier = _head(channels[-1], classes, dropout)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised RGB (n, 3, h, w) to logits (n, classes)."""
+        for stage in self.stages:
+            images = stage(images)
+        logits: Tensor = self.classifier(images)
+        return logits
+
+
+def _head(channels: int, classes: int, dropout: float) -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, classes))
 
 
 def _resnet50() -> tuple[list[nn.Module], list[int]]:
@@ -97,3 +116,17 @@ def clnet(
 ) -> nn.Module:
     """S8."""
     return CLNet(backbone, classes, dropout)
+
+
+@register(
+    "clnet_classifier",
+    task="classification",
+    summary="CLNet's classification branch on its own, to compare.",
+    size=256,
+    exports=False,
+)
+def clnet_classifier(
+    classes: int = 2, backbone: Literal["resnet50", "inception_v3"] = "resnet50", dropout: float = 0.5
+) -> nn.Module:
+    """S8 without its segmentation branch."""
+    return ClassificationBranch(backbone, classes, dropout)

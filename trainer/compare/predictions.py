@@ -1,0 +1,229 @@
+"""One network over labelled pictures: the serving path of `trainer.evaluate`, also for what is no bundle.
+
+Networks run at their recipe's precision and on any device, as in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edge_infer.bundle import InputSpec, MaskRule, RoiRule, load_bundle
+from edge_infer.golden import Network
+from trainer.calibrate import true_areas
+from trainer.checkpoint import Checkpoint, class_names, load_checkpoint
+from trainer.data.ham10000 import Record
+from trainer.data.metadata import encode_metadata
+from trainer.data.transforms import normalize, to_float
+from trainer.errors import DataError
+from trainer.evaluate import Networks, Prediction, RoiSource, Rules, predict
+from trainer.tasks import split_outputs
+
+MASK_THRESHOLD = 0.5
+NO_LIMITS = MaskRule(MASK_THRESHOLD, 0.0, 1.0)
+"""Every mask is taken; only where there is none at all is there no crop."""
+
+REFERENCE_SIZE = 256
+_WHOLE = RoiRule("keep", 0.0)
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """What gives the predicted outlines.
+
+    Attributes:
+        name: for tables.
+        spec: its input.
+        run: uint8 RGB (n, h, w, 3) to float32 probability maps (n, h, w).
+        rule: threshold of its maps; no area is refused.
+    """
+
+    name: str
+    spec: InputSpec
+    run: Network
+    rule: MaskRule = NO_LIMITS
+
+
+def predict_with(
+    checkpoint: Checkpoint,
+    records: Sequence[Record],
+    *,
+    roi: RoiSource = "truth",
+    segmenter: Segmenter | None = None,
+    device: str = "cpu",
+    batch_size: int = 16,
+) -> list[Prediction]:
+    """Runs a network over the records, in order.
+
+    Networks that segment see the whole picture and leave masks' counts; joint ones leave probabilities too. Classifiers
+    without an ROI see the whole picture whatever `roi` says.
+
+    Args:
+        checkpoint: the trained network.
+        records: labelled pictures with masks.
+        roi: for classifiers on crops, where the crop comes from.
+        segmenter: gives the masks where `roi` is "predicted".
+        device: `cpu` or `cuda`.
+        batch_size: pictures per call.
+
+    Raises:
+        DataError: a predicted ROI without a segmenter or with metadata; with metadata, a true mask is empty.
+    """
+    recipe = checkpoint.recipe
+    network = _Torch(checkpoint, device)
+    spec, labels = InputSpec("image", recipe.data.size, recipe.data.size), class_names(recipe)
+    if recipe.task != "classification":
+        rules = Rules(spec, _tiny(), (), NO_LIMITS, _WHOLE)
+        found = list(predict(records, rules, Networks(network.segment, _no_classes), batch_size=batch_size))
+        rows = network.answers
+        if not rows:
+            return found
+        return [replace(p, reason="", probabilities=_named(labels, row)) for p, row in zip(found, rows, strict=True)]
+    source: RoiSource = "whole" if recipe.data.roi is None else roi
+    if source == "predicted" and segmenter is None:
+        raise DataError("There is no segmenter for predicted crops.", "Give --segmenter.")
+    if recipe.data.metadata:
+        if source == "predicted":
+            raise DataError(f"{recipe.name} is evaluated on ground-truth crops only.", "Use the true masks.")
+        network.follow(records)
+    first = segmenter.spec if segmenter and source == "predicted" else _tiny(64)
+    rule = segmenter.rule if segmenter and source == "predicted" else NO_LIMITS
+    rules = Rules(first, spec, labels, rule, recipe.data.roi or _WHOLE)
+    run = segmenter.run if segmenter else _no_map
+    found = list(predict(records, rules, Networks(run, network.classify), roi=source, batch_size=batch_size))
+    if recipe.data.metadata and not all(p.probabilities for p in found):
+        raise DataError("A true mask is empty, so pictures and metadata do not pair up.", "Remove the picture.")
+    return found
+
+
+def open_segmenter(path: str, device: str = "cpu") -> Segmenter:
+    """The segmenter of a checkpoint (`best.pt`), or of a bundle by its path or name.
+
+    Raises:
+        EdgeInferError: neither is there, or it cannot be read.
+    """
+    if Path(path).suffix == ".pt":
+        checkpoint = load_checkpoint(path)
+        if checkpoint.recipe.task == "classification":
+            raise DataError(f"{path} does not segment.", "Give the checkpoint of a segmenter.")
+        size = checkpoint.recipe.data.size
+        return Segmenter(checkpoint.recipe.name, InputSpec("image", size, size), _Torch(checkpoint, device).segment)
+    from trainer.export.bundle import open_onnx
+
+    bundle = load_bundle(path)
+    manifest = bundle.manifest
+    rule = MaskRule(manifest.mask.threshold, 0.0, 1.0)
+    return Segmenter(f"bundle {manifest.name}", manifest.segmenter.input, open_onnx(bundle.path).segment, rule)
+
+
+class _Torch:
+    """A torch network as the callables that `trainer.evaluate.predict` takes.
+
+    `answers` keeps a joint network's class probabilities, one row a picture, in the order in which they were segmented.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str) -> None:
+        self.recipe, self.device = checkpoint.recipe, device
+        self.model: nn.Module = checkpoint.model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.answers: list[NDArray[np.float32]] = []
+        self._metadata: Iterator[NDArray[np.float32]] | None = None
+
+    def follow(self, records: Sequence[Record]) -> None:
+        """The next calls' pictures are these records' in order, whose metadata the network takes too."""
+        self._metadata = iter(encode_metadata(records))
+
+    def segment(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        mask_logits, class_logits = split_outputs(self.recipe.task, self._run(batch))
+        if class_logits is not None:
+            self.answers += list(_array(torch.softmax(class_logits.float(), 1)))
+        assert mask_logits is not None
+        return _array(torch.sigmoid(mask_logits.float()).squeeze(1))
+
+    def classify(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return _array(torch.softmax(self._run(batch).float(), 1))
+
+    @torch.inference_mode()
+    def _run(self, batch: NDArray[np.uint8]) -> Any:
+        images = normalize(to_float(torch.from_numpy(batch).to(self.device)), self.recipe.normalization)
+        inputs = [images.contiguous(memory_format=torch.channels_last)]
+        if self._metadata is not None:
+            rows = np.stack([next(self._metadata) for _ in batch])
+            inputs.append(torch.from_numpy(rows).to(self.device))
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.optim.precision == "bf16"):
+            return self.model(*inputs)
+
+
+def reference_masks(kind: str, train_records: Sequence[Record], seed: int = 0) -> Segmenter:
+    """A segmenter that learnt nothing: `random` decides each pixel by coin, `constant-negative` finds no lesion.
+
+    `ellipse` always answers with a centred ellipse that has the picture's shape and the mean area of the training
+    masks.
+    """
+    size = REFERENCE_SIZE
+    spec = InputSpec("image", size, size)
+    draws = np.random.default_rng(seed)
+    centred = np.zeros((size, size), np.float32)
+    if kind == "ellipse":
+        radius = size * np.sqrt(true_areas(train_records, progress=False).mean() / np.pi)
+        cv2.ellipse(centred, (size // 2, size // 2), (round(radius), round(radius)), 0, 0, 360, 1.0, cv2.FILLED)
+
+    def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if kind == "random":
+            return draws.random((len(batch), size, size), np.float32)
+        return np.repeat(centred[None], len(batch), 0)
+
+    return Segmenter(kind, spec, run)
+
+
+def predict_masks(segmenter: Segmenter, records: Sequence[Record], batch_size: int = 16) -> list[Prediction]:
+    """Masks' counts alone, without any class."""
+    rules = Rules(segmenter.spec, _tiny(), (), segmenter.rule, _WHOLE)
+    return list(predict(records, rules, Networks(segmenter.run, _no_classes), batch_size=batch_size))
+
+
+def reference_classes(
+    kind: str, found: Sequence[Prediction], labels: Sequence[str], majority: str, seed: int = 0
+) -> list[Prediction]:
+    """The same pictures with answers that learnt nothing.
+
+    `random` draws the probabilities evenly from all that sum to 1 (for two classes: evenly from 0 to 1);
+    `constant-negative` is certain of the majority class.
+    """
+    draws = np.random.default_rng(seed)
+    answers = []
+    for prediction in found:
+        if kind == "constant-negative":
+            row = np.array([float(label == majority) for label in labels])
+        else:
+            row = draws.dirichlet(np.ones(len(labels)))
+        answers.append(replace(prediction, roi="whole", reason="", probabilities=_named(labels, row)))
+    return answers
+
+
+def _tiny(side: int = 8) -> InputSpec:
+    return InputSpec("image", side, side)
+
+
+def _named(labels: Sequence[str], row: NDArray[Any]) -> dict[str, float]:
+    return {label: float(value) for label, value in zip(labels, row, strict=True)}
+
+
+def _no_classes(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.zeros((len(batch), 0), np.float32)
+
+
+def _no_map(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    raise DataError("There is no segmenter.", "Give --segmenter.")
+
+
+def _array(values: Tensor) -> NDArray[np.float32]:
+    result: NDArray[np.float32] = values.cpu().numpy()
+    return result

@@ -1,0 +1,212 @@
+"""The Markdown table of a comparison, from its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edge_infer.bundle import Metric
+from edge_infer.files import write_atomically
+from trainer.compare.measures import CHOSEN, HALF
+from trainer.compare.plans import TITLES, Table
+from trainer.compare.rows import Row, read_rows
+from trainer.report import Figures
+from trainer.report import _show as show
+from trainer.report import _table as table_of
+from trainer.report import _words as words
+
+MASK_FIGURES = ("dice", "jaccard", "thresholded_jaccard", "pixel_recall", "pixel_precision", "pixel_accuracy")
+POOLED_FIGURES = ("dice", "jaccard", "pixel_recall", "pixel_precision", "pixel_accuracy")
+RANKING_FIGURES = ("auc", "sensitivity_at_95_specificity", "sensitivity_at_90_specificity", "calibration_error")
+DECISION_FIGURES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1")
+CLASS_FIGURES = ("class_accuracy", "class_balanced_accuracy", "class_calibration_error")
+
+VIEWS = {"picture": "picture", "whole": "whole picture", "truth": "true crop", "predicted": "predicted crop"}
+TARGETS = {"mel": "melanoma", "bkl": "benign keratosis"}
+
+INTERVALS = "In brackets: 95 % interval, bootstrapped by lesion."
+LEAK = (
+    "**This split is by picture and leaks**: {all:.0%} of the test pictures ({melanoma:.0%} of those of melanoma) have "
+    "a picture of the same lesion in training or validation. It is here for comparison with papers that split so; the "
+    "figures are too good."
+)
+LOW = "**low budget**"
+
+Cell = Callable[[Row], str]
+
+
+def write_table(folder: Path, table: Table) -> Path:
+    """Writes `README.md` in a comparison's folder from all rows in it, and returns its path."""
+    path = folder / "README.md"
+    write_atomically(path, to_markdown(read_rows(folder), table).encode())
+    return path
+
+
+def to_markdown(rows: Sequence[Row], table: Table) -> str:
+    """A comparison: what each row is and what it cost, then its figures."""
+    head = rows[0]
+    parts = [
+        f"# {TITLES[table]}\n",
+        f"{head.data}, {split_words(head)}. Epoch and threshold are chosen on `val`, figures are on `test`.",
+        f"{INTERVALS}\n",
+    ]
+    if head.leaks:
+        parts.append(LEAK.format(all=head.shared, melanoma=head.shared_melanoma) + "\n")
+    parts += ["## Rows\n", _rows_table(rows)]
+    masked = [row for row in rows if row.figures.clean]
+    if masked:
+        parts += ["## Segmentation\n", "Mean over pictures, after clean-up:\n", grid(masked, MASK_FIGURES, _clean)]
+        parts += ["Before clean-up:\n", grid(masked, MASK_FIGURES, _raw)]
+        parts += ["All pixels in one pot, after clean-up:\n", grid(masked, POOLED_FIGURES, _pooled)]
+        parts += ["All pixels in one pot, before clean-up:\n", grid(masked, POOLED_FIGURES, _pooled_raw)]
+        diagnoses = sorted({dx for row in masked for dx in row.figures.clean.dice_by_class})  # type: ignore[union-attr]
+        parts += ["Dice by diagnosis, after clean-up:\n", grid(masked, diagnoses, _by_class)]
+    classed = [row for row in rows if row.figures.classification]
+    for positive in sorted({row.positive for row in classed}, reverse=True):
+        these = [row for row in classed if row.positive == positive]
+        parts += [f"## Classification: {TARGETS.get(positive, positive)} against the rest\n"]
+        parts += [grid(these, RANKING_FIGURES, _ranking)]
+        for name, title in ((CHOSEN, "at the threshold with the best Youden index on `val`"), (HALF, "at 0.5")):
+            parts += [f"Decision {title}:\n", grid(these, DECISION_FIGURES, _decision(name))]
+    several = [row for row in classed if row.figures.classification and row.figures.classification.classes]
+    if several:
+        parts += ["## All diagnoses, by the most probable one\n", grid(several, CLASS_FIGURES, _classes)]
+        for name, title in (
+            ("auc", "AUC against the rest"),
+            ("sensitivity", "Sensitivity"),
+            ("precision", "Precision"),
+        ):
+            parts += [f"{title}, by diagnosis:\n", grid(several, list(several[0].labels), _per_class(name))]
+    parts += ["## Subgroups\n", *_subgroups(rows)]
+    return "\n".join(parts)
+
+
+def split_words(row: Row) -> str:
+    """Which pictures a row was tested on."""
+    how = {
+        "column": "the data set's own split, by lesion",
+        "lesion-80-20": "80/20 by lesion",
+        "lesion-60-20-20": "60/20/20 by lesion",
+        "image-80-20": "80/20 by picture",
+    }[row.split]
+    limit = "" if row.test_limit is None else ", part of `test`"
+    return f"{how}{limit}: {row.figures.images} test pictures of {row.figures.lesions} lesions"
+
+
+def budget_words(row: Row) -> str:
+    """What a row was trained with."""
+    cost = row.compute
+    if cost is None:
+        return "not trained"
+    parts = [
+        f"{cost.train_images} of {cost.full_train_images} pictures",
+        f"{cost.epochs} of {cost.recipe_epochs} epochs" if cost.low_budget else f"{cost.epochs} epochs",
+        f"{cost.size} px" + ("" if cost.size == cost.recipe_size else f" (recipe: {cost.recipe_size})"),
+        f"{cost.train_minutes:.1f} min",
+    ]
+    return (f"{LOW}: " if cost.low_budget else "") + ", ".join(parts)
+
+
+def hardware_words(row: Row) -> str:
+    """Where a row was trained."""
+    cost = row.compute
+    if cost is None:
+        return "-"
+    return cost.device if cost.device != "cpu" else f"{cost.hardware}, {cost.threads} thread{'s' * (cost.threads > 1)}"
+
+
+def name_of(row: Row) -> str:
+    """A row's name, with what it saw where that is not plain."""
+    return f"{row.name} ({VIEWS[row.view]})" if row.view in ("truth", "predicted") else row.name
+
+
+def grid(rows: Sequence[Row], columns: Sequence[str], figures: Callable[[Row], Figures]) -> str:
+    """One line a row, one column a figure."""
+    lines = [[row.system, name_of(row), *(show(figures(row).get(column)) for column in columns)] for row in rows]
+    return table_of(["system", "row", *map(words, columns)], lines)
+
+
+def _rows_table(rows: Sequence[Row]) -> str:
+    cells: dict[str, Cell] = {
+        "system": lambda row: row.system,
+        "row": name_of,
+        "what it is": lambda row: row.what + (f"; crops by {row.roi_from}" if row.roi_from else ""),
+        "trained with": budget_words,
+        "initial weights": lambda row: row.initialisation or "-",
+        "M parameters": lambda row: f"{row.compute.parameters / 1e6:.2f}" if row.compute else "-",
+        "seed": lambda row: str(row.seed),
+        "hardware": hardware_words,
+    }
+    return table_of(list(cells), [[cell(row) for cell in cells.values()] for row in rows])
+
+
+def _subgroups(rows: Sequence[Row]) -> list[str]:
+    parts: list[str] = []
+    for name, title in (
+        ("dice", "Dice"),
+        ("auc", "AUC"),
+        ("sensitivity", "Sensitivity"),
+        ("specificity", "Specificity"),
+    ):
+        these = [
+            row for row in rows if any(name in g.figures for t in row.figures.subgroups.values() for g in t.values())
+        ]
+        if not these:
+            continue
+        first = these[0].figures.subgroups
+        lines = [
+            [attribute, value, str(group.pictures), *(_subgroup(row, attribute, value, name) for row in these)]
+            for attribute, groups in first.items()
+            for value, group in groups.items()
+        ]
+        parts += [f"{title}:\n", table_of(["attribute", "value", "pictures", *map(name_of, these)], lines)]
+    return parts
+
+
+def _subgroup(row: Row, attribute: str, value: str, name: str) -> str:
+    group = row.figures.subgroups.get(attribute, {}).get(value)
+    return show(None if group is None else group.figures.get(name))
+
+
+def _clean(row: Row) -> Figures:
+    return row.figures.clean.per_picture if row.figures.clean else {}
+
+
+def _raw(row: Row) -> Figures:
+    return row.figures.raw.per_picture if row.figures.raw else {}
+
+
+def _pooled(row: Row) -> Figures:
+    return row.figures.clean.pooled if row.figures.clean else {}
+
+
+def _pooled_raw(row: Row) -> Figures:
+    return row.figures.raw.pooled if row.figures.raw else {}
+
+
+def _by_class(row: Row) -> Figures:
+    return row.figures.clean.dice_by_class if row.figures.clean else {}
+
+
+def _ranking(row: Row) -> Figures:
+    found = row.figures.classification
+    answered = {} if found is None else {"answered": Metric(found.answered / row.figures.images)}
+    return answered | (found.ranking if found else {})
+
+
+def _decision(name: str) -> Callable[[Row], Figures]:
+    return lambda row: row.figures.classification.decisions.get(name, {}) if row.figures.classification else {}
+
+
+def _classes(row: Row) -> Figures:
+    return row.figures.classification.classes if row.figures.classification else {}
+
+
+def _per_class(name: str) -> Callable[[Row], Figures]:
+    def pick(row: Row) -> Figures:
+        found = row.figures.classification
+        return (
+            {} if found is None else {dx: figures[name] for dx, figures in found.per_class.items() if name in figures}
+        )
+
+    return pick

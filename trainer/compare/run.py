@@ -1,0 +1,281 @@
+"""Trains and evaluates the rows of a comparison; what is done already is not done again."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from edge_infer.benchmark.hardware import conditions, describe_machine
+from trainer.checkpoint import class_names, load_checkpoint
+from trainer.compare.initial import RANDOM, prepared, weights_for
+from trainer.compare.measures import measure, threshold_on
+from trainer.compare.plans import Budget, Plan, Table, plans
+from trainer.compare.predictions import (
+    Segmenter,
+    open_segmenter,
+    predict_masks,
+    predict_with,
+    reference_classes,
+    reference_masks,
+)
+from trainer.compare.render import write_table
+from trainer.compare.rows import SCHEMA, Compute, Row, View, folder_of, read_row, stem_of, store_predictions, write_row
+from trainer.config import Recipe
+from trainer.data.ham10000 import DX, Record
+from trainer.data.isic import detect, read_dataset
+from trainer.data.splits import LEAKING, SplitName, named_split, siblings, spread
+from trainer.engine import train
+from trainer.errors import DataError
+from trainer.evaluate import Prediction, RoiSource
+
+POSITIVE = {"dx": "mel", "melanoma": "mel", "keratosis": "bkl"}
+REFERENCES = ("random", "constant-negative")
+_WORDS = {
+    "random": "each answer drawn by chance",
+    "constant-negative": "always the harmless answer: no lesion, no melanoma, a nevus",
+    "ellipse": "a centred ellipse of the training masks' mean area",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A comparison as asked for on the command line.
+
+    Attributes:
+        table: which one.
+        data: folder of the data set.
+        out: folder of results; the table gets a folder of its own in it.
+        runs: folder of the training runs.
+        base, only: see `trainer.compare.plans.plans`.
+        budget: overrides of the recipes.
+        split: how to split the pictures.
+        split_seed: of a drawn split.
+        segmenter: bundle or checkpoint for predicted crops; None: ground-truth crops only.
+        weights: initial weights by the row's name.
+        imagenet: folder of ImageNet weights for the rows that `weights` does not name.
+        fresh: train and evaluate again what is there.
+        device: `cpu` or `cuda`.
+        cache: folder of decoded pictures.
+    """
+
+    table: Table
+    data: Path
+    out: Path
+    runs: Path
+    base: str | None = None
+    only: tuple[str, ...] = ()
+    budget: Budget = field(default_factory=Budget)
+    split: SplitName = "column"
+    split_seed: int = 0
+    segmenter: str | None = None
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    imagenet: Path | None = None
+    fresh: bool = False
+    device: str = "cpu"
+    cache: Path = Path("cache")
+
+
+def compare(job: Job, say: Callable[[str], None] = print) -> Path:
+    """Makes or completes a comparison; returns its Markdown table.
+
+    Raises:
+        TrainerError: an unknown row, unreadable data, weights that do not fit.
+    """
+    chosen = plans(job.table, job.base, job.only)
+    fitted = [replace(plan, recipe=job.budget.fit(plan.recipe)) for plan in chosen]
+    for name in job.weights:
+        if name not in [plan.name for plan in chosen]:
+            raise DataError(f"--init-weights names '{name}', which is no row here.", "Name a row of this table.")
+    work = _Work(job, say)
+    for plan, full in zip(fitted, chosen, strict=True):
+        work.row(plan, full.recipe)
+    targets = sorted({plan.recipe.data.target for plan in fitted})
+    work.references(targets, masks=any(plan.recipe.task != "classification" for plan in fitted))
+    return write_table(folder_of(job.out, job.table, job.split), job.table)
+
+
+class _Work:
+    def __init__(self, job: Job, say: Callable[[str], None]) -> None:
+        self.job, self.say = job, say
+        self.folder = folder_of(job.out, job.table, job.split)
+        self.data = detect(job.data)
+        whole = named_split(read_dataset(job.data), job.split, job.split_seed)
+        budget = job.budget
+        limits = {"train": budget.limit, "val": budget.limit, "test": budget.test_limit or budget.limit}
+        self.parts = {name: spread(records, limits[name]) for name, records in whole.items()}
+        self.full = {name: len(records) for name, records in whole.items()}
+        if not all(self.parts.values()):
+            raise DataError("The split leaves nothing to train, choose or test on.", "Choose another --split.")
+        self.shared = siblings(self.parts)
+        self.segmenter: Segmenter | None = None
+
+    def row(self, plan: Plan, full: Recipe) -> None:
+        recipe = plan.recipe
+        weights = weights_for(recipe, self.job.weights, self.job.imagenet)
+        run = self.job.runs / self._run_name(recipe, weights)
+        views = self._views(recipe)
+        if not self.job.fresh and all(self._done(plan.name, view, recipe, weights) for view in views):
+            self.say(f"{plan.name}: done before")
+            return
+        start, initialisation = (None, RANDOM) if weights is None else prepared(recipe, weights, run)
+        pictures = len(self.parts["train"])
+        self.say(f"{plan.name}: {pictures} pictures, {recipe.data.size} pixels, initial weights {initialisation}")
+        train(
+            recipe,
+            self.parts["train"],
+            self.parts["val"],
+            run,
+            weights=start,
+            resume=not self.job.fresh,
+            cache=self.job.cache,
+            device=self.job.device,
+        )
+        checkpoint = load_checkpoint(run / "best.pt")
+        seconds = _epoch_seconds(run)
+        for view in views:
+            started = time.monotonic()
+            found, threshold = self._evaluate(run / "best.pt", recipe, view)
+            compute = Compute(
+                train_images=len(self.parts["train"]),
+                val_images=len(self.parts["val"]),
+                full_train_images=self.full["train"],
+                epochs=len(seconds),
+                planned_epochs=recipe.optim.epochs,
+                recipe_epochs=full.optim.epochs,
+                best_epoch=checkpoint.epoch,
+                size=recipe.data.size,
+                recipe_size=full.data.size,
+                parameters=sum(value.numel() for value in checkpoint.model.parameters()),
+                train_minutes=round(sum(seconds) / 60, 2),
+                evaluate_minutes=round((time.monotonic() - started) / 60, 2),
+                threads=torch.get_num_threads(),
+                device=self.job.device if self.job.device == "cpu" else torch.cuda.get_device_name(),
+                hardware=_processor(),
+            )
+            row = self._row(plan.name, plan.system, plan.what, view, found, class_names(recipe), recipe, threshold)
+            self._write(replace(row, initialisation=initialisation, recipe=recipe.to_dict(), compute=compute))
+
+    def references(self, targets: Sequence[str], masks: bool) -> None:
+        """S10: rows that learnt nothing, on the same pictures."""
+        test, system = self.parts["test"], "S10"
+        blank: list[Prediction] = []
+        if masks:
+            for kind in (*REFERENCES, "ellipse"):
+                name = f"{kind}-mask"
+                if self.job.fresh or not self._done(name, "picture"):
+                    found = predict_masks(reference_masks(kind, self.parts["train"]), test)
+                    self._write(self._row(name, system, _WORDS[kind], "picture", found, (), None, None))
+        for target in targets:
+            labels = {"dx": DX, "melanoma": ("other", "mel"), "keratosis": ("other", "bkl")}.get(target)
+            if labels is None:
+                continue
+            majority = "nv" if target == "dx" else "other"
+            for kind in REFERENCES:
+                name = f"{kind}-{target}"
+                if self.job.fresh or not self._done(name, "whole"):
+                    blank = blank or predict_masks(reference_masks("constant-negative", ()), test)
+                    found = [replace(p, raw=None, clean=None) for p in reference_classes(kind, blank, labels, majority)]
+                    row = self._row(name, system, _WORDS[kind], "whole", found, labels, None, None)
+                    self._write(row)
+
+    def _views(self, recipe: Recipe) -> list[View]:
+        if recipe.task != "classification":
+            return ["picture"]
+        if recipe.data.roi is None:
+            return ["whole"]
+        return ["truth", "predicted"] if self.job.segmenter and not recipe.data.metadata else ["truth"]
+
+    def _evaluate(self, file: Path, recipe: Recipe, view: View) -> tuple[list[Prediction], float | None]:
+        """Predictions on `test`, and the threshold that `val` chooses, seen in the same way."""
+        roi: RoiSource = "predicted" if view == "predicted" else "truth"
+        if view == "predicted" and self.segmenter is None and self.job.segmenter:
+            self.segmenter = open_segmenter(self.job.segmenter, self.job.device)
+
+        def run(records: Sequence[Record]) -> list[Prediction]:
+            return predict_with(
+                load_checkpoint(file), records, roi=roi, segmenter=self.segmenter, device=self.job.device
+            )
+
+        labels = class_names(recipe)
+        threshold = threshold_on(run(self.parts["val"]), labels, POSITIVE[recipe.data.target]) if labels else None
+        return run(self.parts["test"]), threshold
+
+    def _row(
+        self,
+        name: str,
+        system: str,
+        what: str,
+        view: View,
+        found: Sequence[Prediction],
+        labels: tuple[str, ...],
+        recipe: Recipe | None,
+        threshold: float | None,
+    ) -> Row:
+        positive = POSITIVE[recipe.data.target] if recipe and labels else labels[-1] if len(labels) == 2 else ""
+        positive = positive or ("mel" if labels else "")
+        job, file = self.job, f"{stem_of(name, view)}.csv"
+        stored = store_predictions(found, self.folder / file)
+        return Row(
+            schema=SCHEMA,
+            table=job.table,
+            name=name,
+            system=system,
+            what=what,
+            view=view,
+            roi_from=self.segmenter.name if view == "predicted" and self.segmenter else "",
+            data=self.data,
+            split=job.split,
+            leaks=job.split in LEAKING,
+            shared=round(self.shared.all, 4),
+            shared_melanoma=round(self.shared.melanoma, 4),
+            test_limit=None if len(found) == self.full["test"] else len(found),
+            seed=recipe.seed if recipe else 0,
+            initialisation="",
+            recipe=None,
+            compute=None,
+            labels=labels,
+            positive=positive,
+            predictions=file,
+            figures=measure(stored, labels, positive or "mel", threshold),
+        )
+
+    def _write(self, row: Row) -> None:
+        self.say(f"{write_row(row, self.folder)}")
+
+    def _done(self, name: str, view: View, recipe: Recipe | None = None, weights: Path | None = None) -> bool:
+        """Whether the folder holds this row, made from the same recipe, initial weights and numbers of pictures."""
+        path = self.folder / f"{stem_of(name, view)}.json"
+        if not path.is_file():
+            return False
+        row = read_row(path)
+        plain = None if recipe is None else json.loads(json.dumps(recipe.to_dict()))
+        if row.figures.images != len(self.parts["test"]) or row.recipe != plain:
+            return False
+        if recipe is None or row.compute is None:
+            return True
+        begun = weights.name if weights else RANDOM
+        return row.initialisation.startswith(begun) and row.compute.train_images == len(self.parts["train"])
+
+    def _run_name(self, recipe: Recipe, weights: Path | None) -> str:
+        """A folder name that changes with everything that decides the run, except the code."""
+        decides: list[object] = [recipe.to_dict(), self.job.split, self.job.split_seed, weights and weights.name]
+        decides += [[record.image_id for record in self.parts[part]] for part in ("train", "val")]
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{recipe.name}-{recipe.data.size}px-{recipe.optim.epochs}ep-{len(self.parts['train'])}-{digest}"
+
+
+def _epoch_seconds(run: Path) -> list[float]:
+    with (run / "history.csv").open(newline="", encoding="utf-8") as stream:
+        return [float(row["seconds"]) for row in csv.DictReader(stream)]
+
+
+def _processor() -> str:
+    machine = describe_machine(conditions(), conditions())
+    return f"{machine.processor}, {machine.usable_processors} processors"
