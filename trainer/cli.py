@@ -16,6 +16,7 @@ from edge_infer.errors import EdgeInferError
 from trainer.bundle_cli import register
 from trainer.compare.cli import register as register_comparisons
 from trainer.data.cli import data_app, preview
+from trainer.figures.cli import figures_app
 
 app = typer.Typer(
     name="trainer",
@@ -106,6 +107,7 @@ def models() -> None:
 
 app.command()(preview)
 app.add_typer(data_app, name="data")
+app.add_typer(figures_app, name="figures")
 register(app)
 register_comparisons(app)
 

@@ -33,3 +33,9 @@ class CheckpointError(TrainerError):
     """A checkpoint or weight file is missing, unreadable, or belongs to something else."""
 
     code = "checkpoint"
+
+
+class MissingPackageError(TrainerError):
+    """An optional package that this command needs is not installed."""
+
+    code = "missing-package"

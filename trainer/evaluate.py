@@ -204,8 +204,8 @@ class _Work:
     def use_map(self, probability: NDArray[np.float32]) -> None:
         threshold = self.rules.mask.threshold
         small = clean_mask(probability, threshold)
-        self.raw = _overlap((probability >= threshold).astype(np.uint8), self.truth)
-        self.clean = _overlap(small, self.truth)
+        self.raw = overlap((probability >= threshold).astype(np.uint8), self.truth)
+        self.clean = overlap(small, self.truth)
         self.confidence = lesion_confidence(probability, small)
         self._cut(restore_mask(small, *self.pixels.shape[:2]))
 
@@ -247,7 +247,8 @@ class _Work:
         )
 
 
-def _overlap(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
+def overlap(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
+    """A 0/1 mask of any size, shape (h, w), against the true one, which gives the size, shape (H, W)."""
     restored = restore_mask(mask, *truth.shape)
     both, predicted, true = (cv2.countNonZero(m) for m in (restored & truth, restored, truth))
     return Counts(both, predicted - both, true - both, truth.size - predicted - true + both)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from edge_infer.bundle import InputSpec, MaskRule, RoiRule, load_bundle
 from edge_infer.golden import Network
+from edge_infer.preprocess import to_batch
 from trainer.calibrate import true_areas
 from trainer.checkpoint import Checkpoint, class_names, load_checkpoint
 from trainer.data.ham10000 import Record
@@ -78,7 +79,7 @@ def predict_with(
         DataError: a predicted ROI without a segmenter or with metadata; with metadata, a true mask is empty.
     """
     recipe = checkpoint.recipe
-    network = _Torch(checkpoint, device)
+    network = TorchNetwork(checkpoint, device)
     spec, labels = InputSpec("image", recipe.data.size, recipe.data.size), class_names(recipe)
     if recipe.task != "classification":
         rules = Rules(spec, _tiny(), (), NO_LIMITS, _WHOLE)
@@ -115,7 +116,9 @@ def open_segmenter(path: str, device: str = "cpu") -> Segmenter:
         if checkpoint.recipe.task == "classification":
             raise DataError(f"{path} does not segment.", "Give the checkpoint of a segmenter.")
         size = checkpoint.recipe.data.size
-        return Segmenter(checkpoint.recipe.name, InputSpec("image", size, size), _Torch(checkpoint, device).segment)
+        return Segmenter(
+            checkpoint.recipe.name, InputSpec("image", size, size), TorchNetwork(checkpoint, device).segment
+        )
     from trainer.export.bundle import open_onnx
 
     bundle = load_bundle(path)
@@ -124,7 +127,7 @@ def open_segmenter(path: str, device: str = "cpu") -> Segmenter:
     return Segmenter(f"bundle {manifest.name}", manifest.segmenter.input, open_onnx(bundle.path).segment, rule)
 
 
-class _Torch:
+class TorchNetwork:
     """A torch network as the callables that `trainer.evaluate.predict` takes.
 
     `answers` keeps a joint network's class probabilities, one row a picture, in the order in which they were segmented.
@@ -149,6 +152,12 @@ class _Torch:
 
     def classify(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         return _array(torch.softmax(self._run(batch).float(), 1))
+
+    def probabilities(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Class probabilities of RGB uint8 pictures, shape (s, s, 3) each: float32, shape (n, classes)."""
+        class_logits = split_outputs(self.recipe.task, self._run(to_batch(list(pictures))))[1]
+        assert class_logits is not None
+        return _array(torch.softmax(class_logits.float(), 1))
 
     @torch.inference_mode()
     def _run(self, batch: NDArray[np.uint8]) -> Any:
