@@ -131,3 +131,9 @@ def test_complexity_by_hand() -> None:
     assert found.gflops == pytest.approx(2 * 8 * 3 * 9 * 100 / 1e9)
     mobile = next(item for item in entries() if item.name == "mobilenet_v2")
     assert measure(mobile).gflops == pytest.approx(0.6, rel=0.02)  # 300 M multiply-adds in the paper
+
+
+def test_a_residual_unet_that_would_crash_torch_is_refused() -> None:
+    with pytest.raises(ModelError, match="8 channels") as raised:
+        create("resunet", widths=(8, 16, 32, 64))
+    assert "16" in raised.value.remedy

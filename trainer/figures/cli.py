@@ -83,7 +83,7 @@ def curves(
 
     found: list[Answers] = []
     for path in predictions:
-        answered = [p for p in read_predictions(path) if p.probabilities]
+        answered = [p for p in read_predictions(path) if p.probabilities and not p.reason]
         if not answered or "mel" not in answered[0].probabilities:
             raise DataError(f"'{path}' holds no probabilities of melanoma.", "Give a classifier's predictions.")
         scores = scores_of(answered, list(answered[0].probabilities))

@@ -8,7 +8,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from trainer.errors import ModelError
 from trainer.models.registry import register
+
+MIN_WIDTH = 16
+"""With 4 or 8 channels the backward pass of torch 2.13 dies with a segmentation fault (CPU, float32, channels-last, 64
+pixels and more); with 12 and more it does not."""
 
 
 class PreActivation(nn.Module):
@@ -80,5 +85,14 @@ class ResidualUnet(nn.Module):
 
 @register("resunet", task="segmentation", summary="U-Net of pre-activation residual blocks.", size=256)
 def resunet(widths: Sequence[int] = (64, 128, 256, 512)) -> nn.Module:
-    """S3."""
+    """S3.
+
+    Raises:
+        ModelError: a level is narrower than `MIN_WIDTH`.
+    """
+    if min(widths) < MIN_WIDTH:
+        raise ModelError(
+            f"The residual U-Net cannot have {min(widths)} channels: torch crashes when it trains so few on the CPU.",
+            f"Use at least {MIN_WIDTH} in each level.",
+        )
     return ResidualUnet(widths)
