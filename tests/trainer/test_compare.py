@@ -108,6 +108,7 @@ def test_classifiers_on_true_and_predicted_crops(
     assert seven.figures.classification and binary.figures.classification
     assert set(seven.figures.classification.per_class) == set(DX) and seven.labels == DX
     assert binary.figures.classification.per_class == {} and binary.labels == ("other", "mel")
+    assert binary.figures.clean is None, "the masks are the bundle's, not the classifier's"
     assert binary.roi_from == "bundle toy" and seven.roi_from == ""
     never = rows["constant-negative-melanoma", "whole"].figures.classification
     assert never and never.ranking["auc"].value == 0.5
@@ -115,7 +116,7 @@ def test_classifiers_on_true_and_predicted_crops(
     assert (decided["sensitivity"].value, decided["specificity"].value) == (0, 1)
     follows(page.parent, rows.values())
     text = results_page(home / "out")
-    assert "simple-cnn (predicted crop)" in text and "Without any row yet" in text and "accuracy 0.941" in text
+    assert "simple-cnn (predicted crop)" in text and "Without any row yet" in text and "S1 (U-Net++" in text
 
 
 @pytest.mark.parametrize("table", ["roi", "metadata", "branches"])

@@ -146,7 +146,7 @@ def _all(table: Table, base: str) -> list[Plan]:
 
 def _shipped(name: str, system: str) -> Plan:
     recipe = load_recipe(name)
-    return Plan(name, system, recipe, recipe.summary.partition(": ")[2].rstrip("."))
+    return Plan(name, system, recipe, recipe.summary.partition(": ")[2].partition(";")[0].rstrip("."))
 
 
 def _roi(recipe: Recipe) -> list[Plan]:

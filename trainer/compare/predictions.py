@@ -65,6 +65,7 @@ def predict_with(
     """Runs a network over the records, in order.
 
     Networks that segment see the whole picture and leave masks' counts; joint ones leave probabilities too. Classifiers
+    leave no counts: masks around which they were shown a crop are not theirs. Classifiers
     without an ROI see the whole picture whatever `roi` says.
 
     Args:
@@ -102,7 +103,7 @@ def predict_with(
     found = list(predict(records, rules, Networks(run, network.classify), roi=source, batch_size=batch_size))
     if recipe.data.metadata and not all(p.probabilities for p in found):
         raise DataError("A true mask is empty, so pictures and metadata do not pair up.", "Remove the picture.")
-    return found
+    return [replace(p, raw=None, clean=None) for p in found]
 
 
 def open_segmenter(path: str, device: str = "cpu") -> Segmenter:

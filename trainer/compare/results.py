@@ -38,9 +38,9 @@ SYSTEMS = {
 }
 
 NOT_GIVEN = "not known here"
-PAPER_MASKS = {"S1": "Dice 0.921"}
+PAPER_MASKS = {"unetplusplus": "Dice 0.921"}
 PAPER_CLASSES = {
-    "S6": "accuracy 0.941, sensitivity 0.747, specificity 0.965, F1 0.739 (80/20 by picture, leaking)",
+    "resnet50-binary": "accuracy 0.941, sensitivity 0.747, specificity 0.965, F1 0.739 (80/20 by picture, leaking)",
 }
 PAPER_NOTE = (
     "The papers' figures are those that the project's plan quotes: the Dice of the first paper's segmenter, and the "
@@ -158,7 +158,7 @@ def _table(
     for row in rows:
         marks = [LOW] if row.compute and row.compute.low_budget else []
         marks += ["**leaks**"] if row.leaks else []
-        cited = "-" if row.system == "S10" else paper.get(row.system, NOT_GIVEN)
+        cited = "-" if row.system == "S10" else paper.get(row.name, NOT_GIVEN)
         lines.append([row.system, name_of(row), row.what, ", ".join(marks) or "-", *figures(row), cited])
     return table_of(["system", "row", "what it is", "mark", *columns, "paper"], lines)
 
