@@ -162,7 +162,31 @@ def report(
     typer.echo(f"{path} is new, and its hash in the manifest")
 
 
+def recover(
+    bundle: Annotated[str, typer.Argument(help="Path or name of a bundle that this trainer made.")],
+    out: Annotated[Path, typer.Option(help="Folder; STAGE/best.pt is written below it.")],
+    stage: Annotated[str, typer.Option(help="segmenter, classifier, or both.")] = "both",
+) -> None:
+    """Turn a bundle's networks back into checkpoints, to export them beside a new stage or to train on."""
+    from edge_infer.bundle import load_bundle
+    from trainer.crossfit import BEST
+    from trainer.errors import TrainerError
+    from trainer.export.recover import StageName, recover_checkpoint
+
+    chosen: dict[str, tuple[StageName, ...]] = {
+        "segmenter": ("segmenter",),
+        "classifier": ("classifier",),
+        "both": ("segmenter", "classifier"),
+    }
+    if stage not in chosen:
+        raise TrainerError(f"There is no stage '{stage}'.", f"Choose one of: {', '.join(chosen)}.")
+    loaded = load_bundle(bundle)
+    for name in chosen[stage]:
+        deviation = recover_checkpoint(loaded, name, out / name / BEST)
+        typer.echo(f"{out / name / BEST}: probabilities within {deviation:.1g} of the bundle's on noise")
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    for command in (evaluate, export, bundle, report):
+    for command in (evaluate, export, bundle, report, recover):
         app.command()(command)
