@@ -24,7 +24,7 @@ from trainer.calibrate import (
 )
 from trainer.checkpoint import Checkpoint, load_checkpoint
 from trainer.config import Recipe, load_recipe
-from trainer.crossfit import BEST, OUT_OF_FOLD, fold_folder, load_folds, predict_out_of_fold
+from trainer.crossfit import BEST, OUT_OF_FOLD, fold_folder, load_folds, predict_out_of_fold, used_folds
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.evaluate import (
     Networks,
@@ -61,7 +61,7 @@ TITLES = {
     "test": "Test split",
     "test-true-roi": "Test split, crops from the true masks",
     "val": "Validation split",
-    OUT_OF_FOLD: "Training and validation split, each picture by the network that left its lesion out",
+    OUT_OF_FOLD: "Pictures of the training and validation split, each answered by a network that left its lesion out",
 }
 
 
@@ -133,6 +133,7 @@ def assemble(
     results: Path,
     limit: int | None = None,
     views: int = 1,
+    fold_count: int | None = None,
     say: Callable[[str], None] = print,
 ) -> Manifest:
     """Makes a bundle and its predictions files.
@@ -146,6 +147,7 @@ def assemble(
         results: folder of the predictions and tables.
         limit: use only so many pictures of each split, for a trial.
         views: mirrored copies of the crop that the classifier averages over: 1, 2 or 4.
+        fold_count: see `trainer.crossfit.used_folds`.
         say: receives progress in sentences.
 
     Raises:
@@ -154,10 +156,10 @@ def assemble(
     records = read_ham10000(data)
     paths = {"segmenter": segmenter, "classifier": classifier}
     stages = {stage: load_checkpoint(path) for stage, path in paths.items()}
-    hours = {stage: training_hours(path.parent, stages[stage].recipe) for stage, path in paths.items()}
+    hours = {stage: training_hours(path.parent, stages[stage].recipe, fold_count) for stage, path in paths.items()}
     known = {stage: value for stage, value in hours.items() if value is not None}
     system = System(stages["segmenter"], stages["classifier"], views, known)
-    folds = load_folds(classifier.parent, system.classifier, records)
+    folds = load_folds(classifier.parent, system.classifier, records, fold_count)
     choices, unseen = choose(system, records, limit, folds)
     say(f"temperature {choices.calibration.temperature:g}, fitted on {choices.calibration.fitted_on}")
     for point in choices.operating_points:
@@ -171,12 +173,12 @@ def assemble(
     return manifest
 
 
-def training_hours(run: Path, recipe: Recipe) -> float | None:
+def training_hours(run: Path, recipe: Recipe, fold_count: int | None = None) -> float | None:
     """Wall hours of everything that a run's weights and calibration rest on; None where a part of it is unknown.
 
     That is the run itself, its folds, and the runs beside it that its recipe starts from.
     """
-    parts = [run, *(fold_folder(run, fold) for fold in range(1, recipe.folds + 1))]
+    parts = [run, *(fold_folder(run, fold) for fold in used_folds(recipe, fold_count))]
     seconds = 0.0
     try:
         for folder in parts:

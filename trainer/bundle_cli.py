@@ -15,6 +15,12 @@ Views = Annotated[int, typer.Option(help="Mirrored copies of the crop that the c
 Results = Annotated[Path | None, typer.Option(help="Folder of predictions and tables; default trainer/results/NAME.")]
 
 
+Folds = Annotated[
+    int | None,
+    typer.Option(min=1, help="Calibrate a cross-fitted classifier on only the first so many of its recipe's folds."),
+]
+
+
 def evaluate(
     data: Data,
     bundle: Annotated[str | None, typer.Option(help="Path or name of a bundle: its ONNX files are run.")] = None,
@@ -26,6 +32,7 @@ def evaluate(
     true_roi: Annotated[bool, typer.Option("--true-roi", help="Crop around the true masks.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the per-image predictions to this CSV file.")] = None,
     views: Views = 1,
+    folds: Folds = None,
     limit: Limit = None,
 ) -> None:
     """Run the serving path over a split and print the table of figures.
@@ -51,8 +58,7 @@ def evaluate(
         points, default = manifest.operating_points, manifest.default_operating_point
     elif bundle is None and segmenter is not None and classifier is not None:
         system = System(load_checkpoint(segmenter), load_checkpoint(classifier), views)
-        folds = load_folds(classifier.parent, system.classifier, records)
-        choices, _ = choose(system, records, limit, folds)
+        choices, _ = choose(system, records, limit, load_folds(classifier.parent, system.classifier, records, folds))
         first, second = system.stages()
         rules = Rules(first.input, second.input, system.labels, choices.mask, system.roi, choices.quality)
         networks = system.networks(choices.calibration.temperature)
@@ -73,12 +79,13 @@ def export(
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "mobile",
     results: Results = None,
     views: Views = 1,
+    folds: Folds = None,
     limit: Limit = None,
 ) -> None:
     """Turn two checkpoints into a bundle: calibrate on val, export, pass the parity gates, report on test."""
     from trainer.assemble import assemble
 
-    assemble(name, segmenter, classifier, data, out, results or RESULTS / name, limit, views, typer.echo)
+    assemble(name, segmenter, classifier, data, out, results or RESULTS / name, limit, views, folds, typer.echo)
 
 
 def bundle(
@@ -93,6 +100,7 @@ def bundle(
     out: Annotated[Path | None, typer.Option(help="Folder of the bundle; default exported/NAME.")] = None,
     results: Results = None,
     views: Views = 1,
+    folds: Folds = None,
     cache: Annotated[Path, typer.Option(help="Folder for decoded pictures.")] = Path("cache"),
     limit: Limit = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Overrides both recipes' epochs: a trial.")] = None,
@@ -103,11 +111,11 @@ def bundle(
     from trainer.assemble import assemble, recipe_chain, stage_recipes
     from trainer.cli import train
     from trainer.config import load_recipe
-    from trainer.crossfit import BEST, fold_folder
+    from trainer.crossfit import BEST, fold_folder, used_folds
 
     finals = stage_recipes(name)
     for recipe, weights in (step for final in finals for step in recipe_chain(final, runs, init_weights)):
-        for fold in (*range(1, load_recipe(recipe).folds + 1), None):
+        for fold in (*used_folds(load_recipe(recipe), folds), None):
             train(
                 recipe,
                 data,
@@ -122,7 +130,7 @@ def bundle(
             )
     segmenter, classifier = (runs / final / BEST for final in finals)
     target = out or Path("exported") / name
-    assemble(name, segmenter, classifier, data, target, results or RESULTS / name, limit, views, typer.echo)
+    assemble(name, segmenter, classifier, data, target, results or RESULTS / name, limit, views, folds, typer.echo)
 
 
 def report(
@@ -154,7 +162,31 @@ def report(
     typer.echo(f"{path} is new, and its hash in the manifest")
 
 
+def recover(
+    bundle: Annotated[str, typer.Argument(help="Path or name of a bundle that this trainer made.")],
+    out: Annotated[Path, typer.Option(help="Folder; STAGE/best.pt is written below it.")],
+    stage: Annotated[str, typer.Option(help="segmenter, classifier, or both.")] = "both",
+) -> None:
+    """Turn a bundle's networks back into checkpoints, to export them beside a new stage or to train on."""
+    from edge_infer.bundle import load_bundle
+    from trainer.crossfit import BEST
+    from trainer.errors import TrainerError
+    from trainer.export.recover import StageName, recover_checkpoint
+
+    chosen: dict[str, tuple[StageName, ...]] = {
+        "segmenter": ("segmenter",),
+        "classifier": ("classifier",),
+        "both": ("segmenter", "classifier"),
+    }
+    if stage not in chosen:
+        raise TrainerError(f"There is no stage '{stage}'.", f"Choose one of: {', '.join(chosen)}.")
+    loaded = load_bundle(bundle)
+    for name in chosen[stage]:
+        deviation = recover_checkpoint(loaded, name, out / name / BEST)
+        typer.echo(f"{out / name / BEST}: probabilities within {deviation:.1g} of the bundle's on noise")
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    for command in (evaluate, export, bundle, report):
+    for command in (evaluate, export, bundle, report, recover):
         app.command()(command)

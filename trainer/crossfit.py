@@ -12,9 +12,10 @@ from itertools import chain
 from pathlib import Path
 
 from trainer.checkpoint import Checkpoint, load_checkpoint
+from trainer.config import Recipe
 from trainer.data.ham10000 import Record
 from trainer.data.splits import spread, standard_split
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, RecipeError
 from trainer.evaluate import Networks, Prediction, Rules, predict
 from trainer.export.graphs import ServingClassifier, as_network
 
@@ -27,19 +28,40 @@ def fold_folder(run: Path, fold: int) -> Path:
     return run / f"fold-{fold}"
 
 
-def load_folds(run: Path, shipped: Checkpoint, records: Sequence[Record]) -> tuple[Checkpoint, ...]:
+def used_folds(recipe: Recipe, count: int | None) -> range:
+    """Numbers of the folds that calibrate a recipe's network, from 1; empty for a recipe without folds.
+
+    Args:
+        recipe: of the network.
+        count: only the first so many; None: all. Each fold less saves a training and leaves fewer pictures to calibrate
+            on.
+
+    Raises:
+        RecipeError: a recipe with folds needs at least one, and has no more than it says.
+    """
+    if count is None or not recipe.folds:
+        return range(1, recipe.folds + 1)
+    if not 1 <= count <= recipe.folds:
+        raise RecipeError(f"{count} folds of '{recipe.name}'.", f"Use 1 to {recipe.folds}.")
+    return range(1, count + 1)
+
+
+def load_folds(
+    run: Path, shipped: Checkpoint, records: Sequence[Record], count: int | None = None
+) -> tuple[Checkpoint, ...]:
     """The fold networks beside a cross-fitted checkpoint, empty for a recipe without folds.
 
     Args:
         run: folder of the checkpoint that ships.
         shipped: that checkpoint.
         records: the whole data set.
+        count: see `used_folds`.
 
     Raises:
         CheckpointError: a fold is not trained, or trained by another recipe, or the lesions that the networks leave out
             overlap or are test lesions.
     """
-    folds = tuple(load_checkpoint(fold_folder(run, fold) / BEST) for fold in range(1, shipped.recipe.folds + 1))
+    folds = tuple(load_checkpoint(fold_folder(run, fold) / BEST) for fold in used_folds(shipped.recipe, count))
     owner: dict[str, int] = {record.lesion_id: 0 for record in standard_split(records)["test"]}
     by_id = {record.image_id: record for record in records}
     for number, fold in enumerate(folds, 1):

@@ -125,6 +125,16 @@ def test_each_picture_is_answered_by_the_network_that_left_it_out(
         assert p.probabilities[DX[answered_by]] > 0.99
 
 
+def test_fewer_folds_calibrate_when_asked(drawn_records: list[Record], recipe: Recipe, tmp_path: Path) -> None:
+    fake_folds(tmp_path, recipe, drawn_records)
+    (fold_folder(tmp_path, 2) / BEST).unlink()
+    shipped = load_checkpoint(tmp_path / BEST)
+    assert len(load_folds(tmp_path, shipped, drawn_records, 1)) == 1
+    for count in (0, FOLDS + 1):
+        with pytest.raises(RecipeError, match="folds"):
+            load_folds(tmp_path, shipped, drawn_records, count)
+
+
 def _leaks_test_lesion(run: Path, recipe: Recipe, records: list[Record]) -> None:
     fake_run(fold_folder(run, 1), recipe, [standard_split(records)["test"][0].image_id])
 
@@ -165,6 +175,7 @@ def test_hours_count_folds_and_what_a_run_starts_from(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "history.csv").write_text("epoch,seconds\n1,1800\n2,1800\n", encoding="utf-8")
     assert training_hours(tmp_path / "a", recipe) == 5
+    assert training_hours(tmp_path / "a", recipe, 2) == 3
     assert training_hours(tmp_path / "b", second) == 2
     (tmp_path / "mobile-segmenter/history.csv").unlink()
     assert training_hours(tmp_path / "b", second) is None

@@ -12,7 +12,7 @@ MODEL_CARD = "MODEL_CARD.md"
 
 _CHOSEN_ON = {
     "val": "the validation split",
-    "out-of-fold": "the training and validation split, each picture answered by a network that never saw its lesion",
+    "out-of-fold": "pictures of train and val, each answered by a network that never saw its lesion",
 }
 
 
@@ -106,7 +106,7 @@ def _recipes(manifest: Manifest) -> str:
         if recipe.get("starts_from"):
             time += f" It went on from the weights of `{recipe['starts_from']}`."
         if folds:
-            time += f" It learnt from train and val; {folds} more networks, each without a fold of them, calibrate."
+            time += f" It learnt from train and val; networks that each leave one of {folds} folds out calibrate it."
         kept = "the last one" if folds else f"{recipe.get('epoch')} chosen on the validation split"
         lines.append(
             f"- {stage}: recipe `{recipe.get('name')}`, {optim.get('epochs')} epochs of batch "

@@ -1,0 +1,55 @@
+"""A shipped bundle turns back into checkpoints that compute the same, or says why not."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_infer.bundle import Bundle, load_bundle
+from edge_infer.engine import OnnxEngine
+from trainer.checkpoint import load_checkpoint
+from trainer.export.errors import ExportError
+from trainer.export.graphs import ServingSegmenter, as_network
+from trainer.export.recover import recover_checkpoint
+
+MOBILE = Path(__file__).parents[2] / "exported/mobile"
+
+
+@pytest.fixture(scope="module")
+def mobile() -> Bundle:
+    return load_bundle(MOBILE)
+
+
+def with_recipe(bundle: Bundle, stage: str, change: dict[str, object] | None) -> Bundle:
+    recipes = copy.deepcopy(dict(bundle.manifest.provenance.recipes))
+    if change is None:
+        del recipes[stage]
+    else:
+        recipes[stage]["model"].update(change)
+    provenance = dataclasses.replace(bundle.manifest.provenance, recipes=recipes)
+    return dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, provenance=provenance))
+
+
+def test_recovered_checkpoints_answer_as_the_files_do(mobile: Bundle, tmp_path: Path) -> None:
+    for stage in ("segmenter", "classifier"):
+        assert recover_checkpoint(mobile, stage, tmp_path / stage / "best.pt") <= 1e-4  # type: ignore[arg-type]
+    segmenter = load_checkpoint(tmp_path / "segmenter/best.pt")
+    size = segmenter.recipe.data.size
+    ramp = np.linspace(0, 255, size * size * 3, dtype=np.uint8).reshape(1, size, size, 3)
+    ours = as_network(ServingSegmenter(segmenter.model, segmenter.recipe.normalization))(ramp)
+    file = MOBILE / mobile.manifest.segmenter.files["onnx"]
+    assert np.abs(ours - OnnxEngine(file, providers=["cpu"]).run(ramp)).max() <= 1e-4
+    assert segmenter.metrics == mobile.manifest.provenance.recipes["segmenter"]["validation"]
+
+
+@pytest.mark.parametrize("change", [None, {"options": {"decoder_channels": [96, 64, 32, 16]}}])
+def test_a_stage_that_cannot_be_rebuilt_is_an_error(
+    mobile: Bundle, tmp_path: Path, change: dict[str, object] | None
+) -> None:
+    with pytest.raises(ExportError):
+        recover_checkpoint(with_recipe(mobile, "segmenter", change), "segmenter", tmp_path / "best.pt")
+    assert not (tmp_path / "best.pt").exists()

@@ -1,0 +1,145 @@
+"""Back from a bundle to checkpoints: its weights can be exported again beside a new stage, or trained on.
+
+An ONNX file of this trainer names its weights as the PyTorch network does, with batch normalisation folded into the
+convolution before it. The recovered network holds the folded weights and batch norms that only add the bias, which
+computes the same. Statistics of the training are gone: for training on, batch norms learn theirs again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from edge_infer.bundle import Bundle
+from edge_infer.engine import OnnxEngine
+from trainer.checkpoint import FORMAT, build_model, save_atomic
+from trainer.config import Recipe, recipe_from_dict
+from trainer.export.errors import ExportError
+from trainer.export.graphs import ServingClassifier, ServingSegmenter, as_network
+
+MAX_DEVIATION = 1e-4
+
+StageName = Literal["segmenter", "classifier"]
+
+_PREFIX, _WEIGHT, _FOLDED_BIAS = "network.", ".weight", ".weight_bias"
+_NOT_OF_RECIPE = ("epoch", "validation", "training_hours")
+
+
+def recover_checkpoint(bundle: Bundle, stage: StageName, out: Path) -> float:
+    """Writes one stage of a bundle as a checkpoint that `trainer export` takes.
+
+    Args:
+        bundle: a bundle that this trainer made.
+        stage: which network.
+        out: file to write.
+
+    Returns:
+        Largest difference between probabilities of the recovered network and of the ONNX file, on noise.
+
+    Raises:
+        ExportError: the manifest holds no recipe of the stage, the file's weights do not fit it, or the recovered
+            network computes something else.
+    """
+    manifest = bundle.manifest
+    known: dict[str, Any] = dict(manifest.provenance.recipes.get(stage, {}))
+    if not known:
+        raise ExportError(f"'{manifest.name}' holds no recipe of its {stage}.", "Use a bundle that this trainer made.")
+    recipe = recipe_from_dict({k: v for k, v in known.items() if k not in _NOT_OF_RECIPE}, where=f"{stage}'s recipe")
+    file = bundle.path / getattr(manifest, stage).files["onnx"]
+    model = build_model(recipe).eval()
+    _load(model, recipe, _weights(file), file)
+    views = 1 if stage == "segmenter" else _views(manifest.classifier.architecture)
+    serving = (
+        ServingSegmenter(model, recipe.normalization)
+        if stage == "segmenter"
+        else ServingClassifier(model, recipe.normalization, manifest.calibration.temperature, views)
+    )
+    noise = np.random.default_rng(0).integers(0, 256, (2, recipe.data.size, recipe.data.size, 3), dtype=np.uint8)
+    exported = OnnxEngine(file, providers=["cpu"]).run(noise)
+    deviation = float(np.abs(as_network(serving)(noise) - exported).max())
+    if not deviation <= MAX_DEVIATION:
+        raise ExportError(
+            f"The recovered {stage} deviates from {file} by {deviation:.3g}, at most {MAX_DEVIATION:g}.",
+            "The file was changed after its export, or by another version of this trainer.",
+        )
+    content = {"format": FORMAT, "recipe": recipe.to_dict(), "epoch": known["epoch"], "metrics": known["validation"]}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_atomic(content | {"weights": model.state_dict()}, out)
+    return deviation
+
+
+def _views(architecture: str) -> int:
+    """Undoes `trainer.export.bundle`'s note of mirrored views in the stage's architecture."""
+    words = architecture.split("mean of ")
+    return int(words[1].split()[0]) if len(words) == 2 else 1
+
+
+def _weights(file: Path) -> dict[str, Tensor]:
+    return {
+        tensor.name.removeprefix(_PREFIX): torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
+        for tensor in onnx.load(file).graph.initializer
+        if tensor.name.startswith(_PREFIX)
+    }
+
+
+@torch.no_grad()
+def _load(model: nn.Module, recipe: Recipe, weights: dict[str, Tensor], file: Path) -> None:
+    norms = _norm_after(model, recipe.data.size)
+    modules = dict(model.named_modules())
+    for norm in norms.values():
+        assert norm.running_mean is not None and norm.running_var is not None
+        norm.running_mean.zero_()
+        norm.running_var.fill_(1 - norm.eps)
+        norm.weight.fill_(1)
+        norm.bias.zero_()
+    target: Tensor | None
+    for name, value in weights.items():
+        if name.endswith(_FOLDED_BIAS):
+            folded = norms.get(modules.get(name.removesuffix(_FOLDED_BIAS), model))
+            target = None if folded is None else folded.bias
+        else:
+            owner, _, leaf = name.rpartition(".")
+            module = modules.get(owner, model)
+            target = getattr(module, leaf, None)
+            if leaf == "bias" and module in norms:  # a convolution's own bias, folded with its norm's
+                norms[module].bias.copy_(value)
+                value = torch.zeros_like(value)
+        if target is None or target.shape != value.shape:
+            raise ExportError(f"{file}: '{name}' is no weight of {recipe.model.name}.", "Recover it by its own recipe.")
+        target.copy_(value)
+    wanted = {f"{name}{_WEIGHT}" for name, item in modules.items() if isinstance(item, nn.Conv2d | nn.Linear)}
+    if missing := sorted(wanted - set(weights)):
+        raise ExportError(f"{file} lacks '{missing[0]}' of {recipe.model.name}.", "Recover it by its own recipe.")
+
+
+def _norm_after(model: nn.Module, size: int) -> dict[nn.Module, nn.BatchNorm2d]:
+    """The batch norm that takes a convolution's output, found by running the network once."""
+    made_by: dict[int, nn.Module] = {}
+    kept: list[Tensor] = []  # a tensor that is freed could lend its id to another
+    found: dict[nn.Module, nn.BatchNorm2d] = {}
+
+    def after_convolution(module: nn.Module, _: object, output: Tensor) -> None:
+        kept.append(output)
+        made_by[id(output)] = module
+
+    def before_norm(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if id(inputs[0]) in made_by and isinstance(module, nn.BatchNorm2d):
+            found[made_by[id(inputs[0])]] = module
+
+    hooks = []
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            hooks.append(module.register_forward_hook(after_convolution))
+        elif isinstance(module, nn.BatchNorm2d):
+            hooks.append(module.register_forward_pre_hook(before_norm))
+    try:
+        model(torch.zeros(1, 3, size, size))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
