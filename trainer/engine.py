@@ -262,7 +262,8 @@ def keep_strided_depthwise_in_float32(model: nn.Module) -> None:
 
     def forward(convolution: nn.Conv2d, values: Tensor) -> Tensor:
         with torch.autocast(values.device.type, enabled=False):
-            result: Tensor = convolution._conv_forward(values.float(), convolution.weight, convolution.bias)
+            # The class's own forward: some libraries' convolutions pad in it.
+            result: Tensor = type(convolution).forward(convolution, values.float())
             return result
 
     for module in model.modules():

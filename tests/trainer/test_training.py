@@ -196,6 +196,18 @@ def test_float32_depthwise_computes_the_same() -> None:
         assert kept[1](kept[0](values)).dtype == torch.bfloat16
 
 
+def test_float32_depthwise_keeps_a_convolution_that_pads_itself() -> None:
+    class Padded(nn.Conv2d):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return super().forward(nn.functional.pad(input, (2, 2, 2, 2)))
+
+    kept = nn.Sequential(Padded(8, 8, 5, stride=2, groups=8))
+    values = torch.randn(2, 8, 2, 2)
+    expected = kept(values)
+    keep_strided_depthwise_in_float32(kept)
+    assert torch.equal(kept(values), expected)
+
+
 def scores(recipe: Recipe, outputs: Any, masks: torch.Tensor | None, labels: torch.Tensor | None) -> dict[str, float]:
     batch = Batch(torch.zeros(1), masks, labels, None)
     return summarise(recipe, picture_scores(recipe, outputs, batch))
