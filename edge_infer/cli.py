@@ -23,6 +23,7 @@ from edge_infer.sources import Source, expand, output_names
 
 if TYPE_CHECKING:
     from edge_infer.bundle import Bundle, Manifest, Metric
+    from edge_infer.html_report import HtmlReport
     from edge_infer.pipeline import Diagnoser
     from edge_infer.results import Diagnosis
 
@@ -227,7 +228,11 @@ def diagnose(
         make_writable_folder(save_report.parent)
     _check_operating_point(bundle, operating_point)
 
-    from edge_infer.html_report import HtmlReport
+    from edge_infer.loading import start_loading
+
+    # The networks get ready while the rest is imported.
+    loading = start_loading(bundle, providers=provider or None, threads=threads)
+
     from edge_infer.image import DEFAULT_MAX_PIXELS, open_picture
     from edge_infer.pipeline import Diagnoser
     from edge_infer.report import csv_header, to_card, to_csv, to_json, to_ndjson, to_record
@@ -238,13 +243,9 @@ def diagnose(
     records: list[dict[str, Any]] = []
     streams = format != Format.JSON
     _prepare_stdout(format)
-    with Diagnoser.load(
-        bundle, providers=provider or None, threads=threads, operating_point=operating_point, max_pixels=limit
-    ) as diagnoser:
+    with Diagnoser(*loading.wait(), operating_point=operating_point, max_pixels=limit) as diagnoser:
         manifest = diagnoser.manifest
-        report = (
-            None if save_report is None else HtmlReport(diagnoser.bundle, manifest.operating_point(operating_point))
-        )
+        report = None if save_report is None else _html_report(diagnoser, operating_point)
         if format == Format.CSV:
             sys.stdout.write(csv_header(manifest))
         results = _results(diagnoser, expansion.sources, stdin, batch_size)
@@ -474,6 +475,12 @@ def _prepare_stdout(format: Format) -> None:
     if reconfigure is not None:
         utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
         reconfigure(errors="surrogateescape" if utf8 and format == Format.CSV else "backslashreplace")
+
+
+def _html_report(diagnoser: Diagnoser, operating_point: str | None) -> HtmlReport:
+    from edge_infer.html_report import HtmlReport
+
+    return HtmlReport(diagnoser.bundle, diagnoser.manifest.operating_point(operating_point))
 
 
 def _results(

@@ -7,9 +7,9 @@ installed.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +52,7 @@ _DISTRIBUTIONS = (
     "onnxruntime-silicon",
     "onnxruntime-training",
 )
+_DISTRIBUTION_FOLDER = re.compile(r"(onnxruntime(?:[-_.][a-z]+)*)-[^-]*\.(?:dist|egg)-info$", re.IGNORECASE)
 
 
 class Engine(Protocol):
@@ -168,7 +169,8 @@ def load_onnxruntime() -> Any:
     Raises:
         EngineNotInstalledError, EngineConflictError.
     """
-    found = [name for name in _DISTRIBUTIONS if _is_installed(name)]
+    installed = _installed_distributions()
+    found = [name for name in _DISTRIBUTIONS if name in installed]
     if len(found) > 1:
         raise EngineConflictError(
             f"Several ONNX Runtime builds are installed and overwrite each other: {', '.join(found)}.",
@@ -260,12 +262,23 @@ def _quota_at(folder: Path) -> float | None:
         return None
 
 
-def _is_installed(distribution: str) -> bool:
-    try:
-        importlib.metadata.distribution(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+def _installed_distributions() -> set[str]:
+    """Names of the installed distributions that begin with "onnxruntime".
+
+    Read from the folders' names: `importlib.metadata` would find the same, but importing it takes a tenth of the time
+    that a bare start of ONNX Runtime and OpenCV takes.
+    """
+    found = set()
+    for folder in dict.fromkeys(sys.path):
+        try:
+            names = os.listdir(folder or ".")  # noqa: PTH208 - a Path for each of thousands of entries takes longer
+        except OSError:
+            continue
+        for name in names:
+            match = _DISTRIBUTION_FOLDER.match(name)
+            if match:
+                found.add(re.sub(r"[-_.]+", "-", match.group(1)).lower())
+    return found
 
 
 def _first_line(error: Exception) -> str:

@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.bundle import Bundle, Manifest, load_bundle
-from edge_infer.engine import Engine, OnnxEngine
+from edge_infer.bundle import Bundle, Manifest
+from edge_infer.engine import Engine
 from edge_infer.errors import BundleMismatchError, EngineError, ImageError, InferenceError
 from edge_infer.image import DEFAULT_MAX_PIXELS, ImageInput, Picture, open_picture
+from edge_infer.loading import start_loading
 from edge_infer.postprocess import (
     Box,
     clean_mask,
@@ -92,11 +93,9 @@ class Diagnoser:
             BundleError: not found, damaged, tampered with, or of another schema version; see its subclasses.
             EngineError: no engine, or the wanted provider is not available; see its subclasses.
         """
-        loaded = load_bundle(bundle)
-        loaded.manifest.operating_point(operating_point)
-        segmenter = OnnxEngine(loaded.file("segmenter", "onnx"), providers=providers, threads=threads)
-        classifier = OnnxEngine(loaded.file("classifier", "onnx"), providers=providers, threads=threads)
-        return cls(loaded, segmenter, classifier, operating_point=operating_point, max_pixels=max_pixels)
+        loading = start_loading(bundle, providers=providers, threads=threads)
+        loading.bundle.manifest.operating_point(operating_point)
+        return cls(*loading.wait(), operating_point=operating_point, max_pixels=max_pixels)
 
     @property
     def bundle(self) -> Bundle:
