@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,15 @@ _OTHER_PROVIDERS = {
     "qnn": "QNNExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
 }
+ComputeUnits = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
+NATIVE_COREML: dict[str, ComputeUnits] = {
+    "coreml-all": "ALL",
+    "coreml-cpu-only": "CPU_ONLY",
+    "coreml-cpu-and-gpu": "CPU_AND_GPU",
+    "coreml-cpu-and-ne": "CPU_AND_NE",
+}
+"""Provider names that stand for Core ML itself (`edge_infer.coreml_engine`), with what it may use; "ne" is the Neural
+Engine. "coreml" alone is ONNX Runtime's provider."""
 _DISTRIBUTIONS = (
     "onnxruntime",
     "onnxruntime-gpu",
@@ -194,6 +203,15 @@ def load_onnxruntime() -> Any:
             f"Run: pip install --force-reinstall {found[0] if found else 'onnxruntime'}",
         )
     return runtime
+
+
+def require_macos() -> None:
+    """Raises ProviderUnavailableError where there is no Core ML."""
+    if sys.platform != "darwin":
+        raise ProviderUnavailableError(
+            f"Core ML runs on macOS only; this is {sys.platform}.",
+            "Use the bundle's ONNX files here: leave out Core ML's providers and variants.",
+        )
 
 
 def resolve_providers(providers: Sequence[str], installed: Sequence[str]) -> list[str]:

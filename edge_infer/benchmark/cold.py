@@ -104,7 +104,7 @@ def main(arguments: Sequence[str]) -> None:
     imported = time.perf_counter()
     bundle = load_bundle(bundle_path)
     opened = open_target(target, bundle, int(threads), prove=False)
-    diagnoser = Diagnoser(bundle, opened.segmenter, opened.classifier)
+    diagnoser = Diagnoser(bundle, opened.segmenter, opened.classifier, variant=opened.variant)
     loaded = time.perf_counter()
     diagnoser.diagnose(picture)
     first = time.perf_counter()

@@ -11,7 +11,7 @@ import pytest
 
 from edge_infer import errors
 from edge_infer.bundle import read_manifest
-from edge_infer.loading import STAGES, Loading, StageName, files_of, start_loading
+from edge_infer.loading import Loading, StageName, files_of, start_loading
 
 
 class Stub:
@@ -45,7 +45,7 @@ def test_both_stages_load_at_the_same_time(toy_bundle: Path) -> None:
         meet.wait()
         return Stub()
 
-    bundle, segmenter, classifier = Loading(read_manifest(toy_bundle), nothing, opener).wait()
+    bundle, segmenter, classifier = Loading(read_manifest(toy_bundle), "float32", nothing, opener).wait()
     assert bundle.path == toy_bundle and segmenter is not classifier
 
 
@@ -57,7 +57,7 @@ def test_a_changed_file_is_never_opened_and_the_other_network_is_freed(damaged: 
         return opened[stage]
 
     with pytest.raises(errors.BundleTamperedError, match=r"classifier\.onnx"):
-        Loading(read_manifest(damaged), nothing, opener).wait()
+        Loading(read_manifest(damaged), "float32", nothing, opener).wait()
     assert list(opened) == ["segmenter"] and opened["segmenter"].closed
 
 
@@ -72,8 +72,8 @@ def test_every_file_is_checked(toy_bundle: Path, tmp_path: Path, name: str) -> N
 
 def test_each_file_belongs_to_one_thread(toy_bundle: Path) -> None:
     bundle = read_manifest(toy_bundle)
-    lists = [files_of(bundle, stage) for stage in STAGES]
-    assert sorted(lists[0] + lists[1]) == sorted(bundle.manifest.files)
+    files = files_of(bundle, "float32")
+    assert sorted(files["segmenter"] + files["classifier"]) == sorted(bundle.manifest.files)
 
 
 def test_a_missing_engine_is_told_and_a_changed_file_is_told_first(toy_bundle: Path, damaged: Path) -> None:
@@ -84,9 +84,9 @@ def test_a_missing_engine_is_told_and_a_changed_file_is_told_first(toy_bundle: P
         raise AssertionError("nothing can be opened without an engine")
 
     with pytest.raises(errors.EngineNotInstalledError):
-        Loading(read_manifest(toy_bundle), prepare, opener).wait()
+        Loading(read_manifest(toy_bundle), "float32", prepare, opener).wait()
     with pytest.raises(errors.BundleTamperedError):
-        Loading(read_manifest(damaged), prepare, opener).wait()
+        Loading(read_manifest(damaged), "float32", prepare, opener).wait()
 
 
 def test_a_network_that_does_not_load_frees_the_other(toy_bundle: Path) -> None:
@@ -98,5 +98,5 @@ def test_a_network_that_does_not_load_frees_the_other(toy_bundle: Path) -> None:
         return stub
 
     with pytest.raises(errors.EngineError, match="broken"):
-        Loading(read_manifest(toy_bundle), nothing, opener).wait()
+        Loading(read_manifest(toy_bundle), "float32", nothing, opener).wait()
     assert stub.closed
