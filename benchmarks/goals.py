@@ -102,7 +102,9 @@ def goal(
     how: str,
     samples: Mapping[str, Sequence[float]],
 ) -> Goal:
-    """Decides by the figure itself; its interval stands beside it. None where there is no figure."""
+    """Decides by the figure itself; its interval stands beside it. None where there is none, or an undefined one."""
+    if measured is not None and not np.isfinite([measured.value, measured.low, measured.high]).all():
+        measured, how = None, f"undefined, measured for too short a time; {how}"
     met = None if measured is None else (measured.value <= limit if relation == "<=" else measured.value >= limit)
     kept = {key: tuple(float(f"{value:.6g}") for value in values) for key, values in samples.items()}
     return Goal(name, relation, limit, measured, met, how, kept)
