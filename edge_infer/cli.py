@@ -23,6 +23,7 @@ from edge_infer.sources import Source, expand, output_names
 
 if TYPE_CHECKING:
     from edge_infer.bundle import Bundle, Manifest, Metric
+    from edge_infer.html_report import HtmlReport
     from edge_infer.pipeline import Diagnoser
     from edge_infer.results import Diagnosis
 
@@ -76,8 +77,18 @@ ProviderOption = Annotated[
         "--provider",
         metavar="NAME",
         help="Execution provider (cpu, cuda, coreml, directml, openvino, ...); repeat it for an order of preference. "
-        "The first must start, or it is an error.",
+        "The first must start, or it is an error. On macOS coreml-all, coreml-cpu-and-ne, coreml-cpu-and-gpu or "
+        "coreml-cpu-only is Core ML itself; ne is the Neural Engine.",
         show_default="the best installed one",
+    ),
+]
+VariantOption = Annotated[
+    str | None,
+    typer.Option(
+        "--variant",
+        metavar="NAME",
+        help="Form of the networks, such as int8 or coreml-float16; `edge-infer inspect` lists what the bundle has.",
+        show_default="float32",
     ),
 ]
 ThreadsOption = Annotated[
@@ -192,6 +203,7 @@ def diagnose(
         ),
     ] = None,
     provider: ProviderOption = None,
+    variant: VariantOption = None,
     threads: ThreadsOption = None,
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Pictures per network call.")] = 8,
     max_pixels: Annotated[
@@ -227,24 +239,25 @@ def diagnose(
         make_writable_folder(save_report.parent)
     _check_operating_point(bundle, operating_point)
 
-    from edge_infer.html_report import HtmlReport
+    from edge_infer.loading import start_loading
+
+    # The networks get ready while the rest is imported.
+    loading = start_loading(bundle, providers=provider or None, threads=threads, variant=variant)
+
     from edge_infer.image import DEFAULT_MAX_PIXELS, open_picture
     from edge_infer.pipeline import Diagnoser
     from edge_infer.report import csv_header, to_card, to_csv, to_json, to_ndjson, to_record
 
+    limit_opencv(threads)
     limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     count = len(expansion.sources)
     tally = {"ok": 0, "indeterminate": 0, "error": 0}
     records: list[dict[str, Any]] = []
     streams = format != Format.JSON
     _prepare_stdout(format)
-    with Diagnoser.load(
-        bundle, providers=provider or None, threads=threads, operating_point=operating_point, max_pixels=limit
-    ) as diagnoser:
+    with Diagnoser.from_loading(loading, operating_point=operating_point, max_pixels=limit) as diagnoser:
         manifest = diagnoser.manifest
-        report = (
-            None if save_report is None else HtmlReport(diagnoser.bundle, manifest.operating_point(operating_point))
-        )
+        report = None if save_report is None else _html_report(diagnoser, operating_point)
         if format == Format.CSV:
             sys.stdout.write(csv_header(manifest))
         results = _results(diagnoser, expansion.sources, stdin, batch_size)
@@ -345,7 +358,12 @@ def inspect(bundle: BundleArgument = None) -> None:
 
 @app.command(epilog=_EXIT_CODES)
 @_guarded
-def verify(bundle: BundleArgument = None, provider: ProviderOption = None, threads: ThreadsOption = None) -> None:
+def verify(
+    bundle: BundleArgument = None,
+    provider: ProviderOption = None,
+    variant: VariantOption = None,
+    threads: ThreadsOption = None,
+) -> None:
     """Check a bundle on this device.
 
     Every file's hash is compared, then the bundle's stored examples are run again. For each step the table shows the
@@ -372,12 +390,12 @@ def verify(bundle: BundleArgument = None, provider: ProviderOption = None, threa
     from edge_infer.golden import read_golden, replay
     from edge_infer.pipeline import Diagnoser
 
-    with Diagnoser.load(folder, providers=provider or None, threads=threads) as diagnoser:
+    with Diagnoser.load(folder, providers=provider or None, threads=threads, variant=variant) as diagnoser:
         traces = read_golden(folder / manifest.golden.file)
-        typer.echo(f"{len(traces)} stored examples run again on {diagnoser.provider}")
+        typer.echo(f"{len(traces)} stored examples run again on {diagnoser.provider}, variant {diagnoser.variant}")
         typer.echo(f"  {'':<8}{'step':<30}{'measure':<24}{'largest':>12}{'bound':>12}")
         failed = []
-        for deviation in replay(traces, manifest, diagnoser.segment, diagnoser.classify):
+        for deviation in replay(traces, manifest, diagnoser.segment, diagnoser.classify, diagnoser.tolerance):
             verdict = "ok" if deviation.passed else "FAILED"
             figures = f"{deviation.value:>12.3g}{deviation.limit:>12.3g}"
             typer.echo(f"  {verdict:<8}{deviation.step:<30}{deviation.measure:<24}{figures}")
@@ -421,6 +439,34 @@ def doctor() -> None:
         took = (time.perf_counter() - start) * 1000
         typer.echo(f"bundle       {diagnoser.manifest.name} in {diagnoser.bundle.path}")
         typer.echo(f"works        on {diagnoser.provider}; loaded and run once in {took:.0f} ms")
+        manifest = diagnoser.manifest
+    names = list(manifest.variants("segmenter"))
+    typer.echo(f"variants     {', '.join(names)}; {names[0]} runs unless --variant names another")
+    packages = [name for name, entry in manifest.variants("segmenter").items() if entry.format == "coreml"]
+    typer.echo(f"Core ML      {_coreml_state(packages)}")
+
+
+def _coreml_state(packages: Sequence[str]) -> str:
+    from edge_infer.coreml_engine import import_coreml
+    from edge_infer.engine import NATIVE_COREML, require_macos
+
+    try:
+        require_macos()
+        import_coreml()
+    except EdgeInferError as error:
+        return f"no: {error.message}"
+    if not packages:
+        return "no: the bundle has no Core ML variant."
+    return f"yes, with {', '.join(packages)}: --provider {', '.join(NATIVE_COREML)}"
+
+
+def limit_opencv(threads: int | None) -> None:
+    """Gives OpenCV as many threads as each network: this process is the command's own, so the limit is its to set."""
+    import cv2
+
+    from edge_infer.engine import available_threads
+
+    cv2.setNumThreads(threads or available_threads())
 
 
 def _note(text: str) -> None:
@@ -474,6 +520,12 @@ def _prepare_stdout(format: Format) -> None:
     if reconfigure is not None:
         utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
         reconfigure(errors="surrogateescape" if utf8 and format == Format.CSV else "backslashreplace")
+
+
+def _html_report(diagnoser: Diagnoser, operating_point: str | None) -> HtmlReport:
+    from edge_infer.html_report import HtmlReport
+
+    return HtmlReport(diagnoser.bundle, diagnoser.manifest.operating_point(operating_point))
 
 
 def _results(
@@ -562,9 +614,8 @@ def _explain(bundle: Bundle) -> Iterator[str]:
         yield f"  {name:<16}  {stage.architecture}, {stage.parameters:,} parameters{cost}"
         shape = f"n x {spec.height} x {spec.width} x {spec.channels}"
         yield f"  {'':<16}  in: {spec.color} {spec.dtype} {spec.layout}, {shape}"
-        for format, file in stage.files.items():
-            size = sum(e.bytes for f, e in manifest.files.items() if f == file or f.startswith(f"{file}/"))
-            yield f"  {'':<16}  {format}: {file}, {_megabytes(size)}"
+    yield ""
+    yield from _variants(manifest)
     yield ""
     yield "Steps"
     mask, roi, limits = manifest.mask, manifest.roi, manifest.quality
@@ -599,10 +650,30 @@ def _explain(bundle: Bundle) -> Iterator[str]:
         yield f"  {evaluation.data}, {evaluation.split}: {evaluation.images} pictures of {evaluation.lesions} lesions"
         yield from _figures(evaluation.metrics)
         yield f"    again with: {evaluation.command}"
-    for gate in manifest.parity:
+    for gate in manifest.gates:
         yield f"  {gate.artifact} against PyTorch: {gate.measure} {gate.value:.3g} ({gate.relation} {gate.limit:g})"
     yield ""
     yield from _origin(manifest)
+
+
+def _variants(manifest: Manifest) -> Iterator[str]:
+    from edge_infer.bundle import DEFAULT_VARIANT
+    from edge_infer.loading import STAGES
+
+    yield "Variants (choose one with --variant)"
+    for name in {name: None for stage in STAGES for name in manifest.variants(stage)}:
+        entries = [(stage, manifest.variants(stage)[name]) for stage in STAGES if name in manifest.variants(stage)]
+        form = entries[0][1]
+        mark = " (default)" if name == DEFAULT_VARIANT else ""
+        engine = "ONNX Runtime" if form.format == "onnx" else "Core ML, macOS only"
+        meant = "" if form.meant_for == "any" else f", meant for {form.meant_for}"
+        yield f"  {name}{mark}: {engine}, {form.precision}{meant}"
+        for stage, entry in entries:
+            size = sum(e.bytes for f, e in manifest.files.items() if f == entry.file or f.startswith(f"{entry.file}/"))
+            scheme = "" if entry.scheme == name else f" ({entry.scheme})"
+            yield f"    {stage:<14}  {entry.file}, {_megabytes(size)}{scheme}"
+    for name, why in manifest.variants_left_out.items():
+        yield f"  {name}: left out. {why}"
 
 
 def _origin(manifest: Manifest) -> Iterator[str]:

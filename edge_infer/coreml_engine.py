@@ -8,18 +8,17 @@ only as a Pillow picture; a second package with a multi-array input would no lon
 from __future__ import annotations
 
 import importlib
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_infer.engine import ComputeUnits, require_macos
 from edge_infer.errors import EngineError, EngineNotInstalledError, InferenceError, ProviderUnavailableError
 
-ComputeUnits = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
 _INSTALL = "Run: pip install 'edge-infer[coreml]'."
 
 
@@ -43,16 +42,13 @@ class CoreMLEngine:
             EngineNotInstalledError: coremltools or Pillow is missing.
             EngineError: the package cannot be loaded or run.
         """
-        if not _is_macos():
-            raise ProviderUnavailableError(
-                f"Core ML runs on macOS only; this is {sys.platform}.", "Use the bundle's ONNX files here."
-            )
+        require_macos()
         if compute_units not in get_args(ComputeUnits):
             raise ProviderUnavailableError(
                 f"Core ML has no compute units '{compute_units}'.",
                 f"Choose one of: {', '.join(get_args(ComputeUnits))}.",
             )
-        coremltools, self._pillow = _import("coremltools"), _import("PIL.Image")
+        coremltools, self._pillow = import_coreml()
         try:
             self._model: Any = coremltools.models.MLModel(
                 str(path), compute_units=getattr(coremltools.ComputeUnit, compute_units)
@@ -101,8 +97,13 @@ class CoreMLEngine:
         self._model = None
 
 
-def _is_macos() -> bool:
-    return sys.platform == "darwin"
+def import_coreml() -> tuple[Any, Any]:
+    """coremltools and Pillow's `Image`.
+
+    Raises:
+        EngineNotInstalledError: one is missing.
+    """
+    return _import("coremltools"), _import("PIL.Image")
 
 
 def _import(name: str) -> Any:

@@ -2,6 +2,9 @@
 
 Decoding is OpenCV's (5.0 or later), which applies EXIF orientation for every supported format, turns grey, palette,
 CMYK and 16-bit samples into 8-bit RGB, and refuses files that are cut short.
+
+What cannot be told: bytes changed in the middle of a JPEG. Its entropy-coded data has no checksum, and nearly every
+other string of bits decodes to some picture, mostly without a warning of the decoder either. PNG has checksums.
 """
 
 from __future__ import annotations

@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.bundle import Bundle, Manifest, load_bundle
-from edge_infer.engine import Engine, OnnxEngine
+from edge_infer.bundle import DEFAULT_VARIANT, Bundle, Manifest, Tolerance
+from edge_infer.engine import Engine
 from edge_infer.errors import BundleMismatchError, EngineError, ImageError, InferenceError
 from edge_infer.image import DEFAULT_MAX_PIXELS, ImageInput, Picture, open_picture
+from edge_infer.loading import STAGES, Loading, start_loading
 from edge_infer.postprocess import (
     Box,
     clean_mask,
@@ -44,10 +45,11 @@ class Diagnoser:
         segmenter: Engine,
         classifier: Engine,
         *,
+        variant: str = DEFAULT_VARIANT,
         operating_point: str | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
-        """Joins a checked bundle with two loaded networks; most callers use `load`.
+        """Joins a checked bundle with two loaded networks of one variant; most callers use `load`.
 
         Raises:
             BundleMismatchError: a network's input size or labels differ from the manifest.
@@ -56,6 +58,7 @@ class Diagnoser:
         self._bundle = bundle
         self._operating_point = bundle.manifest.operating_point(operating_point)
         self._max_pixels = max_pixels
+        self._variant = variant
         self._segmenter: Engine | None = segmenter
         self._classifier: Engine | None = classifier
         self._warnings = tuple(dict.fromkeys((*segmenter.warnings, *classifier.warnings)))
@@ -75,16 +78,21 @@ class Diagnoser:
         *,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
+        variant: str | None = None,
         operating_point: str | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> Diagnoser:
-        """Loads a bundle, after checking the hash of every file.
+        """Loads a bundle, after checking the hash of every file but those of other variants.
 
         Args:
             bundle: path or name of a bundle; None takes the one that ships with the package.
             providers: execution providers in order of preference ("cpu", "cuda", "coreml", ... or ONNX Runtime's
-                names); the first must become active. None picks the best installed one.
-            threads: threads inside an operator; None takes what affinity and the cgroup quota allow.
+                names); the first must become active. None picks the best installed one. On macOS, one of
+                `edge_infer.engine.NATIVE_COREML` alone is Core ML itself with these compute units.
+            threads: threads inside an operator; None takes what affinity and the cgroup quota allow. OpenCV's own
+                threads are the process's affair: see `cv2.setNumThreads`.
+            variant: which form of both networks, such as "int8" or "coreml-float16"; None takes float32, or with Core
+                ML itself the bundle's first Core ML variant. None other is ever picked without being asked for.
             operating_point: name of the decision threshold to use; None takes the bundle's default.
             max_pixels: larger pictures are refused before they are decoded.
 
@@ -92,11 +100,16 @@ class Diagnoser:
             BundleError: not found, damaged, tampered with, or of another schema version; see its subclasses.
             EngineError: no engine, or the wanted provider is not available; see its subclasses.
         """
-        loaded = load_bundle(bundle)
-        loaded.manifest.operating_point(operating_point)
-        segmenter = OnnxEngine(loaded.file("segmenter", "onnx"), providers=providers, threads=threads)
-        classifier = OnnxEngine(loaded.file("classifier", "onnx"), providers=providers, threads=threads)
-        return cls(loaded, segmenter, classifier, operating_point=operating_point, max_pixels=max_pixels)
+        loading = start_loading(bundle, providers=providers, threads=threads, variant=variant)
+        return cls.from_loading(loading, operating_point=operating_point, max_pixels=max_pixels)
+
+    @classmethod
+    def from_loading(
+        cls, loading: Loading, *, operating_point: str | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+    ) -> Diagnoser:
+        """Waits for networks that were started with `edge_infer.loading.start_loading`; see `load`."""
+        loading.bundle.manifest.operating_point(operating_point)
+        return cls(*loading.wait(), variant=loading.variant, operating_point=operating_point, max_pixels=max_pixels)
 
     @property
     def bundle(self) -> Bundle:
@@ -112,6 +125,18 @@ class Diagnoser:
     def provider(self) -> str:
         """The execution provider that runs the networks."""
         return self._provider
+
+    @property
+    def variant(self) -> str:
+        """Name of the bundle's variant that is loaded."""
+        return self._variant
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How far this variant may deviate when the golden examples are replayed."""
+        stages = (self.manifest.variant(stage, self._variant).tolerance for stage in STAGES)
+        first, second = stages
+        return first.wider(second)
 
     def diagnose(self, image: ImageInput) -> Diagnosis:
         """Diagnoses one picture.
@@ -296,6 +321,7 @@ class Diagnoser:
             quality=MappingProxyType(work.quality._asdict()),
             timings_ms=MappingProxyType(work.clock.timings()),
             provider=self._provider,
+            variant=self._variant,
             bundle=manifest.name,
             bundle_sha256=self._bundle.sha256,
             warnings=(*self._warnings, *work.picture.warnings, *work.warnings),

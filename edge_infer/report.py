@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from edge_infer.bundle import Manifest
+from edge_infer.bundle import DEFAULT_VARIANT, Manifest
 from edge_infer.results import Diagnosis
 from edge_infer.wording import DISCLAIMER, decision, percent, reason_title, sentence
 
@@ -48,7 +48,7 @@ def csv_columns(manifest: Manifest) -> list[str]:
         *("image_height", "image_width"),
         *boxes,
         *("lesion_area_fraction", "lesion_confidence", "luminance", "contrast", "sharpness", "total_ms"),
-        *("provider", "bundle", "bundle_sha256", "warnings"),
+        *("provider", "variant", "bundle", "bundle_sha256", "warnings"),
         *(f"{kind}_file" for kind in SAVED_KINDS),
     ]
 
@@ -77,6 +77,7 @@ def to_csv(diagnosis: Diagnosis, saved: Saved, manifest: Manifest) -> str:
         "lesion_confidence": diagnosis.lesion_confidence,
         "total_ms": diagnosis.timings_ms.get("total"),
         "provider": diagnosis.provider,
+        "variant": diagnosis.variant,
         "bundle": diagnosis.bundle,
         "bundle_sha256": diagnosis.bundle_sha256,
         "warnings": " | ".join(diagnosis.warnings),
@@ -138,7 +139,9 @@ def to_card(
             lines += _row(f"{kind} saved", saved[kind])
     total = diagnosis.timings_ms.get("total", 0.0)
     sha = (diagnosis.bundle_sha256 or "")[:12]
-    lines += _row("computed", f"in {total:.0f} ms on {diagnosis.provider} with bundle {diagnosis.bundle} ({sha})")
+    form = "" if diagnosis.variant in (None, DEFAULT_VARIANT) else f", variant {diagnosis.variant}"
+    computed = f"in {total:.0f} ms on {diagnosis.provider} with bundle {diagnosis.bundle} ({sha}){form}"
+    lines += _row("computed", computed)
     lines += _row("", DISCLAIMER, style, "quiet")
     return "\n".join(lines) + "\n"
 

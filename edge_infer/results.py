@@ -61,6 +61,7 @@ class Diagnosis:
         timings_ms: wall time of each step in milliseconds. Where pictures are diagnosed in a batch, a network's time is
             the batch's time divided by its pictures.
         provider: the execution provider that ran, as the engine itself reports it.
+        variant: which of the bundle's variants ran, such as "float32" or "int8".
         bundle: name of the bundle.
         bundle_sha256: hash of its manifest, which covers all its files.
         warnings: what a careful reader should know about this answer.
@@ -86,6 +87,7 @@ class Diagnosis:
     quality: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     timings_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     provider: str | None = None
+    variant: str | None = None
     bundle: str | None = None
     bundle_sha256: str | None = None
     warnings: tuple[str, ...] = ()
@@ -111,6 +113,7 @@ class Diagnosis:
             "quality": dict(self.quality),
             "timings_ms": dict(self.timings_ms),
             "provider": self.provider,
+            "variant": self.variant,
             "bundle": self.bundle,
             "bundle_sha256": self.bundle_sha256,
             "warnings": list(self.warnings),

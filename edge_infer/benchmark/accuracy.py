@@ -111,7 +111,7 @@ def replay_golden(diagnoser: Diagnoser) -> tuple[Check, ...]:
             found.limit,
             found.passed,
         )
-        for found in replay(traces, bundle.manifest, diagnoser.segment, diagnoser.classify)
+        for found in replay(traces, bundle.manifest, diagnoser.segment, diagnoser.classify, diagnoser.tolerance)
     )
 
 

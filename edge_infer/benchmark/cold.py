@@ -70,7 +70,11 @@ def measure_cold(commands: Mapping[str, Sequence[str]], starts: int) -> dict[str
 
 
 def timed_process(arguments: Sequence[str]) -> tuple[float, str]:
-    """Wall milliseconds of a Python process from start to end, and its last line; "" where it failed."""
+    """Wall milliseconds of a Python process from start to end, and its last line; "" where it failed.
+
+    The process may write bytecode whatever the environment says, as installers do: without it every start of a source
+    checkout would compile the package, and nothing else, again.
+    """
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -78,7 +82,7 @@ def timed_process(arguments: Sequence[str]) -> tuple[float, str]:
         text=True,
         timeout=_TIMEOUT,
         check=False,
-        env=dict(os.environ),
+        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
     )
     spent = (time.perf_counter() - start) * 1000
     lines = done.stdout.strip().splitlines()
@@ -100,7 +104,7 @@ def main(arguments: Sequence[str]) -> None:
     imported = time.perf_counter()
     bundle = load_bundle(bundle_path)
     opened = open_target(target, bundle, int(threads), prove=False)
-    diagnoser = Diagnoser(bundle, opened.segmenter, opened.classifier)
+    diagnoser = Diagnoser(bundle, opened.segmenter, opened.classifier, variant=opened.variant)
     loaded = time.perf_counter()
     diagnoser.diagnose(picture)
     first = time.perf_counter()

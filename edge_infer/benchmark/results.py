@@ -242,6 +242,7 @@ class Row:
         status: "ok"; "outside_gate": it ran and its answers deviate too far; "failed": it did not run, and `error` says
             why. A failed row has no figures at all.
         provider: what the engine itself reports as active.
+        variant: of the bundle; empty for peers, and in files from before bundles had variants.
         placement: share of the networks' measured time by execution provider, from ONNX Runtime's own profile.
         planned: by stage, the share of estimated cost that Core ML's plan gives to each device. A plan, no measurement.
         attained: pictures per second times the bundle's GFLOPs, over the probed peak of the same kind and threads.
@@ -254,6 +255,7 @@ class Row:
     threads: int
     error: str = ""
     provider: str = ""
+    variant: str = ""
     placement: dict[str, float] = field(default_factory=dict)
     planned: dict[str, dict[str, float]] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)

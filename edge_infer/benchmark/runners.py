@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.benchmark.results import STAGES, Pictures, ResultsError
-from edge_infer.bundle import Bundle
+from edge_infer.bundle import DEFAULT_VARIANT, Bundle
 from edge_infer.engine import Engine
 from edge_infer.golden import read_golden
 from edge_infer.image import open_picture
@@ -91,7 +91,14 @@ class LocalRunner:
     """Two engines behind a `Diagnoser`, in this process."""
 
     def __init__(
-        self, name: str, bundle: Bundle, segmenter: Engine, classifier: Engine, pictures: Sequence[bytes], threads: int
+        self,
+        name: str,
+        bundle: Bundle,
+        segmenter: Engine,
+        classifier: Engine,
+        pictures: Sequence[bytes],
+        threads: int,
+        variant: str = DEFAULT_VARIANT,
     ) -> None:
         """Joins them.
 
@@ -102,12 +109,13 @@ class LocalRunner:
             classifier: loaded.
             pictures: encoded.
             threads: that OpenCV may use, as the networks do; it is set before every measurement.
+            variant: of the bundle, that the engines hold.
         """
         self.name = name
         self._threads = threads
         self._pictures = pictures
         self._engines = TimedEngine(segmenter), TimedEngine(classifier)
-        self.diagnoser = Diagnoser(bundle, *self._engines)
+        self.diagnoser = Diagnoser(bundle, *self._engines, variant=variant)
 
     def query(self, first: int, size: int) -> Sample:
         """See `Runner.query`."""

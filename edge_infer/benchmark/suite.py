@@ -181,13 +181,20 @@ class _Run:
         try:
             opened = self.opener(target, self.bundle, threads)
             entry.runner = LocalRunner(
-                name, self.bundle, opened.segmenter, opened.classifier, self.encoded, threads if target.on_cpu else 1
+                name,
+                self.bundle,
+                opened.segmenter,
+                opened.classifier,
+                self.encoded,
+                threads if target.on_cpu else 1,
+                opened.variant,
             )
             statuses = entry.runner.statuses()
             warnings = dict.fromkeys((*opened.segmenter.warnings, *opened.classifier.warnings))
             entry.row = replace(
                 entry.row,
                 provider=opened.segmenter.provider,
+                variant=opened.variant,
                 placement=opened.placement,
                 planned=opened.planned,
                 statuses=statuses,
@@ -406,6 +413,8 @@ def _explain_coreml(entries: Sequence[_Entry]) -> None:
 
 
 def _units(target: Target, attribute: str) -> str | None:
+    if target.variant is not None:
+        return None
     if attribute == "compute_units":
         return target.compute_units
     suffix = target.name.removeprefix("coreml-ep-").upper().replace("-", "_")

@@ -10,21 +10,20 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.benchmark.results import Availability
-from edge_infer.bundle import Bundle, Stage
-from edge_infer.coreml_engine import ComputeUnits, CoreMLEngine
-from edge_infer.engine import Engine, OnnxEngine, load_onnxruntime, short_name
-from edge_infer.errors import EdgeInferError, EngineError, InferenceError, ProviderUnavailableError
+from edge_infer.bundle import DEFAULT_VARIANT, Bundle, Stage, StageName
+from edge_infer.coreml_engine import CoreMLEngine
+from edge_infer.engine import NATIVE_COREML, ComputeUnits, Engine, OnnxEngine, load_onnxruntime, short_name
+from edge_infer.errors import BundleError, EdgeInferError, EngineError, InferenceError, ProviderUnavailableError
+from edge_infer.loading import STAGES
 
-StageName = Literal["segmenter", "classifier"]
-STAGE_NAMES: tuple[StageName, StageName] = ("segmenter", "classifier")
 DEFAULT_TARGET = "cpu"
 
 
@@ -39,6 +38,7 @@ class Target:
         options: the provider's options.
         compute_units: Core ML's load-time choice, for the native targets.
         install: what to do where it is missing.
+        variant: of the bundle; None takes float32, or for Core ML itself its first Core ML variant.
     """
 
     name: str
@@ -47,11 +47,33 @@ class Target:
     options: Mapping[str, str] = field(default_factory=dict)
     compute_units: ComputeUnits | None = None
     install: str = ""
+    variant: str | None = None
 
     @property
     def on_cpu(self) -> bool:
         """Whether it computes on the CPU, so that the number of threads and the probed peak apply to it."""
-        return self.name in ("cpu", "xnnpack", "openvino-cpu")
+        return self.name.partition(":")[0] in ("cpu", "xnnpack", "openvino-cpu")
+
+    def variant_in(self, bundle: Bundle) -> str:
+        """Name of the bundle's variant that this target loads.
+
+        Raises:
+            BundleError: the bundle has none for it.
+        """
+        wanted = self.variant
+        if wanted is None and self.provider is None:
+            forms = bundle.manifest.variants("segmenter").items()
+            wanted = next((name for name, form in forms if form.format == "coreml"), "coreml")
+        wanted = wanted or DEFAULT_VARIANT
+        for stage in STAGES:
+            form = bundle.manifest.variant(stage, wanted)
+            if (form.format == "coreml") != (self.provider is None):
+                raise BundleError(f"Variant '{wanted}' of the {stage} is not for {self.title}.", "Choose another one.")
+        return wanted
+
+    def with_variant(self, variant: str) -> Target:
+        """The same target with another variant: "cpu:int8"."""
+        return replace(self, name=f"{self.name}:{variant}", title=f"{self.title}, {variant}", variant=variant)
 
 
 _UNITS: dict[ComputeUnits, str] = {
@@ -106,12 +128,12 @@ CATALOGUE: tuple[Target, ...] = (
     ),
     *(
         Target(
-            f"coreml-{_slug(units)}",
+            name,
             f"Core ML ({units})",
             compute_units=units,
             install="pip install 'edge-infer[coreml]'",
         )
-        for units in _UNITS
+        for name, units in NATIVE_COREML.items()
     ),
 )
 
@@ -124,17 +146,19 @@ class OpenTarget:
     classifier: Engine
     placement: dict[str, float]
     planned: dict[str, dict[str, float]]
+    variant: str = DEFAULT_VARIANT
 
 
 def find_target(name: str) -> Target:
-    """The catalogue's entry.
+    """The catalogue's entry. "cpu:int8" is the entry "cpu" with the bundle's variant "int8".
 
     Raises:
         ProviderUnavailableError: no target has this name; the message names the nearest.
     """
+    base, _, variant = name.partition(":")
     for target in CATALOGUE:
-        if target.name == name:
-            return target
+        if target.name == base:
+            return target.with_variant(variant) if variant else target
     names = [target.name for target in CATALOGUE]
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"Did you mean '{near[0]}'?" if near else f"Known targets: {', '.join(names)}."
@@ -142,19 +166,28 @@ def find_target(name: str) -> Target:
 
 
 def discover(bundle: Bundle) -> tuple[Availability, ...]:
-    """Every target of the catalogue: whether it can be tried on this machine, and if not, why."""
-    return tuple(_availability(target, bundle) for target in CATALOGUE)
+    """Every target of the catalogue: whether it can be tried on this machine, and if not, why.
+
+    The bundle's other variants follow on the CPU, and where Core ML is, on all of its units.
+    """
+    found = [_availability(target, bundle) for target in CATALOGUE]
+    forms = bundle.manifest.variants("segmenter")
+    native = [name for name, form in forms.items() if form.format == "coreml"]
+    for name in forms:
+        if name not in (DEFAULT_VARIANT, *native[:1]):
+            base = find_target("coreml-all" if name in native else DEFAULT_TARGET)
+            found.append(_availability(base.with_variant(name), bundle))
+    return tuple(found)
 
 
 def _availability(target: Target, bundle: Bundle) -> Availability:
-    reason = _missing_coreml(bundle) if target.provider is None else _missing_provider(target, bundle)
+    reason = _missing_coreml(target, bundle) if target.provider is None else _missing_provider(target, bundle)
     return Availability(target.name, target.title, not reason, reason)
 
 
 def _missing_provider(target: Target, bundle: Bundle) -> str:
     try:
-        for stage in STAGE_NAMES:
-            bundle.file(stage, "onnx")
+        target.variant_in(bundle)
         installed = load_onnxruntime().get_available_providers()
     except EdgeInferError as error:
         return str(error)
@@ -164,14 +197,13 @@ def _missing_provider(target: Target, bundle: Bundle) -> str:
     return f"This ONNX Runtime was built without {target.provider} (it has: {has}). To get it: {target.install}."
 
 
-def _missing_coreml(bundle: Bundle) -> str:
+def _missing_coreml(target: Target, bundle: Bundle) -> str:
     if sys.platform != "darwin":
         return "Core ML exists on Apple systems only."
     if importlib.util.find_spec("coremltools") is None:
         return "coremltools is not installed. To get it: pip install 'edge-infer[coreml]'."
     try:
-        for stage in STAGE_NAMES:
-            bundle.file(stage, "coreml")
+        target.variant_in(bundle)
     except EdgeInferError as error:
         return str(error)
     return ""
@@ -200,8 +232,9 @@ def open_target(target: Target, bundle: Bundle, threads: int, *, prove: bool = T
         return _open_coreml(target, bundle)
     engines: list[Engine] = []
     times: Counter[str] = Counter()
-    for stage in STAGE_NAMES:
-        path = bundle.file(stage, "onnx")
+    variant = target.variant_in(bundle)
+    for stage in STAGES:
+        path = bundle.variant_file(stage, variant)
         if target.options:
             engine: Engine = ProviderEngine(path, target.provider, target.options, threads)
         else:
@@ -220,7 +253,7 @@ def open_target(target: Target, bundle: Bundle, threads: int, *, prove: bool = T
             )
         times.update(ran)
     total = sum(times.values())
-    return OpenTarget(engines[0], engines[1], {name: value / total for name, value in times.items()}, {})
+    return OpenTarget(engines[0], engines[1], {name: value / total for name, value in times.items()}, {}, variant)
 
 
 class ProviderEngine:
@@ -310,12 +343,13 @@ def _open_coreml(target: Target, bundle: Bundle) -> OpenTarget:
     assert target.compute_units is not None
     engines: list[Engine] = []
     planned: dict[str, dict[str, float]] = {}
-    for stage in STAGE_NAMES:
-        path = bundle.file(stage, "coreml")
+    variant = target.variant_in(bundle)
+    for stage in STAGES:
+        path = bundle.variant_file(stage, variant)
         engines.append(CoreMLEngine(path, compute_units=target.compute_units))
         with suppress(EngineError):  # no plan before macOS 14.4: the timings stand without it
             planned[stage] = planned_shares(path, target.compute_units)
-    return OpenTarget(engines[0], engines[1], {}, planned)
+    return OpenTarget(engines[0], engines[1], {}, planned, variant)
 
 
 def _spec(bundle: Bundle, stage: StageName) -> Stage:

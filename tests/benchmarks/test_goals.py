@@ -35,6 +35,8 @@ def test_a_goal_is_met_or_not(relation: str, value: float, met: bool) -> None:
     text = g.markdown(g.Goals(1, "", "", "", "", (), (found,)))
     assert ("**no**" in text) is not met
     assert g.goal("x", "<=", 1.0, None, "how", {}).met is None
+    undefined = g.goal("x", ">=", 1.0, Interval(2.0, 1.0, float("nan")), "how", {})
+    assert undefined.met is None and undefined.measured is None and "undefined" in undefined.how
 
 
 def test_speed_ups_come_from_the_peers_run(device_results: Results) -> None:
@@ -67,9 +69,12 @@ def test_enlarged_pictures_have_the_size(pictures: list[bytes]) -> None:
 
 
 def test_two_threads_and_memory(bundle: Bundle, pictures: list[bytes]) -> None:
-    inside, callers = g.two_threads(bundle, pictures, "toy", 0.2, Pulse(), batch_size=2)
-    assert inside.measured is not None and callers.measured is not None
-    assert len(callers.samples["two_per_second"]) == 5
+    found = g.two_threads(bundle, pictures, "toy", 0.2, Pulse(), batch_size=2)
+    assert found.measured is not None and "two callers of one thread" in found.how
+    rates = {name: np.asarray(values) for name, values in found.samples.items()}
+    ways = [rates[way].mean() / rates["one_per_second"].mean() for way in ("inside_per_second", "callers_per_second")]
+    assert found.measured.value == pytest.approx(max(ways), rel=0.2)
+    assert len(found.samples["callers_per_second"]) == 5
     steady = g.memory(bundle, pictures, 10, lambda text: None)
     assert steady.met is None and "not measured" in steady.how
 
@@ -88,3 +93,31 @@ def test_goals_file_round_trip(tmp_path: Path) -> None:
     assert parse(g.Goals, dump(written)) == written
     assert (tmp_path / "goals.json").read_text().endswith("}\n")
     assert "| x | <= 1 | 0.500 [0.400, 0.600] | yes |" in (tmp_path / "goals.md").read_text()
+
+
+def test_one_run_names_every_goal_and_a_failure_takes_no_other_with_it(
+    toy_bundle: Path, pictures: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(g, "_LARGE", (300, 400))
+    monkeypatch.setattr(g, "_SIZES", ((225, 300), (300, 225)))
+
+    def pair() -> dict[str, Path]:
+        raise RuntimeError("no exporter here")
+
+    kept: list[int] = []
+    settings = g.Settings(rounds=4, seconds=0.5, memory_pictures=3)
+    picture = tmp_path / "nevus.jpg"
+    picture.write_bytes(pictures[0])
+    found = g.measure_goals(
+        load_bundle(toy_bundle),
+        pair,
+        [picture],
+        settings,
+        lambda text: None,
+        lambda goals: kept.append(len(goals.goals)),
+    )
+    measured = [item.measured is not None for item in found.goals]
+    assert (
+        measured[:4] == [False, False, True, True] and measured[5:] == [False, False] and kept == [1, 2, 3, 4, 5, 6, 7]
+    )
+    assert "no exporter here" in found.goals[0].how and parse(g.Goals, dump(found)) == found

@@ -274,7 +274,7 @@ def test_minimum_seconds_are_kept(bundle: Bundle) -> None:
 
 def test_local_runner_diagnoses_in_several_threads(bundle: Bundle) -> None:
     encoded, described = load_pictures((), bundle)
-    engines = [OnnxEngine(bundle.file(stage, "onnx"), providers=["cpu"], threads=1) for stage in targets.STAGE_NAMES]
+    engines = [OnnxEngine(bundle.file(stage, "onnx"), providers=["cpu"], threads=1) for stage in targets.STAGES]
     runner = LocalRunner("a", bundle, engines[0], engines[1], encoded, 1)
     done = runner.segment(0.2, 2, 2)
     assert done.pictures >= 2 and done.seconds >= 0.2 and described.sizes == ("600x450: 2",)

@@ -7,12 +7,14 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from edge_infer import loading
 from edge_infer.cli import EXIT_BROKEN, EXIT_IMAGE, EXIT_OK, EXIT_USAGE, app
 from edge_infer.image import DEFAULT_MAX_PIXELS
 from edge_infer.pipeline import Diagnoser
@@ -301,13 +303,13 @@ def test_provider_and_threads_are_passed_on(
     toy_bundle: Path, nevus_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, object] = {}
-    load = Diagnoser.load
+    start = loading.start_loading
 
-    def spy(*args: object, **kwargs: object) -> Diagnoser:
+    def spy(*args: Any, **kwargs: Any) -> loading.Loading:
         seen.update(kwargs)
-        return load(*args, **kwargs)  # type: ignore[arg-type]
+        return start(*args, **kwargs)
 
-    monkeypatch.setattr(Diagnoser, "load", spy)
+    monkeypatch.setattr(loading, "start_loading", spy)
     code, out, _ = diagnose(toy_bundle, nevus_file, "--provider", "cpu", "--threads", "1", "--format", "json")
     assert code == EXIT_OK
     assert json.loads(out)[0]["provider"] == "CPUExecutionProvider"

@@ -103,14 +103,14 @@ def test_a_broken_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_two_runtimes_at_once_are_refused_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_is_installed", lambda name: name in ("onnxruntime", "onnxruntime-gpu"))
+    monkeypatch.setattr(engine, "_installed_distributions", lambda: {"onnxruntime", "onnxruntime-gpu"})
     with pytest.raises(errors.EngineConflictError, match="onnxruntime, onnxruntime-gpu") as caught:
         engine.load_onnxruntime()
     assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu" in caught.value.remedy
 
 
 def test_no_runtime_is_an_error_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_is_installed", lambda name: False)
+    monkeypatch.setattr(engine, "_installed_distributions", set)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(errors.EngineNotInstalledError) as caught:
         engine.load_onnxruntime()
@@ -118,7 +118,7 @@ def test_no_runtime_is_an_error_with_the_fix(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_leftovers_of_a_removed_runtime_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_is_installed", lambda name: name == "onnxruntime")
+    monkeypatch.setattr(engine, "_installed_distributions", lambda: {"onnxruntime"})
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", SimpleNamespace())  # type: ignore[arg-type]
     with pytest.raises(errors.EngineNotInstalledError, match="incomplete"):
         engine.load_onnxruntime()
