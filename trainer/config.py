@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import tomli_w
+
 from edge_infer.bundle import RoiRule
 from edge_infer.schema import SchemaError, dump, parse
 from trainer.errors import RecipeError
@@ -212,6 +214,17 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: {error}.", "Correct the TOML syntax.") from error
     return recipe_from_dict(data, where=str(path))
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Writes a recipe as a TOML file that `load_recipe` reads back as the same recipe."""
+    path.write_text(tomli_w.dumps(_without_none(recipe.to_dict())), encoding="utf-8")
+
+
+def _without_none(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_none(item) for key, item in value.items() if item is not None}
 
 
 def recipe_names() -> list[str]:
