@@ -67,7 +67,7 @@ class World:
         if device != "cpu":
             model = convert_sync_batchnorm(model)
         ids = None if device == "cpu" else [self.local_rank]
-        return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False, static_graph=True)
+        return DistributedDataParallel(model, device_ids=ids, forward_sync_buffers=False, static_graph=True)
 
     @torch.no_grad()
     def average_buffers(self, model: nn.Module, device: str) -> None:
@@ -77,7 +77,8 @@ class World:
             return
         joined = torch.cat([value.flatten() for value in buffers])
         dist.all_reduce(joined)
-        for value, mean in zip(buffers, (joined / self.size).split([value.numel() for value in buffers]), strict=True):
+        means = torch.split(joined / self.size, [value.numel() for value in buffers])
+        for value, mean in zip(buffers, means, strict=True):
             value.copy_(mean.view_as(value))
 
     def mean(self, values: Sequence[float]) -> list[float]:

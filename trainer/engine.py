@@ -26,6 +26,7 @@ from trainer.curves import plot_history
 from trainer.data.cache import CACHE_FOLDER
 from trainer.data.ham10000 import Record
 from trainer.data.transforms import augment_batch, normalize, to_float
+from trainer.distill import load_teachers
 from trainer.distributed import ALONE, World
 from trainer.errors import CheckpointError
 from trainer.events import EventLog
@@ -62,6 +63,7 @@ def train(
     out: Path,
     *,
     weights: Path | None = None,
+    fold: int | None = None,
     resume: bool = True,
     stop_after: int | None = None,
     cache: Path = CACHE_FOLDER,
@@ -83,6 +85,8 @@ def train(
         val_records: pictures that choose the best epoch (they only watch where the recipe has folds); may be empty.
         out: folder of the run; made where missing.
         weights: partial initialisation of a fresh run, see `trainer.checkpoint.init_weights`.
+        fold: the fold of which `val_records` are, where the recipe has folds; it chooses the teachers of a cross-fitted
+            teacher.
         resume: continue from `out/last.pt` where it exists; False begins again and overwrites.
         stop_after: leave after this many epochs of the schedule, as if interrupted.
         cache: folder of decoded pictures.
@@ -93,11 +97,13 @@ def train(
     Raises:
         CheckpointError: `out` holds a run of another recipe.
         DataError: a picture or mask is missing or unreadable.
+        LeakError: a teacher has learnt from a picture of `val_records`.
     """
     out.mkdir(parents=True, exist_ok=True)
     with world.one_a_machine_first():
         train_set = training_data(recipe, train_records, cache)
         val_set = serving_data(recipe, val_records, cache) if val_records else None
+    teachers = load_teachers(recipe, val_records, fold, device)
     torch.manual_seed(recipe.seed)
     model = build_model(recipe)
     last = out / "last.pt"
@@ -142,7 +148,7 @@ def train(
         torch.manual_seed(_epoch_seed(recipe.seed, epoch))
         order = sampling_order(recipe, train_set)
         if world.size > 1:
-            torch.manual_seed(_epoch_seed(recipe.seed, epoch, world.rank))
+            torch.manual_seed(_epoch_seed(recipe.seed, epoch, world.rank + 1))
         size = _size_in(recipe, epoch)
         network.train()
         losses: list[float] = []
@@ -155,10 +161,15 @@ def train(
         )
         for rows in bar:
             mine, weight = world.share(rows)
-            batch = training_batch(recipe, train_set, mine, size, device)
+            batch = training_batch(recipe, train_set, mine, max(size, teachers.size if teachers else 0), device)
             with _autocast(config, device):
+                hints = teachers(batch) if teachers else None
+                batch = batch.resized(size)
                 outputs = network(*batch.inputs())
-            loss = weight * objective(outputs, batch)
+            loss = objective(outputs, batch)
+            if teachers and hints:
+                loss = teachers.mix(loss, outputs, hints)
+            loss = weight * loss
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if config.clip_norm:

@@ -38,6 +38,11 @@ def main(folder: Path, data: Path) -> None:
     engine.WeightAverage = Witness  # type: ignore[misc]
     with joined("cpu") as world:
         torch.manual_seed(world.rank)  # as if something else had run before
+        norm = nn.BatchNorm2d(2)
+        for value in norm.state_dict().values():
+            value.fill_(world.rank + 5)
+        world.wrap(norm, "cpu")
+        torch.save(norm.state_dict(), folder / f"start{world.rank}.pt")
         train(world, folder, data, "norm", "straight")
         train(world, folder, data, "norm", "broken", "--stop-after", "2")
         train(world, folder, data, "norm", "broken")

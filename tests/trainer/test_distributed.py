@@ -71,6 +71,12 @@ def test_both_processes_end_with_the_weights_that_are_stored(shared: Path, run: 
     assert same(weights(shared / run / "rank0.pt"), weights(shared / run / "last.pt", "model"))
 
 
+def test_all_start_from_rank_0(shared: Path) -> None:
+    for rank in (0, 1):
+        start = weights(shared / f"start{rank}.pt")
+        assert len(start) == 5 and all(bool((value == 5).all()) for value in start.values())
+
+
 def test_the_loss_falls(shared: Path) -> None:
     found = losses(shared / "straight")
     assert len(found) == NORM.optim.epochs
