@@ -17,6 +17,7 @@ from edge_infer.errors import EdgeInferError
 from trainer.bundle_cli import register
 from trainer.data.cli import data_app, preview
 from trainer.errors import TrainerError
+from trainer.search_cli import register as register_search
 
 app = typer.Typer(
     name="trainer",
@@ -71,8 +72,8 @@ def train(
 ) -> None:
     """Train one network by its recipe, choosing the best epoch on the validation split.
 
-    Several GPUs, or several machines that share the run's folder: put torchrun before it, with the options that you
-    would give otherwise. The recipe's batch is divided among the processes.
+    Several GPUs or machines: put torchrun before it, with the options that you would give otherwise. The recipe's batch
+    is divided among the processes, and the first one writes the run's folder.
 
     torchrun --nproc-per-node 2 -m trainer train RECIPE --data ... --out ... --device cuda
     """
@@ -99,6 +100,7 @@ def train(
             spread(parts["val"], limit),
             out,
             weights=init_weights,
+            fold=fold,
             resume=not fresh,
             stop_after=stop_after,
             cache=cache,
@@ -128,6 +130,7 @@ def models() -> None:
 app.command()(preview)
 app.add_typer(data_app, name="data")
 register(app)
+register_search(app)
 
 
 def main() -> None:
