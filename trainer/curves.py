@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 
 def plot_history(history: Sequence[dict[str, float]], monitored: str, path: Path) -> None:
@@ -30,13 +31,13 @@ def plot_history(history: Sequence[dict[str, float]], monitored: str, path: Path
 
 
 def plot_trials(
-    trials: Sequence[tuple[int, str, float | None, dict[str, Any]]], keys: Sequence[str], metric: str, path: Path
+    trials: Sequence[tuple[int, str, float | None, dict[str, Any]]], keys: dict[str, str], metric: str, path: Path
 ) -> None:
     """Draws the trials of a search into a PNG file: in their order, and against each key that was searched.
 
     Args:
         trials: number, state (`COMPLETE`, `PRUNED`, `FAIL`), value (None where there is none) and values by key.
-        keys: the searched ones.
+        keys: the searched ones, and how each is shown: `linear`, `log` or `choices`.
         metric: name of the value.
         path: of the PNG file.
     """
@@ -55,7 +56,7 @@ def plot_trials(
         )
         for panel, key in zip(others, keys, strict=False):
             held = [(item[3][key], item[2]) for item in shown if key in item[3]]
-            values = [value if isinstance(value, int | float) else str(value) for value, _ in held]
+            values = [str(value) if keys[key] == "choices" else value for value, _ in held]
             panel.plot(values, [value for _, value in held], "o", ms=4, color=colour)
     failed = [item[0] for item in trials if item[1] == "FAIL"]
     for place, number in enumerate(failed):
@@ -64,11 +65,11 @@ def plot_trials(
     best = [max(value for _, value in done[: place + 1]) for place in range(len(done))]
     first.step([number for number, _ in done], best, where="post", color="0.6", label="best so far")
     first.set(title=f"{metric} on val", xlabel="trial")
-    first.legend(fontsize=7)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8)
     for panel, key in zip(others, keys, strict=False):
-        numbers = [item[3][key] for item in trials if key in item[3] and isinstance(item[3][key], float)]
-        if numbers and min(numbers) > 0 and max(numbers) / min(numbers) > 30:
+        if keys[key] == "log":
             panel.set_xscale("log")
+            panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_title(key, fontsize=9)
     for panel in others[len(keys) :]:
         panel.set_axis_off()

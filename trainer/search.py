@@ -199,7 +199,8 @@ def search(
     with FileLock(out / _LOCK):
         found, ended = write_results(study, recipe, out), _ended(study)
         shown = [(trial.number, trial.state.name, trial.value, trial.params) for trial in ended]
-        plot_trials(shown, list(space), metric, out / "trials.png")
+        looks = {key: "choices" if item.choices else "log" if item.log else "linear" for key, item in space.items()}
+        plot_trials(shown, looks, metric, out / "trials.png")
     if found is None:
         first = ended[0].user_attrs.get("error") if ended else "other processes are still at work"
         raise SearchError(
@@ -222,7 +223,9 @@ def write_results(study: optuna.Study, recipe: Recipe, out: Path) -> Found | Non
         return None
     best = study.best_trial
     assert best.value is not None
-    write_atomically(out / "SEARCH.md", _markdown(ended, keys, metric, recipe, best).encode())
+    write_atomically(
+        out / "SEARCH.md", _markdown(ended, keys, metric, recipe, best, study.user_attrs["val_pictures"]).encode()
+    )
     summary = f"{recipe.name} with the values of trial {best.number} of a search: {metric} {best.value:.4f} on val."
     chosen = dataclasses.replace(apply(recipe, best.params), name=f"{recipe.name}-searched", summary=summary)
     save_recipe(chosen, out / "best.toml")
@@ -390,15 +393,20 @@ def _csv(trials: Sequence[FrozenTrial], keys: Sequence[str], metric: str) -> str
 
 
 def _markdown(
-    trials: Sequence[FrozenTrial], keys: Sequence[str], metric: str, recipe: Recipe, best: FrozenTrial
+    trials: Sequence[FrozenTrial],
+    keys: Sequence[str],
+    metric: str,
+    recipe: Recipe,
+    best: FrozenTrial,
+    val_pictures: int,
 ) -> str:
     count = {state: sum(trial.state == state for trial in trials) for state in _STATES}
     lines = [
         f"# Search around the recipe `{recipe.name}`",
         "",
         f"{len(trials)} trials: {count[TrialState.COMPLETE]} done, {count[TrialState.PRUNED]} ended early, "
-        f"{count[TrialState.FAIL]} failed. Best: trial {best.number}, {metric} {_short(best.value)} on the validation "
-        "pictures that chose it, which flatters it: report the trained recipe on the test split.",
+        f"{count[TrialState.FAIL]} failed. Best: trial {best.number}, {metric} {_short(best.value)} on the "
+        f"{val_pictures} validation pictures that chose it, which flatters it: report figures on the test split.",
         "",
         "Train the best one: `python -m trainer train best.toml`, with the path of the file beside this one.",
         "",
