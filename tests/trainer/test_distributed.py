@@ -45,7 +45,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, drawn_folder: Path) -> Path
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(REPOSITORY / "tests/support/shared_training.py"), str(folder), str(drawn_folder)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=500)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=580)
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.count("best.pt: epoch") == 4, "one process reports, once a run"
     return folder
