@@ -6,6 +6,7 @@ Each command is a function; modules of other stages add theirs with `app.command
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,8 @@ from trainer.bundle_cli import register
 from trainer.compare.cli import register as register_comparisons
 from trainer.data.cli import data_app, preview
 from trainer.figures.cli import figures_app
+from trainer.errors import TrainerError
+from trainer.search_cli import register as register_search
 
 app = typer.Typer(
     name="trainer",
@@ -30,6 +33,16 @@ app = typer.Typer(
         "python -m trainer train mobile-classifier --data ../shared/data/ham10000 --out runs/mobile-classifier"
     ),
 )
+
+
+@app.callback()
+def _one_process(context: typer.Context) -> None:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun sets it
+    if context.invoked_subcommand != "train" and processes > 1:
+        raise TrainerError(
+            f"torchrun has started {processes} processes of '{context.invoked_subcommand}'.",
+            "Only 'train' divides its work among processes: run it without torchrun.",
+        )
 
 
 @app.command()
@@ -59,12 +72,19 @@ def train(
     cache: Annotated[Path, typer.Option(help="Folder for decoded pictures, reused by later runs.")] = Path("cache"),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Train one network by its recipe, choosing the best epoch on the validation split."""
+    """Train one network by its recipe, choosing the best epoch on the validation split.
+
+    Several GPUs or machines: put torchrun before it, with the options that you would give otherwise. The recipe's batch
+    is divided among the processes, and the first one writes the run's folder.
+
+    torchrun --nproc-per-node 2 -m trainer train RECIPE --data ... --out ... --device cuda
+    """
     import torch
 
     from trainer.config import load_recipe
     from trainer.data.isic import read_dataset
     from trainer.data.splits import cross_fit, spread, standard_split
+    from trainer.distributed import joined
     from trainer.engine import train as run
 
     if threads:
@@ -75,19 +95,23 @@ def train(
     records = read_dataset(data)
     crossed = chosen.folds or fold is not None
     parts = cross_fit(records, chosen.folds, fold) if crossed else standard_split(records)
-    outcome = run(
-        chosen,
-        spread(parts["train"], limit),
-        spread(parts["val"], limit),
-        out,
-        weights=init_weights,
-        resume=not fresh,
-        stop_after=stop_after,
-        cache=cache,
-        device=device,
-    )
-    figures = ", ".join(f"{key} {value:.4f}" for key, value in outcome.best_metrics.items() if key != "epoch")
-    typer.echo(f"{out / 'best.pt'}: epoch {outcome.best_epoch} of {outcome.epochs} ({figures})")
+    with joined(device) as world:
+        outcome = run(
+            chosen,
+            spread(parts["train"], limit),
+            spread(parts["val"], limit),
+            out,
+            weights=init_weights,
+            fold=fold,
+            resume=not fresh,
+            stop_after=stop_after,
+            cache=cache,
+            device=device,
+            world=world,
+        )
+    if world.leads:
+        figures = ", ".join(f"{key} {value:.4f}" for key, value in outcome.best_metrics.items() if key != "epoch")
+        typer.echo(f"{out / 'best.pt'}: epoch {outcome.best_epoch} of {outcome.epochs} ({figures})")
 
 
 @app.command()
@@ -110,6 +134,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(figures_app, name="figures")
 register(app)
 register_comparisons(app)
+register_search(app)
 
 
 def main() -> None:

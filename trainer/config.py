@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import tomli_w
+
 from edge_infer.bundle import RoiRule
+from edge_infer.files import write_atomically
 from edge_infer.schema import SchemaError, dump, parse
 from trainer.errors import RecipeError
 
@@ -150,6 +153,22 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
+class DistillConfig:
+    """Teachers whose answers are learnt beside the labels, see `trainer.distill`.
+
+    Attributes:
+        teachers: checkpoints of the same task, target and crop, none of which has learnt from the pictures that
+            validate this recipe; their answers are averaged.
+        share: of the teachers' loss; the rest is the recipe's own.
+        temperature: softens class probabilities, the teachers' and the student's. Masks have none.
+    """
+
+    teachers: tuple[str, ...]
+    share: float = 0.5
+    temperature: float = 2.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One system: its network, data, augmentation, loss and optimiser.
 
@@ -173,6 +192,7 @@ class Recipe:
     seed: int = 0
     starts_from: str | None = None
     folds: int = 0
+    distill: DistillConfig | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `recipe_from_dict` takes them."""
@@ -214,6 +234,17 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     return recipe_from_dict(data, where=str(path))
 
 
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Writes a recipe as a TOML file that `load_recipe` reads back as the same recipe."""
+    write_atomically(path, tomli_w.dumps(_without_none(recipe.to_dict())).encode())
+
+
+def _without_none(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_none(item) for key, item in value.items() if item is not None}
+
+
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the trainer, sorted."""
     return sorted(path.stem for path in RECIPE_FOLDER.glob("*.toml"))
@@ -249,8 +280,13 @@ def _check(recipe: Recipe, where: str) -> None:
         raise RecipeError(
             f"{where}: folds and optim.patience are set.", "Cross-fitting keeps the last epoch: drop one."
         )
+    if recipe.distill and not recipe.distill.teachers:
+        raise RecipeError(f"{where}: distill.teachers is empty.", "Name at least one checkpoint, or remove [distill].")
+    if recipe.distill and not 0 < recipe.distill.share <= 1:
+        raise RecipeError(f"{where}: distill.share is {recipe.distill.share}.", "It must be above 0, at most 1.")
     positive: dict[str, float] = {"data.size": recipe.data.size, "optim.epochs": recipe.optim.epochs}
     positive |= {"optim.batch_size": recipe.optim.batch_size, "optim.learning_rate": recipe.optim.learning_rate}
+    positive |= {"distill.temperature": recipe.distill.temperature} if recipe.distill else {}
     for key, number in positive.items():
         if number <= 0:
             raise RecipeError(f"{where}: {key} is {number}.", "It must be above zero.")

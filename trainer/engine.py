@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MethodType
@@ -26,7 +26,10 @@ from trainer.curves import plot_history
 from trainer.data.cache import CACHE_FOLDER
 from trainer.data.ham10000 import Record
 from trainer.data.transforms import augment_batch, normalize, to_float
+from trainer.distill import load_teachers
+from trainer.distributed import ALONE, World
 from trainer.errors import CheckpointError
+from trainer.events import EventLog
 from trainer.tasks import (
     Batch,
     Dataset,
@@ -60,15 +63,21 @@ def train(
     out: Path,
     *,
     weights: Path | None = None,
+    fold: int | None = None,
     resume: bool = True,
     stop_after: int | None = None,
     cache: Path = CACHE_FOLDER,
     device: str = "cpu",
+    world: World = ALONE,
+    after_epoch: Callable[[dict[str, float]], bool] | None = None,
 ) -> Outcome:
-    """Trains one network and keeps `best.pt`, `last.pt`, `history.csv`, `curves.png` and `recipe.json` in `out`.
+    """Trains one network: `best.pt`, `last.pt`, `history.csv`, `curves.png`, `recipe.json`, `tensorboard/` in `out`.
 
     Randomness of an epoch (order, augmentation, dropout) follows from the recipe's seed and the epoch's number alone,
     so a resumed run gives the same weights, bit for bit, as one that was never interrupted.
+
+    Several processes run this together, each with its part of every batch (and its own randomness of augmentation and
+    dropout) and of the validation pictures; their weights stay the same, and rank 0 writes the files.
 
     Args:
         recipe: what to train.
@@ -76,29 +85,37 @@ def train(
         val_records: pictures that choose the best epoch (they only watch where the recipe has folds); may be empty.
         out: folder of the run; made where missing.
         weights: partial initialisation of a fresh run, see `trainer.checkpoint.init_weights`.
+        fold: the fold of which `val_records` are, where the recipe has folds; it chooses the teachers of a cross-fitted
+            teacher.
         resume: continue from `out/last.pt` where it exists; False begins again and overwrites.
         stop_after: leave after this many epochs of the schedule, as if interrupted.
         cache: folder of decoded pictures.
         device: `cpu` or `cuda`.
+        world: the processes that train together.
+        after_epoch: called with each epoch's row of the history; True ends the run there.
 
     Raises:
         CheckpointError: `out` holds a run of another recipe.
         DataError: a picture or mask is missing or unreadable.
+        LeakError: a teacher has learnt from a picture of `val_records`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    train_set = training_data(recipe, train_records, cache)
-    val_set = serving_data(recipe, val_records, cache) if val_records else None
+    with world.one_a_machine_first():
+        train_set = training_data(recipe, train_records, cache)
+        val_set = serving_data(recipe, val_records, cache) if val_records else None
+    teachers = load_teachers(recipe, val_records, fold, device)
     torch.manual_seed(recipe.seed)
     model = build_model(recipe)
     last = out / "last.pt"
-    state = read_file(last) if resume and last.is_file() else None
+    state = world.from_lead(read_file(last) if world.leads and resume and last.is_file() else None)
     if state is not None and recipe_from_dict(state["recipe"], where=str(last)) != recipe:
         raise CheckpointError(f"{out} holds a run of another recipe.", "Choose another folder, or begin again.")
-    if state is None and weights is not None:
+    if state is None and weights is not None and world.leads:
         _say(f"{weights}: {init_weights(model, weights).describe()}")
 
     config = recipe.optim
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = world.wrap(model, device)
     average = WeightAverage(model, config.ema)
     if device == "cpu":
         keep_strided_depthwise_in_float32(model)
@@ -118,74 +135,99 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         history, best, first = state["history"], state["best"], state["epoch"]
-        _say(f"resuming {out} after epoch {first}")
-    (out / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=2) + "\n", encoding="utf-8")
+        _say(f"resuming {out} after epoch {first}", world)
+    events = EventLog(out, average.step)
+    if world.leads:
+        (out / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=2) + "\n", encoding="utf-8")
 
     for epoch in range(first, min(config.epochs, stop_after or config.epochs)):
         if config.patience and best and epoch - best["epoch"] >= config.patience:
-            _say(f"no better {chosen_by} for {config.patience} epochs: stopping")
+            _say(f"no better {chosen_by} for {config.patience} epochs: stopping", world)
             break
         started = time.monotonic()
         torch.manual_seed(_epoch_seed(recipe.seed, epoch))
+        order = sampling_order(recipe, train_set)
+        if world.size > 1:
+            torch.manual_seed(_epoch_seed(recipe.seed, epoch, world.rank + 1))
         size = _size_in(recipe, epoch)
-        model.train()
+        network.train()
         losses: list[float] = []
         bar = tqdm(
-            _batches(sampling_order(recipe, train_set), config.batch_size),
+            _batches(order, config.batch_size),
             desc=f"{recipe.name} {epoch + 1}/{config.epochs}",
             unit="step",
+            disable=not world.leads,
             mininterval=0.2 if sys.stderr.isatty() else 30.0,
         )
         for rows in bar:
-            batch = training_batch(recipe, train_set, rows, size, device)
+            mine, weight = world.share(rows)
+            batch = training_batch(recipe, train_set, mine, max(size, teachers.size if teachers else 0), device)
             with _autocast(config, device):
-                outputs = model(*batch.inputs())
+                hints = teachers(batch) if teachers else None
+                batch = batch.resized(size)
+                outputs = network(*batch.inputs())
             loss = objective(outputs, batch)
+            if teachers and hints:
+                loss = teachers.mix(loss, outputs, hints)
+            loss = weight * loss
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if config.clip_norm:
                 nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
             schedule.step()
+            world.average_buffers(model, device)
             average.update(model)
             losses.append(float(loss.detach()))
             bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}", refresh=False)
 
+        losses = world.mean(losses)
         row = {"epoch": float(epoch + 1), "size": float(size), "train_loss": float(np.mean(losses))}
         if val_set is not None:
-            row |= validate(recipe, average.applied_to(recipe, device), val_set, device)
+            row |= validate(recipe, average.applied_to(recipe, device), val_set, device, world)
         row |= {"learning_rate": float(schedule.get_last_lr()[0]), "seconds": time.monotonic() - started}
         history.append(row)
-        _say("  ".join(f"{key} {value:.5g}" for key, value in row.items()))
+        _say("  ".join(f"{key} {value:.5g}" for key, value in row.items()), world)
         content: dict[str, Any] = {"format": FORMAT, "recipe": recipe.to_dict(), "epoch": epoch + 1, "metrics": row}
         content["held_out"] = [record.image_id for record in val_records]
         content["weights"] = {name: value.detach().cpu() for name, value in average.weights.items()}
-        if recipe.folds or is_better(row, best, chosen_by):
-            best = row
-            save_atomic(content, out / "best.pt")
-        content |= {"model": model.state_dict(), "average_step": average.step, "optimizer": optimizer.state_dict()}
-        content |= {"schedule": schedule.state_dict(), "history": history, "best": best}
-        save_atomic(content, last)
-        _write_history(history, out / "history.csv")
-        plot_history(history, chosen_by, out / "curves.png")
+        improved = bool(recipe.folds) or is_better(row, best, chosen_by)
+        best = row if improved else best
+        if world.leads:
+            if improved:
+                save_atomic(content, out / "best.pt")
+            content |= {"model": model.state_dict(), "average_step": average.step, "optimizer": optimizer.state_dict()}
+            content |= {"schedule": schedule.state_dict(), "history": history, "best": best}
+            save_atomic(content, last)
+            _write_history(history, out / "history.csv")
+            plot_history(history, chosen_by, out / "curves.png")
+            events.add_epoch(row, losses)
+        if after_epoch is not None and after_epoch(row):
+            break
+    events.close()
     return Outcome(int(best["epoch"]), best, len(history))
 
 
 @torch.inference_mode()
-def validate(recipe: Recipe, model: nn.Module, data: Dataset, device: str = "cpu") -> dict[str, float]:
+def validate(
+    recipe: Recipe, model: nn.Module, data: Dataset, device: str = "cpu", world: World = ALONE
+) -> dict[str, float]:
     """Loss and metrics of a network in eval mode on serving-size pictures: `val_loss` and `trainer.tasks.summarise`.
 
     Epochs that train at `data.small_size` are validated at the serving size too, where they look worse than they are.
+    The processes of `world` take batches in turn, and all get the same result.
     """
     objective = Objective(recipe).to(device)
-    losses: list[float] = []
-    parts: list[dict[str, Tensor]] = []
-    for rows in _batches(np.arange(len(data)), recipe.optim.batch_size):
-        batch = serving_batch(recipe, data, rows, device)
+    batches = _batches(np.arange(len(data)), recipe.optim.batch_size)
+    found: dict[int, tuple[float, dict[str, Tensor]]] = {}
+    for number in range(world.rank, len(batches), world.size):
+        batch = serving_batch(recipe, data, batches[number], device)
         with _autocast(recipe.optim, device):
             outputs = model(*batch.inputs())
-        losses += [float(objective(outputs, batch))] * len(rows)
-        parts.append(picture_scores(recipe, outputs, batch))
+        found[number] = float(objective(outputs, batch)), picture_scores(recipe, outputs, batch)
+    everyone = {number: result for part in world.gather(found) for number, result in part.items()}
+    losses = [everyone[number][0] for number, rows in enumerate(batches) for _ in rows]
+    parts = [everyone[number][1] for number in range(len(batches))]
     scores = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return {"val_loss": float(np.mean(losses))} | summarise(recipe, scores)
 
@@ -304,8 +346,8 @@ def _size_in(recipe: Recipe, epoch: int) -> int:
     return small if small and epoch < round(recipe.optim.epochs * recipe.data.small_share) else recipe.data.size
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+def _epoch_seed(seed: int, epoch: int, *rank: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch, *rank]).generate_state(1)[0])
 
 
 def _autocast(config: OptimConfig, device: str) -> torch.autocast:
@@ -327,6 +369,8 @@ def _write_history(history: list[dict[str, float]], path: Path) -> None:
         writer.writerows(history)
 
 
-def _say(text: str) -> None:
+def _say(text: str, world: World = ALONE) -> None:
+    if not world.leads:
+        return
     tqdm.write(text, file=sys.stderr)
     sys.stderr.flush()

@@ -23,6 +23,18 @@ class DataError(TrainerError):
     code = "data"
 
 
+class LeakError(TrainerError):
+    """A network would learn from what validates it."""
+
+    code = "leak"
+
+
+class SearchError(TrainerError):
+    """A search cannot go on, or has found nothing."""
+
+    code = "search"
+
+
 class ModelError(TrainerError):
     """No model of this name, or it does not take these options."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from trainer.config import Recipe
 from trainer.data.cache import CACHE_FOLDER, CachedArrays, cache_crops, cache_pictures
 from trainer.data.ham10000 import Record
 from trainer.data.metadata import encode_metadata
+from trainer.data.transforms import resize_batch
 from trainer.losses import BceDiceLoss, FocalDiceLoss, build_class_loss
 
 _POSITIVE = {"dx": "mel", "melanoma": "mel", "keratosis": "bkl"}
@@ -61,6 +62,14 @@ class Batch:
     def inputs(self) -> tuple[Tensor, ...]:
         """The network's arguments."""
         return (self.images,) if self.metadata is None else (self.images, self.metadata)
+
+    def resized(self, size: int) -> Batch:
+        """The same pictures with a side of so many pixels; masks are cut at one half."""
+        if self.images.shape[-1] == size:
+            return self
+        images = resize_batch(self.images, size).contiguous(memory_format=torch.channels_last)
+        masks = None if self.masks is None else (resize_batch(self.masks, size) >= 0.5).float()
+        return replace(self, images=images, masks=masks)
 
 
 def training_data(recipe: Recipe, records: Sequence[Record], cache: Path = CACHE_FOLDER) -> Dataset:

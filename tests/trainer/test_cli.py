@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from trainer import cli
-from trainer.config import RECIPE_FOLDER
+from trainer.config import load_recipe, save_recipe
+from trainer.errors import TrainerError
 
 
 @pytest.fixture
 def toy_toml(tmp_path: Path) -> Path:
     """The mobile classifier's recipe at 32 pixels."""
-    text = (RECIPE_FOLDER / "mobile-classifier.toml").read_text(encoding="utf-8")
-    for old, new in (
-        ("\nsize = 192", "\nsize = 32"),
-        ("small_size = 128\n", ""),
-        ("cache_size = 256", "cache_size = 40"),
-    ):
-        assert old in text
-        text = text.replace(old, new)
+    recipe = load_recipe("mobile-classifier")
+    data = dataclasses.replace(recipe.data, size=32, small_size=None, cache_size=40)
     path = tmp_path / "toy.toml"
-    path.write_text(text, encoding="utf-8")
+    save_recipe(dataclasses.replace(recipe, data=data), path)
     return path
 
 
@@ -36,7 +32,8 @@ def test_train_and_continue(toy_toml: Path, drawn_folder: Path, tmp_path: Path) 
     second = CliRunner().invoke(cli.app, arguments)
     assert second.exit_code == 0, second.output
     assert "of 2" in second.output
-    assert {path.name for path in out.iterdir()} == {"best.pt", "last.pt", "history.csv", "curves.png", "recipe.json"}
+    files = {"best.pt", "last.pt", "history.csv", "curves.png", "recipe.json", "tensorboard"}
+    assert {path.name for path in out.iterdir()} == files
     assert len((out / "history.csv").read_text().splitlines()) == 3
 
 
@@ -65,3 +62,9 @@ def test_help_names_every_command() -> None:
     shown = CliRunner().invoke(cli.app, ["--help"]).output
     for command in ("train", "models", "preview", "data", "export"):
         assert command in shown
+
+
+def test_only_training_is_shared_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainerError, match="2 processes of 'models'"):
+        CliRunner().invoke(cli.app, ["models"], catch_exceptions=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainer.checkpoint import build_model
-from trainer.config import RECIPE_FOLDER, load_recipe, recipe_from_dict, recipe_names
+from trainer.config import RECIPE_FOLDER, load_recipe, recipe_from_dict, recipe_names, save_recipe
 from trainer.errors import RecipeError
 from trainer.models import entry
 
@@ -61,3 +61,10 @@ def test_crop_narrower_than_the_serving_rule_is_refused() -> None:
     values["data"]["cache_margin"] = 0.1
     with pytest.raises(RecipeError, match="cache_margin is below"):
         recipe_from_dict(values)
+
+
+@pytest.mark.parametrize("name", ["mobile-classifier", "clnet-keratosis"])
+def test_a_saved_recipe_is_the_same_recipe(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    save_recipe(recipe, tmp_path / "copy.toml")
+    assert load_recipe(tmp_path / "copy.toml") == recipe

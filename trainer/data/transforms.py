@@ -178,6 +178,19 @@ def normalize(images: Tensor, normalization: Normalization) -> Tensor:
     return (images - mean) / std
 
 
+def denormalize(images: Tensor, normalization: Normalization) -> Tensor:
+    """The inverse of `normalize`."""
+    mean, std = (images.new_tensor(values)[:, None, None] for values in (normalization.mean, normalization.std))
+    return images * std + mean
+
+
+def resize_batch(values: Tensor, size: int) -> Tensor:
+    """Float32 (n, c, h, w) to (n, c, size, size): bilinear, antialiased where it shrinks; itself where it fits."""
+    if values.shape[-2:] == (size, size):
+        return values
+    return F.interpolate(values, size=(size, size), mode="bilinear", antialias=True)
+
+
 def _symmetric(count: int, limit: float) -> Tensor:
     """Uniform in -limit..limit; draws even for limit 0, so that one setting does not change the others' draws."""
     return (2 * torch.rand(count) - 1) * limit
