@@ -66,6 +66,15 @@ BundleOption = Annotated[
     str | None,
     typer.Option("--bundle", metavar="NAME|DIR", help="Bundle to use.", show_default="the one in the package"),
 ]
+VariantOption = Annotated[
+    str | None,
+    typer.Option(
+        "--variant",
+        metavar="NAME",
+        help="Form of the networks to run, such as int8 or coreml-float16; `edge-infer inspect` lists them.",
+        show_default="float32",
+    ),
+]
 BundleArgument = Annotated[
     str | None,
     typer.Argument(metavar="[BUNDLE]", help="Name or folder of a bundle; the default one if left out."),
@@ -345,16 +354,26 @@ def inspect(bundle: BundleArgument = None) -> None:
 
 @app.command(epilog=_EXIT_CODES)
 @_guarded
-def verify(bundle: BundleArgument = None, provider: ProviderOption = None, threads: ThreadsOption = None) -> None:
+def verify(
+    bundle: BundleArgument = None,
+    variant: VariantOption = None,
+    provider: ProviderOption = None,
+    threads: ThreadsOption = None,
+) -> None:
     """Check a bundle on this device.
 
     Every file's hash is compared, then the bundle's stored examples are run again. For each step the table shows the
-    largest deviation from what the trainer stored, and the bundle's own bound.
+    largest deviation from what the trainer stored, and the bundle's own bound. A variant, such as int8, has bounds of
+    its own.
     """
     from edge_infer.bundle import find_bundle, read_manifest, verify_file
 
     folder = find_bundle(bundle)
-    manifest = read_manifest(folder).manifest
+    read = read_manifest(folder)
+    manifest = read.manifest
+    tolerance = manifest.variant("segmenter", variant).tolerance.wider(
+        manifest.variant("classifier", variant).tolerance
+    )
     _prepare_stdout(Format.CARD)
     typer.echo(f"bundle {manifest.name} in {folder}")
     failure: EdgeInferError | None = None
@@ -371,13 +390,17 @@ def verify(bundle: BundleArgument = None, provider: ProviderOption = None, threa
 
     from edge_infer.golden import read_golden, replay
     from edge_infer.pipeline import Diagnoser
+    from edge_infer.variants import open_variant
 
-    with Diagnoser.load(folder, providers=provider or None, threads=threads) as diagnoser:
+    segmenter = open_variant(read, "segmenter", variant, providers=provider or None, threads=threads)
+    classifier = open_variant(read, "classifier", variant, providers=provider or None, threads=threads)
+    with Diagnoser(read, segmenter, classifier) as diagnoser:
         traces = read_golden(folder / manifest.golden.file)
-        typer.echo(f"{len(traces)} stored examples run again on {diagnoser.provider}")
+        what = f" in variant {variant}" if variant else ""
+        typer.echo(f"{len(traces)} stored examples run again on {diagnoser.provider}{what}")
         typer.echo(f"  {'':<8}{'step':<30}{'measure':<24}{'largest':>12}{'bound':>12}")
         failed = []
-        for deviation in replay(traces, manifest, diagnoser.segment, diagnoser.classify):
+        for deviation in replay(traces, manifest, diagnoser.segment, diagnoser.classify, tolerance):
             verdict = "ok" if deviation.passed else "FAILED"
             figures = f"{deviation.value:>12.3g}{deviation.limit:>12.3g}"
             typer.echo(f"  {verdict:<8}{deviation.step:<30}{deviation.measure:<24}{figures}")
@@ -565,6 +588,10 @@ def _explain(bundle: Bundle) -> Iterator[str]:
         for format, file in stage.files.items():
             size = sum(e.bytes for f, e in manifest.files.items() if f == file or f.startswith(f"{file}/"))
             yield f"  {'':<16}  {format}: {file}, {_megabytes(size)}"
+        for variant, entry in stage.variants.items():
+            yield f"  {'':<16}  variant {variant}: {entry.file}, for {entry.meant_for}; {entry.scheme}"
+    for variant, reason in manifest.variants_left_out.items():
+        yield f"  variant {variant} was left out: {reason}"
     yield ""
     yield "Steps"
     mask, roi, limits = manifest.mask, manifest.roi, manifest.quality
@@ -599,7 +626,7 @@ def _explain(bundle: Bundle) -> Iterator[str]:
         yield f"  {evaluation.data}, {evaluation.split}: {evaluation.images} pictures of {evaluation.lesions} lesions"
         yield from _figures(evaluation.metrics)
         yield f"    again with: {evaluation.command}"
-    for gate in manifest.parity:
+    for gate in manifest.gates:
         yield f"  {gate.artifact} against PyTorch: {gate.measure} {gate.value:.3g} ({gate.relation} {gate.limit:g})"
     yield ""
     yield from _origin(manifest)
