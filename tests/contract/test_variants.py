@@ -107,8 +107,6 @@ def test_a_variant_is_near_the_float32_files_and_is_not_them(exported: Path, nam
     assert [d.step for d in deviations if not d.passed] == []
     by_step = {deviation.step: deviation.value for deviation in deviations}
     assert by_step["probabilities (stored ROI)"] > 1e-7
-    swapped = replay(traces, manifest, networks.segment, lambda b: networks.classify(b[..., ::-1].copy()), KINDS[name].tolerance)  # fmt: skip # noqa: E501
-    assert not all(deviation.passed for deviation in swapped)
 
 
 def test_verify_replays_a_variant_with_its_own_bounds(exported: Path, tmp_path: Path) -> None:
@@ -193,11 +191,11 @@ def test_a_sabotaged_int8_file_fails_the_gate(
     system, honest = toy_system(), exporter.quantize_onnx
     position = ("segmenter", "classifier").index(stage)
 
-    def sabotaged(source: Path, target: Path, *args: Any, **options: Any) -> Any:
+    def sabotaged(source: Path, path: Path, *args: Any, **options: Any) -> Any:
         if source.stem == stage:
             source = tmp_path / f"sabotaged-{stage}.onnx"
             export_onnx(SABOTAGE[how](system.graphs(2.0)[position]).eval(), system.stages()[position], source)
-        return honest(source, target, *args, **options)
+        return honest(source, path, *args, **options)
 
     monkeypatch.setattr(exporter, "quantize_onnx", sabotaged)
     with pytest.raises(ParityError, match=rf"Variant 'int8'.*{stage}\.int8\.onnx"):
