@@ -7,8 +7,8 @@
 3. Where the whole network in int8 moves the probabilities too far on other training pictures, its first blocks are kept
    in float, one more in each attempt, as long as they are less than a third: they are the sensitive ones in most
    networks, and an attempt is a measurement.
-4. Where that is not enough, a sensitivity scan quantises each block alone, biases corrected, and ranks the blocks by how
-   far they move the probabilities. The most sensitive ones are kept in float, as few as bring the shift under the limit.
+4. Where that is not enough, a sensitivity scan quantises each block alone, biases corrected, and ranks the blocks by
+   how far they move the probabilities. The most sensitive are kept in float, as few as bring the shift under the limit.
 
 Nothing here looks at the validation split: the parity gates judge the result there.
 """
