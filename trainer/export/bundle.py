@@ -319,6 +319,15 @@ def _prove(folder: Path, manifest: Manifest) -> None:
                 f"The golden examples deviate: {deviation.step} by {deviation.value:.3g}, at most {deviation.limit:g}.",
                 "The ONNX files and the PyTorch model disagree on drawn pictures; compare them step by step.",
             )
+    check_sizes(manifest)
+
+
+def check_sizes(manifest: Manifest) -> None:
+    """Does nothing if the bundle is small enough.
+
+    Raises:
+        ExportError: its files, its Core ML packages or its golden examples are larger than allowed.
+    """
     sizes = {name: entry.bytes for name, entry in manifest.files.items()}
     packages = sum(size for name, size in sizes.items() if ".mlpackage/" in name)
     total, golden = sum(sizes.values()) - packages, sizes[GOLDEN_FILE]
