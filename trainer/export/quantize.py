@@ -137,6 +137,7 @@ def quantize_onnx(
     target: Target = "x86",
     reduce_range: bool = True,
     float_blocks: Sequence[str] | None = None,
+    mean_limit: float | None = None,
     decisions: Decisions | None = None,
     progress: bool = False,
 ) -> QuantizationReport:
@@ -154,6 +155,7 @@ def quantize_onnx(
         reduce_range: 7-bit weights. On x86 without VNNI the 16-bit sums of U8S8 saturate with 8-bit weights, which
             changes results silently; a file that is meant for any x86 machine needs this. Ignored for "arm".
         float_blocks: module paths to keep in float; None finds by measurement which, where int8 throughout is too far.
+        mean_limit: largest allowed `Shift.mean`; of maps, where one uncertain picture decides what the worst one is.
         decisions: of a classifier: at most so many may change on the selection pictures.
         progress: shows bars on stderr.
 
@@ -176,7 +178,7 @@ def quantize_onnx(
         def excess(shift: Shift) -> float:
             """1 where the tighter of the limits is just reached."""
             flipped = 0.0 if decisions is None else shift.flipped / decisions.limit
-            return max(shift.worst / limit, flipped)
+            return max(shift.worst / limit, 0.0 if mean_limit is None else shift.mean / mean_limit, flipped)
 
         best = quantizer.attempt(float_blocks or ())
         sensitivity: tuple[BlockSensitivity, ...] = ()
@@ -198,8 +200,8 @@ def quantize_onnx(
             improve([ranked[:count] for count in range(1, len(ranked))])
         if excess(best.shift) > 1:
             raise QuantizationError(
-                f"Probabilities shift by more than {limit} in int8; best: {best.shift.worst:.4f}, "
-                f"{best.shift.flipped:.2%} of the decisions changed, with "
+                f"Probabilities shift by more than {limit} in int8; best: {best.shift.worst:.4f}, mean "
+                f"{best.shift.mean:.4f}, {best.shift.flipped:.2%} of the decisions changed, with "
                 f"{', '.join(best.float_blocks) or 'nothing'} in float.",
                 "Train with a quantisation-friendly activation (ReLU, ReLU6), raise the limit, or ship float32.",
             )

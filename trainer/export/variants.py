@@ -49,7 +49,7 @@ SEGMENTER_PICTURES = 96
 # About half of what the gates (`trainer.export.gates`) allow on the validation split: more pictures find larger shifts.
 FLOAT16_LIMIT = 3e-3
 INT8_PROBABILITY_LIMIT = 0.03
-INT8_MAP_LIMIT = 0.01
+INT8_MAP_LIMIT, INT8_MAP_MEAN_LIMIT = 0.03, 0.002
 FLIPPED_LIMIT = 0.005
 MAX_FLOAT16_PICTURES = 48
 
@@ -266,6 +266,7 @@ class _Maker:
             source.calibration,
             source.selection,
             limit=INT8_MAP_LIMIT if source.name == "segmenter" else INT8_PROBABILITY_LIMIT,
+            mean_limit=INT8_MAP_MEAN_LIMIT if source.name == "segmenter" else None,
             target=kind.processor,
             decisions=decisions,
             progress=True,
