@@ -47,11 +47,10 @@ CALIBRATION_SHARE = 0.4
 # A map has as many values as ten thousand crops, and the segmenter costs three times as much: fewer pictures tell.
 SEGMENTER_PICTURES = 96
 # About half of what the gates (`trainer.export.gates`) allow on the validation split: more pictures find larger shifts.
-FLOAT16_LIMIT = 3e-3
+FLOAT16_LIMIT = 2e-3
 INT8_PROBABILITY_LIMIT = 0.03
 INT8_MAP_LIMIT, INT8_MAP_MEAN_LIMIT = 0.03, 0.002
 FLIPPED_LIMIT = 0.005
-MAX_FLOAT16_PICTURES = 48
 
 _INT8_TOLERANCE = Tolerance(max_map=0.01, min_mask_iou=0.97, max_probability=0.05, max_end_to_end=0.1)
 
@@ -280,8 +279,7 @@ class _Maker:
             export_coreml(source.graph, stage, source.labels, path, precision="float32")
             return "float32"
         if source.name not in self._float_layers:
-            pictures = source.selection[:MAX_FLOAT16_PICTURES]
-            self._float_layers[source.name] = find_float_layers(source.graph, stage, pictures, FLOAT16_LIMIT)
+            self._float_layers[source.name] = find_float_layers(source.graph, stage, source.selection, FLOAT16_LIMIT)
         layers = self._float_layers[source.name]
         export_coreml(source.graph, stage, source.labels, path, float_layers=layers, weights=kind.weights)
         scheme = "float16"
@@ -308,7 +306,9 @@ def _sources(
     inputs: list[Pictures] = []
     crops: list[Pictures] = []
     shown = {record.image_id for record in spread(training, SEGMENTER_PICTURES)}
-    for record in tqdm(training, desc="training pictures", unit="img"):
+    # Metadata is sorted by diagnosis: calibration and selection must both see all of them.
+    mixed = [training[at] for at in np.random.default_rng(0).permutation(len(training))]
+    for record in tqdm(mixed, desc="training pictures", unit="img"):
         steps = trace(open_picture(record.image_path).pixels, manifest, segment, classify)
         if record.image_id in shown:
             inputs.append(np.asarray(steps["segmenter_input"], np.uint8))
