@@ -142,6 +142,22 @@ def goals(
 
 
 @app.command()
+def variants(
+    bundle: Annotated[str | None, typer.Argument(metavar="[BUNDLE]", help="Name or folder of a bundle.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False)] = Path("variants.json"),
+    rounds: Annotated[int, typer.Option(min=4, help="How often each is timed.")] = 40,
+) -> None:
+    """Sizes and single-thread times of a bundle's variants against PyTorch eager, in turn in one process."""
+    from benchmarks.variants import compare_variants, markdown, write_comparison
+    from edge_infer.bundle import load_bundle
+
+    result = compare_variants(load_bundle(bundle), rounds)
+    write_comparison(output, result)
+    typer.echo(markdown(result))
+    typer.echo(f"written to {output} and {output.with_suffix('.md')}")
+
+
+@app.command()
 def report(
     files: Annotated[list[Path], typer.Argument(exists=True, metavar="RESULTS...", help="Result files, or folders.")],
     output: Annotated[Path, typer.Option("--output", "-o", file_okay=False, help="Folder to write to.")] = Path(

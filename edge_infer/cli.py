@@ -367,12 +367,14 @@ def verify(
     """Check a bundle on this device.
 
     Every file's hash is compared, then the bundle's stored examples are run again. For each step the table shows the
-    largest deviation from what the trainer stored, and the bundle's own bound.
+    largest deviation from what the trainer stored, and the bundle's own bound. A variant, such as int8, has bounds of
+    its own.
     """
     from edge_infer.bundle import find_bundle, read_manifest, verify_file
 
     folder = find_bundle(bundle)
-    manifest = read_manifest(folder).manifest
+    read = read_manifest(folder)
+    manifest = read.manifest
     _prepare_stdout(Format.CARD)
     typer.echo(f"bundle {manifest.name} in {folder}")
     failure: EdgeInferError | None = None

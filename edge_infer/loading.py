@@ -11,8 +11,9 @@ import threading
 from collections.abc import Callable, Sequence
 
 from edge_infer.bundle import DEFAULT_VARIANT, Bundle, StageName, find_bundle, read_manifest, verify_file
-from edge_infer.engine import NATIVE_COREML, ComputeUnits, Engine, OnnxEngine, load_onnxruntime, require_macos
+from edge_infer.engine import NATIVE_COREML, ComputeUnits, Engine, load_onnxruntime, require_macos
 from edge_infer.errors import BundleError, BundleMismatchError, ProviderUnavailableError
+from edge_infer.variants import open_variant
 
 STAGES: tuple[StageName, StageName] = ("segmenter", "classifier")
 
@@ -143,22 +144,21 @@ def start_loading(
     found = read_manifest(find_bundle(bundle))
     units = _compute_units(providers)
     name = _choose_variant(found, variant, units)
-    if found.manifest.variant("segmenter", name).format == "coreml":
-        return _load_coreml(found, name, units or "ALL")
+    chosen = None if units is not None else providers
 
     def opener(stage: StageName) -> Engine:
-        return OnnxEngine(found.variant_file(stage, name), providers=providers, threads=threads)
+        return open_variant(found, stage, name, providers=chosen, threads=threads, compute_units=units or "ALL")
 
-    return Loading(found, name, load_onnxruntime, opener)
+    return Loading(found, name, _prepare(found.manifest.variant("segmenter", name).format), opener)
 
 
-def _load_coreml(bundle: Bundle, variant: str, units: ComputeUnits) -> Loading:
-    from edge_infer.coreml_engine import CoreMLEngine, import_coreml
+def _prepare(format: str) -> Callable[[], object]:
+    """What imports the library that runs this format."""
+    if format == "onnx":
+        return load_onnxruntime
+    from edge_infer.coreml_engine import import_coreml
 
-    def opener(stage: StageName) -> Engine:
-        return CoreMLEngine(bundle.variant_file(stage, variant), compute_units=units)
-
-    return Loading(bundle, variant, import_coreml, opener)
+    return import_coreml
 
 
 def _compute_units(providers: Sequence[str] | None) -> ComputeUnits | None:

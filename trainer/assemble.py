@@ -38,11 +38,13 @@ from trainer.evaluate import (
     write_predictions,
 )
 from trainer.export.bundle import DATA, MELANOMA, Assess, Assessment, Choices, System, write_bundle
+from trainer.export.variants import Request
 from trainer.refusals import read_trials, refused, spoil, try_bare_skin, write_trials
 from trainer.report import Summary, summarise, to_evaluation, to_markdown
 
 MASK_THRESHOLD = 0.5
 PARITY_PICTURES = 128
+VARIANT_PICTURES = 256
 TRIAL_PICTURES = 200
 TRIALS_FILE = "refusals.csv"
 
@@ -135,6 +137,8 @@ def assemble(
     views: int = 1,
     fold_count: int | None = None,
     say: Callable[[str], None] = print,
+    variants: Sequence[str] = (),
+    leave_out_failed: bool = False,
 ) -> Manifest:
     """Makes a bundle and its predictions files.
 
@@ -149,6 +153,8 @@ def assemble(
         views: mirrored copies of the crop that the classifier averages over: 1, 2 or 4.
         fold_count: see `trainer.crossfit.used_folds`.
         say: receives progress in sentences.
+        variants: further forms of both networks, names of `trainer.export.variants.KINDS`.
+        leave_out_failed: leave out a variant that fails its gates, in place of an error.
 
     Raises:
         TrainerError: see `trainer.export.bundle.write_bundle` and `trainer.checkpoint.load_checkpoint`.
@@ -166,8 +172,15 @@ def assemble(
         say(f"{point.name}: threshold {point.threshold:.4f} ({point.rule})")
     parity = select(records, "val", PARITY_PICTURES if limit is None else min(limit, PARITY_PICTURES))
     description = DESCRIPTIONS.get(name, "A segmenter and a classifier trained on HAM10000.")
+    request = Request(
+        tuple(variants),
+        select(records, "train", min(limit or VARIANT_PICTURES, VARIANT_PICTURES)),
+        select(records, "val", min(limit or VARIANT_PICTURES, VARIANT_PICTURES)),
+        leave_out_failed,
+        say,
+    )
     manifest = write_bundle(
-        out, name, description, system, choices, parity, assessor(name, records, results, unseen, limit)
+        out, name, description, system, choices, parity, assessor(name, records, results, unseen, limit), request
     )
     say(f"{out}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")
     return manifest

@@ -12,6 +12,22 @@ RESULTS = Path(__file__).parent / "results"
 Data = Annotated[Path, typer.Option(help="Folder of HAM10000: metadata.csv, images/, masks/.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use only so many pictures of each split: a trial.")]
 Views = Annotated[int, typer.Option(help="Mirrored copies of the crop that the classifier averages over: 1, 2 or 4.")]
+With = Annotated[
+    str | None,
+    typer.Option(
+        "--with",
+        metavar="NAMES",
+        help="Variants to add, separated by commas, each with its own parity gates: int8 (ONNX for x86), int8-arm, "
+        "coreml-float16 (or just coreml), coreml-float32, coreml-int8 and coreml-palette6 (smaller weights).",
+    ),
+]
+LeaveOut = Annotated[
+    bool,
+    typer.Option(
+        "--leave-out-failed",
+        help="Leave out a variant that fails a gate and say why in the manifest; without this nothing is written.",
+    ),
+]
 Results = Annotated[Path | None, typer.Option(help="Folder of predictions and tables; default trainer/results/NAME.")]
 
 
@@ -81,11 +97,16 @@ def export(
     views: Views = 1,
     folds: Folds = None,
     limit: Limit = None,
+    variants: With = None,
+    leave_out_failed: LeaveOut = False,
 ) -> None:
     """Turn two checkpoints into a bundle: calibrate on val, export, pass the parity gates, report on test."""
     from trainer.assemble import assemble
+    from trainer.export.variants import parse_names
 
-    assemble(name, segmenter, classifier, data, out, results or RESULTS / name, limit, views, folds, typer.echo)
+    names = parse_names(variants)
+    target = results or RESULTS / name
+    assemble(name, segmenter, classifier, data, out, target, limit, views, folds, typer.echo, names, leave_out_failed)
 
 
 def bundle(
@@ -106,13 +127,17 @@ def bundle(
     epochs: Annotated[int | None, typer.Option(min=1, help="Overrides both recipes' epochs: a trial.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     device: Annotated[str, typer.Option(help="Where to train: cpu or cuda.")] = "cpu",
+    variants: With = None,
+    leave_out_failed: LeaveOut = False,
 ) -> None:
     """Everything in one resumable command: train both stages, calibrate, export, evaluate."""
     from trainer.assemble import assemble, recipe_chain, stage_recipes
     from trainer.cli import train
     from trainer.config import load_recipe
     from trainer.crossfit import BEST, fold_folder, used_folds
+    from trainer.export.variants import parse_names
 
+    names = parse_names(variants)
     finals = stage_recipes(name)
     for recipe, weights in (step for final in finals for step in recipe_chain(final, runs, init_weights)):
         for fold in (*used_folds(load_recipe(recipe), folds), None):
@@ -129,8 +154,10 @@ def bundle(
                 device=device,
             )
     segmenter, classifier = (runs / final / BEST for final in finals)
-    target = out or Path("exported") / name
-    assemble(name, segmenter, classifier, data, target, results or RESULTS / name, limit, views, folds, typer.echo)
+    target, tables = out or Path("exported") / name, results or RESULTS / name
+    assemble(
+        name, segmenter, classifier, data, target, tables, limit, views, folds, typer.echo, names, leave_out_failed
+    )
 
 
 def report(

@@ -17,8 +17,8 @@ from edge_infer.errors import EdgeInferError
 from trainer.bundle_cli import register
 from trainer.compare.cli import register as register_comparisons
 from trainer.data.cli import data_app, preview
-from trainer.figures.cli import figures_app
 from trainer.errors import TrainerError
+from trainer.figures.cli import figures_app
 from trainer.search_cli import register as register_search
 
 app = typer.Typer(

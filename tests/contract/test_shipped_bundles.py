@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from edge_infer import Diagnoser
-from edge_infer.bundle import MANIFEST, Bundle, load_bundle
+from edge_infer.bundle import MANIFEST, Bundle, StageName, load_bundle
 from edge_infer.golden import read_golden, replay
 from edge_infer.schema import dump
+from edge_infer.variants import open_variant
 from trainer.assemble import read_refused, write_tables
 from trainer.bundle_cli import RESULTS
-from trainer.export.bundle import MAX_BUNDLE_BYTES
+from trainer.export.bundle import check_sizes
 from trainer.export.model_card import MODEL_CARD, model_card
 from trainer.report import headline
 
 REPOSITORY = Path(__file__).parents[2]
+STAGES: tuple[StageName, StageName] = ("segmenter", "classifier")
 SHIPPED = sorted(path.parent for path in (REPOSITORY / "exported").glob(f"*/{MANIFEST}"))
 
 
@@ -66,14 +67,17 @@ def test_it_is_worth_shipping(bundle: Bundle) -> None:
     (evaluation,) = bundle.manifest.evaluations
     assert evaluation.images == 1690, "measured on the whole test split"
     assert evaluation.metrics["dice"].value >= 0.92
-    assert all(gate.passed for gate in bundle.manifest.parity)
+    assert all(gate.passed for gate in bundle.manifest.gates)
     assert {gate.artifact for gate in bundle.manifest.parity} >= {"segmenter.onnx", "classifier.onnx"}
     assert bundle.manifest.provenance.license == "CC-BY-NC-4.0"
-    assert sum(entry.bytes for entry in bundle.manifest.files.values()) <= MAX_BUNDLE_BYTES
+    check_sizes(bundle.manifest)
 
 
 def test_golden_examples_replay_on_this_machine(bundle: Bundle) -> None:
-    traces = read_golden(bundle.path / bundle.manifest.golden.file)
-    with Diagnoser.load(bundle.path, providers=["cpu"]) as diagnoser:
-        deviations = list(replay(traces, bundle.manifest, diagnoser.segment, diagnoser.classify))
-    assert [d.step for d in deviations if not d.passed] == []
+    traces, manifest = read_golden(bundle.path / bundle.manifest.golden.file), bundle.manifest
+    for name, variant in manifest.variants("classifier").items():
+        if variant.format == "onnx":
+            networks = [open_variant(bundle, stage, name, providers=["cpu"]).run for stage in STAGES]
+            tolerance = manifest.variant("segmenter", name).tolerance.wider(variant.tolerance)
+            deviations = list(replay(traces, manifest, *networks, tolerance))
+            assert [(name, d.step) for d in deviations if not d.passed] == []

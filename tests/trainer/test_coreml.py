@@ -23,10 +23,10 @@ from edge_infer.coreml_engine import CoreMLEngine
 from edge_infer.schema import parse
 from tests.support.toy_system import toy_choices, toy_system
 from trainer.config import Normalization
-from trainer.data.drawn import draw_dataset
+from trainer.data.drawn import draw_dataset, draw_picture
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.evaluate import Networks
-from trainer.export.coreml import MINIMUM_TARGET, export_coreml
+from trainer.export.coreml import MINIMUM_TARGET, export_coreml, find_float_layers
 from trainer.export.errors import ExportError, ParityError
 from trainer.export.gates import float16_limits, judge, measure_parity, require
 from trainer.export.graphs import ServingClassifier, ServingGraph, ServingSegmenter, as_network
@@ -245,6 +245,54 @@ def check_agreement(graph: ServingGraph, spec: Stage, path: Path) -> None:
     assert result.shape == expected.shape
     assert np.ptp(expected) > 2e-3
     assert result == pytest.approx(expected, abs=1e-5)
+
+
+# ---- layers in float32
+
+
+class Steep(nn.Module):
+    """The second layer's large weights cancel each other on smooth pictures, as folded batch norms can make them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.edges = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.mix = nn.Sequential(
+            nn.ReLU6(), nn.Conv2d(8, 16, 3, stride=2), nn.ReLU6(), nn.Conv2d(16, 16, 3), nn.ReLU6()
+        )
+        self.head = nn.Linear(16, 7)
+        with torch.no_grad():
+            weights = torch.randn(8, 1, 9)
+            self.edges.weight.copy_(2400 * (weights - weights.mean(2, keepdim=True)).reshape(8, 1, 3, 3))
+            self.head.weight.mul_(16)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.mix(self.edges(self.stem(planes))).mean((2, 3)))
+        return logits
+
+
+def test_the_layers_that_float16_cannot_hold_are_found_and_stay_float32(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    graph = ServingClassifier(Steep(), NORMALIZATION).eval()
+    spec, rng = stage("probabilities", 32, 32), np.random.default_rng(0)
+    batch = np.stack([draw_picture(rng, 32, 32, "nv").image for _ in range(4)])
+    expected = as_network(graph)(batch)
+    layers = find_float_layers(graph, spec, batch, 8e-4)
+    assert layers == 2
+    paths = [tmp_path / f"{name}.mlpackage" for name in ("plain", "mixed", "exact")]
+    export_coreml(graph, spec, None, paths[0])
+    export_coreml(graph, spec, None, paths[1], float_layers=layers)
+    export_coreml(graph, spec, None, paths[2], precision="float32")
+    plain, mixed, exact = map(MilProgram, paths)
+    assert np.abs(plain.run(batch) - expected).max() > 1e-3 >= np.abs(mixed.run(batch) - expected).max()
+    for count, program in ((0, plain), (layers, mixed)):
+        assert np.array_equal(exact.run(batch, float_layers=count), program.run(batch))
+        assert program.float32_share == pytest.approx(exact.share_of_first(count))
+    assert (plain.float32_share, exact.float32_share) == (0, 1)
+    assert mixed.multiplications == 256 * 27 * 8 + 256 * 9 * 8 + 49 * 72 * 16 + 25 * 144 * 16 + 16 * 7
+    assert mixed.metadata["edge_infer.float32_layers"] == "2"
+    with pytest.raises(ExportError, match="half of its work"):
+        find_float_layers(graph, spec, batch, 0.0)
 
 
 # ---- compressed weights

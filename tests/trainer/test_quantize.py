@@ -21,11 +21,11 @@ from trainer.data.drawn import draw_picture
 from trainer.export.graphs import ServingClassifier, ServingSegmenter
 from trainer.export.onnx import export_onnx
 from trainer.export.quantize import (
+    Decisions,
     QuantizationError,
     QuantizationReport,
     _mean_of_error,
     find_blocks,
-    interleaved_latency,
     measure_shift,
     quantize_onnx,
 )
@@ -365,18 +365,8 @@ def test_shift_is_the_worst_class_or_the_mean_of_a_map() -> None:
     b = np.array([[0.4, 0.6], [0.6, 0.4]], np.float32)
     shift = measure_shift(a, b)
     assert (shift.mean, shift.worst) == pytest.approx((0.2, 0.3))
+    assert shift.flipped == 0
+    decided = measure_shift(a, b, Decisions(1, (0.05, 0.3), 0.01))
+    assert decided.flipped == pytest.approx(1 / 4)
     maps = measure_shift(np.zeros((2, 2, 2), np.float32), np.array([[[1, 0], [0, 0]], [[0, 0], [0, 0]]], np.float32))
     assert (maps.mean, maps.worst) == pytest.approx((0.125, 0.25))
-
-
-def test_candidates_are_timed_in_turn() -> None:
-    order: list[str] = []
-
-    def record(name: str) -> Any:
-        return lambda batch: order.append(f"{name}{batch.shape[0]}{batch[0, 0, 0, 0]}")
-
-    batch = np.arange(2, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    result = interleaved_latency({"a": record("a"), "b": record("b")}, batch, rounds=2)
-    assert order == ["a10", "b10", "a11", "b11", "a10", "b10", "a11", "b11"]
-    assert set(result) == {"a", "b"}
-    assert all(value >= 0 for value in result.values())

@@ -55,11 +55,12 @@ from trainer.export.graphs import (
 )
 from trainer.export.model_card import MODEL_CARD, model_card
 from trainer.export.onnx import export_onnx
+from trainer.export.variants import Request, add_variants
 from trainer.models.complexity import measure_module
 from trainer.report import Summary
 
 SEGMENTER_FILE, CLASSIFIER_FILE, GOLDEN_FILE = "segmenter.onnx", "classifier.onnx", "golden.npz"
-MAX_BUNDLE_BYTES, MAX_GOLDEN_BYTES = 30_000_000, 1_000_000
+MAX_BUNDLE_BYTES, MAX_PACKAGES_BYTES, MAX_GOLDEN_BYTES = 30_000_000, 30_000_000, 1_000_000
 
 LABEL_NAMES = {
     "akiec": "actinic keratosis or intraepithelial carcinoma",
@@ -207,6 +208,7 @@ def write_bundle(
     choices: Choices,
     parity_records: Sequence[Record],
     assess: Assess,
+    variants: Request | None = None,
 ) -> Manifest:
     """Exports, proves, evaluates and writes a bundle; `out` is replaced only after everything succeeded.
 
@@ -218,6 +220,7 @@ def write_bundle(
         choices: thresholds and limits.
         parity_records: validation pictures for the gates.
         assess: evaluates the ONNX files themselves on the test split.
+        variants: other forms of both networks to write and prove as well; see `trainer.export.variants`.
 
     Raises:
         ExportError: a model cannot be exported, or the bundle is larger than allowed.
@@ -235,6 +238,9 @@ def write_bundle(
         parity = measure_parity(parity_records, manifest, reference, files)
         gates = judge(parity, float32_limits(SEGMENTER_FILE, CLASSIFIER_FILE))
         require(gates)
+        golden = golden_traces(manifest, reference)
+        if variants is not None:
+            manifest = add_variants(draft, manifest, graphs, reference, golden, variants)
         assessed = assess(manifest, files)
         manifest = replace(
             manifest,
@@ -245,7 +251,7 @@ def write_bundle(
                 for point in manifest.operating_points
             ),
         )
-        write_golden(draft / GOLDEN_FILE, golden_traces(manifest, reference))
+        write_golden(draft / GOLDEN_FILE, golden)
         card = model_card(manifest, [assessed.summary], assessed.refused)
         (draft / MODEL_CARD).write_text(card, encoding="utf-8")
         manifest = seal(draft, manifest)
@@ -313,12 +319,24 @@ def _prove(folder: Path, manifest: Manifest) -> None:
                 f"The golden examples deviate: {deviation.step} by {deviation.value:.3g}, at most {deviation.limit:g}.",
                 "The ONNX files and the PyTorch model disagree on drawn pictures; compare them step by step.",
             )
-    total = sum(entry.bytes for entry in manifest.files.values())
-    golden = manifest.files[GOLDEN_FILE].bytes
-    if total > MAX_BUNDLE_BYTES or golden > MAX_GOLDEN_BYTES:
+    check_sizes(manifest)
+
+
+def check_sizes(manifest: Manifest) -> None:
+    """Does nothing if the bundle is small enough.
+
+    Raises:
+        ExportError: its files, its Core ML packages or its golden examples are larger than allowed.
+    """
+    sizes = {name: entry.bytes for name, entry in manifest.files.items()}
+    packages = sum(size for name, size in sizes.items() if ".mlpackage/" in name)
+    total, golden = sum(sizes.values()) - packages, sizes[GOLDEN_FILE]
+    if total > MAX_BUNDLE_BYTES or packages > MAX_PACKAGES_BYTES or golden > MAX_GOLDEN_BYTES:
         raise ExportError(
-            f"The bundle has {total / 1e6:.1f} MB, its golden examples {golden / 1e6:.2f} MB.",
-            f"At most {MAX_BUNDLE_BYTES / 1e6:g} MB and {MAX_GOLDEN_BYTES / 1e6:g} MB: use smaller networks.",
+            f"The bundle has {total / 1e6:.1f} MB, {packages / 1e6:.1f} MB more in Core ML packages, its golden "
+            f"examples {golden / 1e6:.2f} MB.",
+            f"At most {MAX_BUNDLE_BYTES / 1e6:g}, {MAX_PACKAGES_BYTES / 1e6:g} and {MAX_GOLDEN_BYTES / 1e6:g} MB: use "
+            "smaller networks or fewer variants.",
         )
 
 

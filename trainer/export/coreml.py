@@ -7,6 +7,12 @@ the same kind of graph, nothing is decided by the environment, and the versions 
 Minimum deployment target: iOS 16 / macOS 13. It is the oldest that decompresses 8-bit and palettised weights
 (`constexpr_*` operations) in an ML program, so one target serves every option here.
 
+Float16 is not float16 throughout. A first layer behind which batch normalisation divides by a very small variance has
+folded weights of 20 and more that cancel each other on smooth skin; rounding them, or its input, moves every later
+value. `find_float_layers` measures how many of the first layers must compute in float32. They are the first, so that
+a device that computes in float16 only (the Neural Engine) is entered once; what they cost is a share of the
+multiplications that then runs on the CPU or the GPU, written into the package and the manifest.
+
 The package's batch is 1 and its shapes are static, because the Neural Engine takes nothing else. Several pictures are
 handed to Core ML as a list (its own batch prediction), one image each; see `edge_infer.coreml_engine`.
 """
@@ -23,16 +29,20 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import edge_infer
 from edge_infer.bundle import Stage
 from edge_infer.schema import dump
 from trainer.export.errors import ExportError
+from trainer.export.mil import FirstLayers, MilProgram
 
 Precision = Literal["float16", "float32"]
 Weights = Literal["int8", "palette6"]
 MINIMUM_TARGET = "iOS16"
+_FLOAT_LAYERS = (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128)
+_MOST_FLOAT32 = 0.5
 
 
 def export_coreml(
@@ -42,6 +52,7 @@ def export_coreml(
     path: Path,
     *,
     precision: Precision = "float16",
+    float_layers: int = 0,
     weights: Weights | None = None,
 ) -> None:
     """Converts one stage and writes the package; an existing one at `path` is replaced when the new one is complete.
@@ -54,9 +65,11 @@ def export_coreml(
         labels: class names in the classifier's order, stored in the metadata; None for a segmenter.
         path: the `.mlpackage` to write.
         precision: of activations and weights. The output is float32 either way.
+        float_layers: with "float16", so many of the first layers, and all before and between them, stay in float32
+            (`trainer.export.mil.FirstLayers`); see `find_float_layers`.
         weights: "int8" stores them as 8-bit integers, linear, symmetric, per channel; "palette6" as 6-bit indices
-            into a k-means palette of each tensor. Core ML decompresses both when it loads the model: the file gets
-            smaller, the arithmetic does not get faster.
+            into a k-means palette of each tensor; both only in tensors of 2,048 weights or more. Core ML decompresses
+            them when it loads the model: the file gets smaller, the arithmetic does not get faster.
 
     The result takes an RGB image of the stage's size, named as in `stage`, and gives one float32 multi-array of the
     same name, shape and meaning as the ONNX file's output for one picture.
@@ -81,7 +94,7 @@ def export_coreml(
             outputs=[ct.TensorType(name=stage.output.name, dtype=np.float32)],
             convert_to="mlprogram",
             minimum_deployment_target=ct.target[MINIMUM_TARGET],
-            compute_precision=ct.precision.FLOAT16 if precision == "float16" else ct.precision.FLOAT32,
+            compute_precision=_compute_precision(precision, float_layers),
             skip_model_load=True,
         )
     except (RuntimeError, NotImplementedError, ValueError) as error:
@@ -95,8 +108,54 @@ def export_coreml(
         ct.utils.rename_feature(spec, "image", stage.input.name, rename_outputs=False)
         package = ct.models.MLModel(spec, weights_dir=package.weights_dir, skip_model_load=True)
     package.short_description = f"{stage.architecture}: {stage.output.kind} of a dermoscopic picture"
-    package.user_defined_metadata.update(_metadata(stage, labels, precision, weights))
+    package.user_defined_metadata.update(_metadata(stage, labels, precision, float_layers, weights))
     _save(package, path)
+
+
+def find_float_layers(model: nn.Module, stage: Stage, pictures: NDArray[np.uint8], limit: float) -> int:
+    """The least number of first layers in float32 with which float16 moves no result by more than `limit`.
+
+    Measured with the interpreter, which rounds weights and every operation's result; see `trainer.export.mil`.
+
+    Args:
+        model: as for `export_coreml`.
+        stage: the same.
+        pictures: uint8 (n, height, width, 3) from the training split, as the network sees them.
+        limit: in probability. What is found here must hold on other pictures, so take half of what the gate allows.
+
+    Raises:
+        ExportError: more than half of the multiplications would have to be float32.
+    """
+    with tempfile.TemporaryDirectory(prefix="coreml-") as folder:
+        path = Path(folder) / "float32.mlpackage"
+        export_coreml(model, stage, None, path, precision="float32")
+        program = MilProgram(path)
+    expected = program.run(pictures)
+
+    def holds(count: int) -> bool:
+        pairs = zip(pictures, expected, strict=True)
+        return all(np.abs(program.run(p[None], float_layers=count)[0] - e).max() <= limit for p, e in pairs)
+
+    for count in _FLOAT_LAYERS:
+        if program.share_of_first(count) > _MOST_FLOAT32:
+            break
+        if holds(count):
+            return count
+    raise ExportError(
+        f"{stage.architecture} moves by more than {limit:g} in float16 even with half of its work in float32.",
+        "Export it to Core ML in float32.",
+    )
+
+
+def _compute_precision(precision: Precision, float_layers: int) -> Any:
+    import coremltools as ct
+
+    if precision == "float32":
+        return ct.precision.FLOAT32
+    if not float_layers:
+        return ct.precision.FLOAT16
+    in_float = FirstLayers(float_layers)
+    return ct.transform.FP16ComputePrecision(op_selector=lambda op: not in_float(op.op_type))
 
 
 class _PlanesFirst(nn.Module):
@@ -133,13 +192,14 @@ def _compress(package: Any, weights: Weights | None) -> Any:
 
 
 def _metadata(
-    stage: Stage, labels: Sequence[str] | None, precision: Precision, weights: Weights | None
+    stage: Stage, labels: Sequence[str] | None, precision: Precision, float_layers: int, weights: Weights | None
 ) -> dict[str, str]:
     packages = {name: importlib.metadata.version(name) for name in ("torch", "coremltools", "numpy")}
     metadata = {
         "edge_infer.stage": json.dumps(dump(stage)),
         "edge_infer.trainer": edge_infer.__version__,
         "edge_infer.precision": precision,
+        "edge_infer.float32_layers": str(float_layers) if precision == "float16" else "all",
         "edge_infer.weights": weights or precision,
         "edge_infer.minimum_target": MINIMUM_TARGET,
         "edge_infer.exporter": "torch.export",

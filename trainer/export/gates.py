@@ -6,7 +6,7 @@ export where one is exceeded. The figures go into the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -123,45 +123,76 @@ def measure_parity(
     *,
     progress: bool = True,
 ) -> Parity:
-    """Follows the whole path with both pairs of networks on labelled pictures.
+    """Follows the whole path with both pairs of networks on labelled pictures; see `measure_parities`."""
+    [parity] = measure_parities(records, manifest, reference, {"": candidate}, progress=progress).values()
+    return parity
+
+
+def measure_parities(
+    records: Sequence[Record],
+    manifest: Manifest,
+    reference: Networks,
+    candidates: Mapping[str, Networks],
+    *,
+    progress: bool = True,
+) -> dict[str, Parity]:
+    """Follows the whole path with the reference and every candidate on labelled pictures.
 
     Args:
         records: real pictures with masks and labels, from the validation split.
         manifest: rules, labels and operating points; its files are not read.
-        reference: the PyTorch float32 networks.
-        candidate: the artifact's networks.
+        reference: the PyTorch float32 networks, run once for all candidates.
+        candidates: the artifacts' networks by name.
         progress: shows a bar on stderr.
     """
-    points = manifest.operating_points
-    maps, ious, probabilities, flips, dices = [0.0], [], [0.0], [], []
-    scores: list[tuple[float, float, bool]] = []
-    for record in tqdm(records, desc="parity", unit="img", disable=not progress):
+    tallies = {name: _Tally(manifest) for name in candidates}
+    title = ", ".join(filter(None, candidates)) or "float32"
+    for record in tqdm(records, desc=f"parity ({title})", unit="img", disable=not progress):
         image, truth = open_picture(record.image_path).pixels, read_mask(record.mask_path)
         ours = trace(image, manifest, *reference)
-        theirs = trace(image, manifest, *candidate)
-        maps.append(_max_difference(ours["probability_map"], theirs["probability_map"]))
-        ious.append(_iou(ours["mask"], theirs["mask"]))
-        dices.append(_dice(theirs, truth, manifest) - _dice(ours, truth, manifest))
+        for name, candidate in candidates.items():
+            tallies[name].add(record, truth, ours, trace(image, manifest, *candidate), candidate)
+    return {name: tally.result() for name, tally in tallies.items()}
+
+
+class _Tally:
+    """What one candidate did so far."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._maps, self._probabilities = [0.0], [0.0]
+        self._ious: list[float] = []
+        self._dices: list[float] = []
+        self._flips: list[bool] = []
+        self._scores: list[tuple[float, float, bool]] = []
+
+    def add(self, record: Record, truth: NDArray[np.uint8], ours: Trace, theirs: Trace, candidate: Networks) -> None:
+        manifest, points = self._manifest, self._manifest.operating_points
+        self._maps.append(_max_difference(ours["probability_map"], theirs["probability_map"]))
+        self._ious.append(_iou(ours["mask"], theirs["mask"]))
+        self._dices.append(_dice(theirs, truth, manifest) - _dice(ours, truth, manifest))
         if "roi" in ours:
             again = candidate.classify(to_batch([np.asarray(ours["roi"], np.uint8)]))[0]
-            probabilities.append(_max_difference(ours["probabilities"], again))
+            self._probabilities.append(_max_difference(ours["probabilities"], again))
         if "probabilities" in ours and "probabilities" in theirs:
             a, b = (float(steps["probabilities"][manifest.melanoma_index]) for steps in (ours, theirs))
-            scores.append((a, b, record.dx == manifest.melanoma_label))
-            flips += [(a >= point.threshold) != (b >= point.threshold) for point in points]
+            self._scores.append((a, b, record.dx == manifest.melanoma_label))
+            self._flips += [(a >= point.threshold) != (b >= point.threshold) for point in points]
         else:
-            flips += [("probabilities" in ours) != ("probabilities" in theirs)] * len(points)
-    return Parity(
-        len(records),
-        max(maps),
-        min(ious),
-        float(np.mean(ious)),
-        max(probabilities),
-        float(np.mean(flips)),
-        float(np.mean(dices)),
-        min(dices),
-        _auc_change(scores),
-    )
+            self._flips += [("probabilities" in ours) != ("probabilities" in theirs)] * len(points)
+
+    def result(self) -> Parity:
+        return Parity(
+            len(self._ious),
+            max(self._maps),
+            min(self._ious),
+            float(np.mean(self._ious)),
+            max(self._probabilities),
+            float(np.mean(self._flips)),
+            float(np.mean(self._dices)),
+            min(self._dices),
+            _auc_change(self._scores),
+        )
 
 
 def judge(parity: Parity, limits: Sequence[Limit]) -> tuple[ParityGate, ...]:
@@ -196,7 +227,7 @@ def require(gates: Sequence[ParityGate]) -> None:
     ]
     if failed:
         raise ParityError(
-            "The export differs from the PyTorch model; nothing was written. " + "; ".join(failed) + ".",
+            "The export differs from the PyTorch model. " + "; ".join(failed) + ".",
             "Compare the graphs layer by layer; do not widen the limits.",
         )
 

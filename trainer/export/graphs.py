@@ -80,6 +80,18 @@ class ServingClassifier(ServingGraph):
         return torch.softmax(logits / self.temperature, dim=1)
 
 
+class ServingJoint(ServingGraph):
+    """RGB (n, h, w, 3), 0..255, to lesion probabilities (n, h, w) and class probabilities (n, classes), of one picture.
+
+    For networks that segment and classify at once (CLNet); a bundle's two stages are the other two graphs.
+    """
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        mask, classes = self.network(self.normalized(image))
+        return torch.sigmoid(mask).squeeze(1), torch.softmax(classes, dim=1)
+
+
 def as_network(module: Callable[[Tensor], Tensor]) -> Network:
     """A torch module as the callable that `edge_infer.golden.trace` and the evaluation take."""
 

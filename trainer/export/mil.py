@@ -25,6 +25,7 @@ from trainer.export.errors import ExportError
 Arguments = Mapping[str, Any]
 Operation = Callable[[Arguments], Any]
 Decompression = Callable[[Arguments], NDArray[Any]]
+WEIGHTED = frozenset({"conv", "conv_transpose", "linear"})
 _REMEDY = "Export it with trainer.export.coreml."
 
 
@@ -52,6 +53,9 @@ class MilProgram:
 
     Attributes:
         metadata: the package's user-defined strings.
+        layers: how many operations have weights of their own (convolutions and linear layers).
+        multiplications: of these layers for one picture.
+        float32_share: the part of `multiplications` in layers whose results are float32.
         input_shape: (height, width, 3) of the image input.
         operations: how often the program uses each operation, constants left out.
     """
@@ -101,17 +105,31 @@ class MilProgram:
                 self._steps.append(_Step(op))
             else:
                 raise UnknownOperationError(op.op_type)
+        weighted = [step for step in self._steps if step.multiplications]
+        self.layers = len(weighted)
+        self.multiplications = sum(step.multiplications for step in weighted)
+        exact = sum(step.multiplications for step in weighted if not step.is_half)
+        self.float32_share = exact / self.multiplications if self.multiplications else 0.0
         last_use = {name: i for i, step in enumerate(self._steps) for name in step.uses}
         for i, step in enumerate(self._steps):
             step.frees = [name for name in step.uses if last_use[name] == i and name != self._output]
 
-    def run(self, batch: NDArray[np.uint8], *, fp16: bool = True) -> NDArray[np.float32]:
+    def share_of_first(self, layers: int) -> float:
+        """The part of all multiplications that the first so many layers do."""
+        weighted = [step.multiplications for step in self._steps if step.multiplications]
+        return sum(weighted[:layers]) / self.multiplications if self.multiplications else 0.0
+
+    def run(
+        self, batch: NDArray[np.uint8], *, fp16: bool = True, float_layers: int | None = None
+    ) -> NDArray[np.float32]:
         """Evaluates the program on every picture of a batch, one after the other (the package's batch is 1).
 
         Args:
             batch: uint8, shape (n, height, width, 3), RGB.
             fp16: round every result that the program declares float16; False keeps float32 activations throughout
                 (weights keep the precision in which they are stored).
+            float_layers: for a float32 program: give what a float16 program with so many first layers in float32
+                would, rounding weights too (see `trainer.export.coreml.export_coreml`).
 
         Returns:
             float32, shape (n, ...): the program's output without its own leading batch axis.
@@ -125,20 +143,41 @@ class MilProgram:
                 f"got {batch.dtype} {batch.shape}.",
                 "Resize the pictures to the stage's input size.",
             )
-        return np.concatenate([self._run_one(picture, fp16) for picture in batch])
+        return np.concatenate([self._run_one(picture, fp16, float_layers) for picture in batch])
 
     @torch.no_grad()
-    def _run_one(self, picture: NDArray[np.uint8], fp16: bool) -> NDArray[np.float32]:
+    def _run_one(self, picture: NDArray[np.uint8], fp16: bool, float_layers: int | None) -> NDArray[np.float32]:
         planes = np.ascontiguousarray(picture[:, :, self._channels].transpose(2, 0, 1)[None])
         values: dict[str, Any] = {**self._constants, self._input: torch.from_numpy(planes).float()}
+        in_float = FirstLayers(float_layers or 0)
         for step in self._steps:
-            result = _OPERATIONS[step.type](step.arguments(values))
-            if fp16 and step.is_half:
-                result = result.half().float()
+            arguments = step.arguments(values)
+            rounded = fp16 and step.is_half
+            if float_layers is not None and not in_float(step.type):
+                arguments, rounded = {name: _to_half(value) for name, value in arguments.items()}, True
+            result = _OPERATIONS[step.type](arguments)
+            if rounded:
+                result = _to_half(result)
             values[step.output] = result
             for name in step.frees:
                 values.pop(name, None)
         return np.asarray(values[self._output].numpy(), np.float32)
+
+
+class FirstLayers:
+    """Tells, operation by operation in the program's order, whether it belongs to the first so many layers.
+
+    A layer is an operation with weights and all operations up to the next; what comes before the first layer belongs to
+    it. So the boundary is crossed once, but for skip connections.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._seen = count, 0
+
+    def __call__(self, operation: str) -> bool:
+        """Takes the operation's type; must be called for each in turn."""
+        self._seen += operation in WEIGHTED
+        return self._count > 0 and self._seen <= self._count
 
 
 class _Step:
@@ -157,6 +196,7 @@ class _Step:
             for name, var in op.inputs.items()
             if var is not None
         }
+        self.multiplications = _multiplications(op) if self.type in WEIGHTED else 0
         self.uses = [
             name for value in self._inputs.values() for name in (value if isinstance(value, list) else [value])
         ]
@@ -167,6 +207,19 @@ class _Step:
             key: [values[name] for name in names] if isinstance(names, list) else values[names]
             for key, names in self._inputs.items()
         }
+
+
+def _multiplications(op: Any) -> int:
+    """Of one picture. A weight's first axis is the output's channels; in a transposed convolution, the input's."""
+    over = op.inputs["x"] if op.op_type == "conv_transpose" else op.outputs[0]
+    return int(np.prod(over.shape) * np.prod(op.inputs["weight"].shape[1:]))
+
+
+def _to_half(value: Any) -> Any:
+    """Tensors rounded to float16, in lists too; all else unchanged."""
+    if isinstance(value, Tensor):
+        return value.half().float()
+    return [_to_half(item) for item in value] if isinstance(value, list) else value
 
 
 def _constant(value: Any) -> Any:

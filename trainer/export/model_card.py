@@ -70,11 +70,32 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Mappin
         *(to_markdown(summary, _title(summary)) for summary in summaries),
         "## Parity of the files with the PyTorch model\n",
         *(f"- {g.artifact}: {g.measure} {g.value:.3g} (gate {g.relation} {g.limit:g})\n" for g in m.parity),
+        *_variants(m),
         "## Made with\n",
         f"Trainer {p.trainer_version}, {', '.join(f'{name} {version}' for name, version in p.packages.items())}; "
         f"{p.created}.\n",
     ]
     return "\n".join(parts)
+
+
+def _variants(manifest: Manifest) -> list[str]:
+    names = list(dict.fromkeys((*manifest.segmenter.variants, *manifest.classifier.variants)))
+    if not names and not manifest.variants_left_out:
+        return []
+    parts = [
+        "## Variants\n",
+        "The same networks in other forms, compared with the PyTorch float32 model on real pictures in the same way. "
+        "All figures above are those of the float32 ONNX files.\n",
+    ]
+    for name in names:
+        parts.append(f"**{name}**\n")
+        for stage in (manifest.segmenter, manifest.classifier):
+            if name in stage.variants:
+                variant = stage.variants[name]
+                parts.append(f"- `{variant.file}`: {variant.scheme}\n")
+                parts += [f"  - {g.measure} {g.value:.3g} (gate {g.relation} {g.limit:g})\n" for g in variant.parity]
+    parts += [f"**{name}** was left out. {reason}\n" for name, reason in manifest.variants_left_out.items()]
+    return parts
 
 
 def _title(summary: Summary) -> str:

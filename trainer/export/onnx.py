@@ -11,14 +11,20 @@ import torch
 from torch import nn
 
 import edge_infer
-from edge_infer.bundle import Stage
+from edge_infer.bundle import OutputSpec, Stage
 from edge_infer.schema import dump
 from trainer.export.errors import ExportError
 
 OPSET = 20
 
 
-def export_onnx(model: nn.Module, stage: Stage, path: Path, labels: Sequence[str] | None = None) -> None:
+def export_onnx(
+    model: nn.Module,
+    stage: Stage,
+    path: Path,
+    labels: Sequence[str] | None = None,
+    more_outputs: Sequence[OutputSpec] = (),
+) -> None:
     """Writes a serving graph as an ONNX file that explains itself.
 
     Batch normalisation is folded into the convolutions before and constants are folded; the batch is dynamic. The
@@ -26,10 +32,11 @@ def export_onnx(model: nn.Module, stage: Stage, path: Path, labels: Sequence[str
     the versions that wrote it.
 
     Args:
-        model: a `ServingSegmenter` or `ServingClassifier` in eval mode.
+        model: a `ServingSegmenter`, `ServingClassifier` or `ServingJoint` in eval mode.
         stage: names and sizes of input and output.
         path: file to write.
         labels: of a classifier.
+        more_outputs: after the stage's own, of a `ServingJoint`.
 
     Raises:
         ExportError: torch cannot export the model, or the result fails ONNX's checker or keeps a fixed batch.
@@ -42,7 +49,7 @@ def export_onnx(model: nn.Module, stage: Stage, path: Path, labels: Sequence[str
             dynamo=True,
             opset_version=OPSET,
             input_names=[stage.input.name],
-            output_names=[stage.output.name],
+            output_names=[output.name for output in (stage.output, *more_outputs)],
             dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096)},),
             optimize=True,
             verbose=False,

@@ -109,7 +109,6 @@ def _inception_v3() -> tuple[list[nn.Module], list[int]]:
     task="joint",
     summary="Classification branch and residual U-Net joined by feature fusion at every level.",
     size=256,
-    exports=False,
 )
 def clnet(
     classes: int = 2, backbone: Literal["resnet50", "inception_v3"] = "resnet50", dropout: float = 0.5
