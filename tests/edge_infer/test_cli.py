@@ -84,7 +84,8 @@ def test_inspect_explains_everything_that_matters(toy_bundle: Path) -> None:
     for part in (
         "toy-darkness, 2 parameters",
         "RGB uint8 NHWC, n x 96 x 128 x 3",
-        "classifier.onnx,",
+        "float32 (default): ONNX Runtime",
+        "classifier.onnx, ",
         "melanoma  <- the probability that is decided on",
         "balanced (default): suspicious from a probability of 0.4000 upwards",
         "sensitivity  0.8000  (95 % CI 0.7000 to 0.9000)",
