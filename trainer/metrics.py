@@ -184,6 +184,16 @@ class Roc:
 
         return measure
 
+    def sensitivities(self, weights: Weights, specificities: Floats) -> Weights:
+        """The curve: at each specificity the highest sensitivity with at least this specificity, shape (b, len)."""
+        tp, fp = self._cumulated(weights)
+        found = np.full((len(weights), len(specificities)), np.nan)
+        for row, (hits, alarms) in enumerate(zip(tp, fp, strict=True)):
+            if hits[-1] > 0 and alarms[-1] > 0:
+                last = np.searchsorted(alarms, (1 - specificities) * alarms[-1] + 1e-9, side="right") - 1
+                found[row] = hits[last] / hits[-1]
+        return found
+
     def specificity_at_sensitivity(self, sensitivity: float) -> Measure:
         """The highest specificity that some threshold reaches with at least this sensitivity."""
 
@@ -228,14 +238,47 @@ def decision_measures(called: Bools, positive: Bools) -> dict[str, Measure]:
 
 def calibration_error(confidence: Floats, correct: Bools, bins: int = CALIBRATION_BINS) -> Measure:
     """Expected calibration error over bins of equal width (Guo et al., ICML 2017), 0..1."""
-    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    member = np.eye(bins)[which]
+    member = np.eye(bins)[_bins(confidence, bins)]
     gap = confidence - correct
 
     def measure(weights: Weights) -> NDArray[np.float64]:
         return _ratio(np.abs((weights * gap) @ member).sum(1), weights.sum(1))
 
     return measure
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Bin `index` of the reliability diagram: pictures, mean predicted probability, observed share."""
+
+    index: int
+    pictures: int
+    predicted: float
+    observed: Metric
+
+
+def reliability_bins(scores: Floats, positive: Bools, weights: Weights | None = None) -> list[ReliabilityBin]:
+    """`CALIBRATION_BINS` bins of equal width, those without a picture left out; see `calibration_error`.
+
+    Args:
+        scores: predicted probability, shape (n,).
+        positive: the truth, shape (n,).
+        weights: bootstrap resamples, shape (b, n), for intervals of the observed shares.
+    """
+    which = _bins(scores, CALIBRATION_BINS)
+    found = []
+    for index in range(CALIBRATION_BINS):
+        members = which == index
+        if members.any():
+            share = mean_of(positive[members])
+            plain = Metric(float(positive[members].mean()))
+            metric = None if weights is None else with_interval(share, weights[:, members])
+            found.append(ReliabilityBin(index, int(members.sum()), float(scores[members].mean()), metric or plain))
+    return found
+
+
+def _bins(confidence: Floats, bins: int) -> NDArray[np.intp]:
+    return np.clip(np.ceil(confidence * bins).astype(np.intp) - 1, 0, bins - 1)
 
 
 def brier_score(scores: Floats, positive: Bools) -> Measure:

@@ -16,7 +16,6 @@ from edge_infer.bundle import Evaluation, Metric, OperatingPoint
 from trainer.calibrate import Scores, scores_of
 from trainer.evaluate import Counts, Prediction, indeterminate
 from trainer.metrics import (
-    CALIBRATION_BINS,
     Bools,
     Floats,
     Measure,
@@ -28,6 +27,7 @@ from trainer.metrics import (
     mean_of,
     melanoma_measures,
     multiclass_measures,
+    reliability_bins,
     segmentation_measures,
     with_interval,
     with_intervals,
@@ -268,11 +268,8 @@ def _share(kept: Bools, positive: Bools) -> float:
 
 
 def _reliability(scores: Scores) -> tuple[Bin, ...]:
-    which = np.clip(np.ceil(scores.score * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
-    members = [which == i for i in range(CALIBRATION_BINS)]
-    return tuple(
-        Bin(int(m.sum()), float(scores.score[m].mean()), float(scores.positive[m].mean())) for m in members if m.any()
-    )
+    found = reliability_bins(scores.score, scores.positive)
+    return tuple(Bin(b.pictures, b.predicted, b.observed.value) for b in found)
 
 
 def _subgroups(
