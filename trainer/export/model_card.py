@@ -120,7 +120,7 @@ def _abstention(manifest: Manifest) -> str:
         return ""
     return (
         "On request (`--abstain`), and never by itself, it also leaves pictures undecided whose probability is close "
-        "to the threshold; the probability is still given. What that gains stands below under *Abstention as it ships*.\n"
+        "to the threshold; the probability is still given. What that gains stands under *Abstention as it ships*.\n"
     )
 
 
