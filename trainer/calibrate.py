@@ -25,7 +25,7 @@ from trainer.metrics import Bools, Floats, lesion_weights
 DEFAULT_POINT = "balanced"
 SCREENING_SENSITIVITY = 0.95
 SPECIALIST_SPECIFICITY = 0.95
-LIMIT_MARGIN = 0.25
+LIMIT_MARGIN, BRIGHTNESS_MARGIN = 0.25, 0.05
 REFUSED_SHARPNESS = 0.0025
 REFUSED_LARGE_AREA = 0.001
 REFUSED_CONFIDENCE = 0.0025
@@ -240,7 +240,8 @@ def measure_pictures(records: Sequence[Record], spec: InputSpec, progress: bool 
 def quality_limits(seen: Sequence[Quality], min_side: int) -> QualityLimits:
     """Limits around what the training pictures show; outside them a picture is unlike any that was learned from.
 
-    Brightness is refused beyond the extremes seen, and contrast with a margin of a quarter of the way to none at all.
+    Brightness and contrast are refused beyond the extremes seen, with a margin of a twentieth of the way to black or to
+    white, and of a quarter of the way to no contrast at all.
     Sharpness has no such gap, as the blurriest training pictures are themselves as smooth as a blurred one: the least
     sharp in four hundred are refused.
 
@@ -252,8 +253,8 @@ def quality_limits(seen: Sequence[Quality], min_side: int) -> QualityLimits:
     return QualityLimits(
         min_side=min_side,
         min_contrast=_round(contrast.min() * (1 - LIMIT_MARGIN)),
-        min_luminance=_round(luminance.min()),
-        max_luminance=_round(luminance.max()),
+        min_luminance=_round(luminance.min() * (1 - BRIGHTNESS_MARGIN)),
+        max_luminance=_round(luminance.max() + BRIGHTNESS_MARGIN * (255 - luminance.max())),
         min_sharpness=_round(np.quantile(sharpness, REFUSED_SHARPNESS)),
     )
 
