@@ -176,6 +176,40 @@ class QualityLimits:
     min_sharpness: float
 
 
+APPEARANCE_MEASURES = (
+    *("red_green", "red_green_spread", "green_blue", "green_blue_spread", "shading", "brightness", "contrast"),
+    *("octave_1", "octave_2", "octave_3", "octave_4", "octave_5", "flat", "peaked"),
+)
+"""What `DermoscopyRule.terms` may name; see `edge_infer.appearance.Appearance`."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One measure in a score: weight * z + curve * z**2 with z = (measure - centre) / scale, clipped."""
+
+    centre: float
+    scale: float
+    weight: float
+    curve: float
+
+
+@dataclass(frozen=True)
+class DermoscopyRule:
+    """When a picture is no dermoscopy: see `edge_infer.appearance.dermoscopy_score`.
+
+    Attributes:
+        terms: by measure, see `APPEARANCE_MEASURES`.
+        clip: z counts up to this size to either side.
+        intercept: of the score.
+        min_score: below it there is no probability.
+    """
+
+    terms: dict[str, Term]
+    clip: float
+    intercept: float
+    min_score: float
+
+
 @dataclass(frozen=True)
 class Metric:
     """A figure with its 95 % confidence interval, bootstrapped by lesion."""
@@ -186,11 +220,26 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Band:
+    """Probabilities too close to a threshold for a decision: low < p < high, chosen on the split of the threshold.
+
+    `referred` is the share of pictures that it was chosen to leave undecided; `metrics` is what it gave on the
+    evaluation split: the decided pictures' sensitivity, specificity, and so on.
+    """
+
+    referred: float
+    low: float
+    high: float
+    metrics: dict[str, Metric] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class OperatingPoint:
     """A named decision threshold on the melanoma probability, chosen on the split `chosen_on`.
 
     `rule` says how it was chosen, `meaning` what it is for, in plain words. `metrics` is what it gave on the
-    evaluation split: sensitivity, specificity, and so on.
+    evaluation split: sensitivity, specificity, and so on. `bands` are for those who would rather leave the least
+    certain pictures undecided; none is used unless it is asked for.
     """
 
     name: str
@@ -199,6 +248,22 @@ class OperatingPoint:
     meaning: str
     chosen_on: str
     metrics: dict[str, Metric] = field(default_factory=dict)
+    bands: tuple[Band, ...] = ()
+
+    def band(self, referred: float) -> Band:
+        """The band that leaves this share of pictures undecided.
+
+        Raises:
+            BundleError: there is none for this share.
+        """
+        for band in self.bands:
+            if abs(band.referred - referred) < 1e-6:
+                return band
+        known = ", ".join(f"{band.referred:g}" for band in self.bands)
+        raise BundleError(
+            f"Operating point '{self.name}' has no band that leaves {referred:g} of the pictures undecided.",
+            f"Choose one of: {known}." if known else "This bundle has none: leave it out, or use another bundle.",
+        )
 
 
 @dataclass(frozen=True)
@@ -266,7 +331,8 @@ class FileEntry:
 class Manifest:
     """The contents of `bundle.json`, schema version 1.
 
-    `variants_left_out` says of every variant that was asked for and failed a gate why it is not in the bundle.
+    `variants_left_out` says of every variant that was asked for and failed a gate why it is not in the bundle. Without
+    `dermoscopy` no picture is refused for not looking like dermoscopy.
     """
 
     schema_version: int
@@ -290,6 +356,7 @@ class Manifest:
     provenance: Provenance
     files: dict[str, FileEntry]
     variants_left_out: dict[str, str] = field(default_factory=dict)
+    dermoscopy: DermoscopyRule | None = None
 
     @property
     def gates(self) -> tuple[ParityGate, ...]:
@@ -522,12 +589,25 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     for point in manifest.operating_points:
         if not 0 < point.threshold < 1:
             yield f"operating point '{point.name}': threshold {point.threshold} is not between 0 and 1"
+        for band in point.bands:
+            if not 0 <= band.low < point.threshold < band.high <= 1:
+                yield f"operating point '{point.name}': band {band.low} to {band.high} is not around the threshold"
+            if not 0 < band.referred < 1:
+                yield f"operating point '{point.name}': a band refers {band.referred}, not a share between 0 and 1"
     if not 0 < manifest.mask.threshold < 1:
         yield f"mask.threshold {manifest.mask.threshold} is not between 0 and 1"
     if not 0 <= manifest.mask.min_area_fraction < manifest.mask.max_area_fraction <= 1:
         yield "mask area fractions must satisfy 0 <= min < max <= 1"
     if not 0 <= manifest.mask.min_confidence <= 1:
         yield f"mask.min_confidence {manifest.mask.min_confidence} is not between 0 and 1"
+    if manifest.dermoscopy is not None:
+        for name, term in manifest.dermoscopy.terms.items():
+            if name not in APPEARANCE_MEASURES:
+                yield f"dermoscopy.terms.{name}: unknown; known measures: {', '.join(APPEARANCE_MEASURES)}"
+            if not term.scale > 0:
+                yield f"dermoscopy.terms.{name}.scale {term.scale} is not positive"
+        if not manifest.dermoscopy.clip > 0:
+            yield f"dermoscopy.clip {manifest.dermoscopy.clip} is not positive"
     if not 0 <= manifest.roi.margin <= 4:
         yield f"roi.margin {manifest.roi.margin} is not between 0 and 4"
     for name, stage, kind in (

@@ -202,6 +202,16 @@ def diagnose(
             show_default="the bundle's own",
         ),
     ] = None,
+    abstain: Annotated[
+        float | None,
+        typer.Option(
+            "--abstain",
+            metavar="SHARE",
+            help="Leave the least certain pictures undecided (indeterminate, with their probability): a share that the "
+            "bundle has limits for, such as 0.1, 0.2 or 0.3; `edge-infer inspect` lists them.",
+            show_default="every picture is decided",
+        ),
+    ] = None,
     provider: ProviderOption = None,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
@@ -237,7 +247,7 @@ def diagnose(
     if save_report is not None:
         _check_outputs(expansion.sources, [save_report])
         make_writable_folder(save_report.parent)
-    _check_operating_point(bundle, operating_point)
+    _check_operating_point(bundle, operating_point, abstain)
 
     from edge_infer.loading import start_loading
 
@@ -255,7 +265,9 @@ def diagnose(
     records: list[dict[str, Any]] = []
     streams = format != Format.JSON
     _prepare_stdout(format)
-    with Diagnoser.from_loading(loading, operating_point=operating_point, max_pixels=limit) as diagnoser:
+    with Diagnoser.from_loading(
+        loading, operating_point=operating_point, abstain=abstain, max_pixels=limit
+    ) as diagnoser:
         manifest = diagnoser.manifest
         report = None if save_report is None else _html_report(diagnoser, operating_point)
         if format == Format.CSV:
@@ -481,16 +493,23 @@ def _read_stdin() -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _check_operating_point(bundle: str | None, name: str | None) -> None:
-    if name is None:
+def _check_operating_point(bundle: str | None, name: str | None, abstain: float | None) -> None:
+    if name is None and abstain is None:
         return
     from edge_infer.bundle import find_bundle, read_manifest
+    from edge_infer.errors import BundleError
 
-    known = [point.name for point in read_manifest(find_bundle(bundle)).manifest.operating_points]
-    if name not in known:
+    manifest = read_manifest(find_bundle(bundle)).manifest
+    known = [point.name for point in manifest.operating_points]
+    if name is not None and name not in known:
         raise typer.BadParameter(
             f"the bundle has no '{name}'; it has: {', '.join(known)}.", param_hint="--operating-point"
         )
+    if abstain is not None:
+        try:
+            manifest.operating_point(name).band(abstain)
+        except BundleError as error:
+            raise typer.BadParameter(str(error), param_hint="--abstain") from error
 
 
 def _check_outputs(sources: Sequence[Source], files: Sequence[Path]) -> None:
@@ -630,6 +649,9 @@ def _explain(bundle: Bundle) -> Iterator[str]:
     yield f"  picture           shorter side >= {limits.min_side} px, contrast >= {limits.min_contrast:g},"
     brightness = f"brightness {limits.min_luminance:g} to {limits.max_luminance:g}"
     yield f"                    {brightness}, sharpness >= {limits.min_sharpness:g}; otherwise indeterminate"
+    if manifest.dermoscopy is not None:
+        least = f"score >= {manifest.dermoscopy.min_score:.2f} from {len(manifest.dermoscopy.terms)} measures"
+        yield f"  dermoscopy        {least} of colour and texture; otherwise indeterminate"
     calibration = manifest.calibration
     fitted = f", T = {calibration.temperature:.3f}, fitted on {calibration.fitted_on}"
     yield f"  calibration       {calibration.method}{fitted if calibration.method != 'none' else ''}"
@@ -646,6 +668,10 @@ def _explain(bundle: Bundle) -> Iterator[str]:
         yield f"    {sentence(point.meaning)}"
         yield f"    Chosen by: {point.rule}, on {point.chosen_on}."
         yield from _figures(point.metrics)
+        for band in point.bands:
+            between = f"{band.low:.4f} and {band.high:.4f}"
+            yield f"    --abstain {band.referred:g}: undecided between {between}; of the others"
+            yield from _figures(band.metrics)
     yield ""
     yield "Measured"
     for evaluation in manifest.evaluations:

@@ -14,7 +14,7 @@ from edge_infer import __version__
 from edge_infer.bundle import Bundle, OperatingPoint
 from edge_infer.render import draw_outline, encode_jpeg
 from edge_infer.results import MELANOMA, Diagnosis
-from edge_infer.wording import DISCLAIMER, decision, percent, reason_title, sentence
+from edge_infer.wording import DISCLAIMER, advice, decision, percent, reason_title, sentence
 
 _THUMBNAIL = 400
 
@@ -106,7 +106,7 @@ class HtmlReport:
         if diagnosis.error is not None:
             lines.append(f"<p>{escape(diagnosis.error.remedy)}</p>")
         elif diagnosis.message:
-            lines.append(f"<p>{escape(diagnosis.message)}</p>")
+            lines.append(f"<p>{escape(diagnosis.message)} {escape(advice(diagnosis))}</p>")
         if diagnosis.melanoma_probability is not None and diagnosis.threshold is not None:
             lines.append(
                 f'<div class="scale {tone}"><i style="width:{100 * diagnosis.melanoma_probability:.1f}%"></i>'

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.bundle import DEFAULT_VARIANT, Bundle, Manifest, Tolerance
+from edge_infer.appearance import appearance_problem, dermoscopy_score, measure_appearance
+from edge_infer.bundle import DEFAULT_VARIANT, Band, Bundle, Manifest, Tolerance
 from edge_infer.engine import Engine
 from edge_infer.errors import BundleMismatchError, EngineError, ImageError, InferenceError
 from edge_infer.image import DEFAULT_MAX_PIXELS, ImageInput, Picture, open_picture
@@ -30,7 +31,8 @@ from edge_infer.postprocess import (
 )
 from edge_infer.preprocess import resize, to_batch
 from edge_infer.quality import Problem, Quality, lesion_problem, measure_quality, picture_problem
-from edge_infer.results import MELANOMA, NOT_MELANOMA, Diagnosis
+from edge_infer.results import MELANOMA, NOT_MELANOMA, Diagnosis, Reason
+from edge_infer.wording import percent
 
 
 class Diagnoser:
@@ -47,16 +49,18 @@ class Diagnoser:
         *,
         variant: str = DEFAULT_VARIANT,
         operating_point: str | None = None,
+        abstain: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
         """Joins a checked bundle with two loaded networks of one variant; most callers use `load`.
 
         Raises:
             BundleMismatchError: a network's input size or labels differ from the manifest.
-            BundleError: the bundle has no such operating point.
+            BundleError: the bundle has no such operating point, or no band of this share.
         """
         self._bundle = bundle
         self._operating_point = bundle.manifest.operating_point(operating_point)
+        self._band = None if abstain is None else self._operating_point.band(abstain)
         self._max_pixels = max_pixels
         self._variant = variant
         self._segmenter: Engine | None = segmenter
@@ -80,6 +84,7 @@ class Diagnoser:
         threads: int | None = None,
         variant: str | None = None,
         operating_point: str | None = None,
+        abstain: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> Diagnoser:
         """Loads a bundle, after checking the hash of every file but those of other variants.
@@ -94,6 +99,9 @@ class Diagnoser:
             variant: which form of both networks, such as "int8" or "coreml-float16"; None takes float32, or with Core
                 ML itself the bundle's first Core ML variant. None other is ever picked without being asked for.
             operating_point: name of the decision threshold to use; None takes the bundle's default.
+            abstain: share of least certain pictures to leave undecided, one of those that the operating point has a
+                band for (such as 0.1, 0.2, 0.3). Between the band's limits the result is indeterminate with the reason
+                "uncertain", and its probability is still given. None decides every picture.
             max_pixels: larger pictures are refused before they are decoded.
 
         Raises:
@@ -101,15 +109,28 @@ class Diagnoser:
             EngineError: no engine, or the wanted provider is not available; see its subclasses.
         """
         loading = start_loading(bundle, providers=providers, threads=threads, variant=variant)
-        return cls.from_loading(loading, operating_point=operating_point, max_pixels=max_pixels)
+        return cls.from_loading(loading, operating_point=operating_point, abstain=abstain, max_pixels=max_pixels)
 
     @classmethod
     def from_loading(
-        cls, loading: Loading, *, operating_point: str | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+        cls,
+        loading: Loading,
+        *,
+        operating_point: str | None = None,
+        abstain: float | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> Diagnoser:
         """Waits for networks that were started with `edge_infer.loading.start_loading`; see `load`."""
-        loading.bundle.manifest.operating_point(operating_point)
-        return cls(*loading.wait(), variant=loading.variant, operating_point=operating_point, max_pixels=max_pixels)
+        point = loading.bundle.manifest.operating_point(operating_point)
+        if abstain is not None:
+            point.band(abstain)
+        return cls(
+            *loading.wait(),
+            variant=loading.variant,
+            operating_point=operating_point,
+            abstain=abstain,
+            max_pixels=max_pixels,
+        )
 
     @property
     def bundle(self) -> Bundle:
@@ -230,6 +251,10 @@ class Diagnoser:
         quality = measure_quality(pixels)
         work = _Work(_source(image), picture, pixels, quality, clock)
         work.problem = picture_problem(picture.height, picture.width, quality, self.manifest.quality)
+        rule = self.manifest.dermoscopy
+        if rule is not None:
+            work.dermoscopy = dermoscopy_score(measure_appearance(pixels), rule)
+            work.problem = work.problem or appearance_problem(work.dermoscopy, rule)
         clock.lap("preprocess")
         return work
 
@@ -299,8 +324,11 @@ class Diagnoser:
         if work.probabilities is not None:
             by_class = {name: float(p) for name, p in zip(manifest.labels, work.probabilities, strict=True)}
             probability = by_class[manifest.melanoma_label]
-            label = MELANOMA if probability >= point.threshold else NOT_MELANOMA
+            work.problem = _uncertainty(probability, self._band)
+            if work.problem is None:
+                label = MELANOMA if probability >= point.threshold else NOT_MELANOMA
         reason, message = work.problem or (None, None)
+        quality = work.quality._asdict() | ({} if work.dermoscopy is None else {"dermoscopy": work.dermoscopy})
         return Diagnosis(
             status="ok" if work.problem is None else "indeterminate",
             source=work.source,
@@ -310,6 +338,7 @@ class Diagnoser:
             label=label,
             threshold=point.threshold,
             operating_point=point.name,
+            band=None if self._band is None else (self._band.low, self._band.high),
             probabilities=MappingProxyType(by_class),
             image_size=(work.picture.height, work.picture.width),
             mask=work.mask,
@@ -318,7 +347,7 @@ class Diagnoser:
             roi=work.roi,
             lesion_area_fraction=work.area,
             lesion_confidence=work.confidence,
-            quality=MappingProxyType(work.quality._asdict()),
+            quality=MappingProxyType(quality),
             timings_ms=MappingProxyType(work.clock.timings()),
             provider=self._provider,
             variant=self._variant,
@@ -369,6 +398,7 @@ class _Work:
     quality: Quality
     clock: _Clock
     problem: Problem | None = None
+    dermoscopy: float | None = None
     mask: NDArray[np.uint8] | None = None
     lesion_box: Box | None = None
     roi_box: Box | None = None
@@ -377,6 +407,15 @@ class _Work:
     confidence: float | None = None
     probabilities: NDArray[np.float32] | None = None
     warnings: list[str] = field(default_factory=list)
+
+
+def _uncertainty(probability: float, band: Band | None) -> Problem | None:
+    if band is None or not band.low < probability < band.high:
+        return None
+    return Reason.UNCERTAIN, (
+        f"The probability of melanoma, {percent(probability)}, is too close to the threshold: between "
+        f"{percent(band.low)} and {percent(band.high)} nothing is decided."
+    )
 
 
 def _source(image: ImageInput) -> str | None:

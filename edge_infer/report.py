@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_infer.bundle import DEFAULT_VARIANT, Manifest
 from edge_infer.results import Diagnosis
-from edge_infer.wording import DISCLAIMER, decision, percent, reason_title, sentence
+from edge_infer.wording import DISCLAIMER, advice, decision, percent, reason_title, sentence, undecided
 
 SAVED_KINDS = ("overlay", "mask", "roi")
 """What can be saved per picture; each has its column in every format, null or empty where nothing was written."""
@@ -43,11 +43,11 @@ def csv_columns(manifest: Manifest) -> list[str]:
     boxes = [f"{box}_{edge}" for box in ("lesion", "roi") for edge in ("x0", "y0", "x1", "y1")]
     return [
         *("source", "status", "reason", "message", "error", "melanoma_probability", "label", "threshold"),
-        "operating_point",
+        *("operating_point", "band_low", "band_high"),
         *(f"probability_{label}" for label in manifest.labels),
         *("image_height", "image_width"),
         *boxes,
-        *("lesion_area_fraction", "lesion_confidence", "luminance", "contrast", "sharpness", "total_ms"),
+        *("lesion_area_fraction", "lesion_confidence", "luminance", "contrast", "sharpness", "dermoscopy", "total_ms"),
         *("provider", "variant", "bundle", "bundle_sha256", "warnings"),
         *(f"{kind}_file" for kind in SAVED_KINDS),
     ]
@@ -61,6 +61,7 @@ def csv_header(manifest: Manifest) -> str:
 def to_csv(diagnosis: Diagnosis, saved: Saved, manifest: Manifest) -> str:
     """One result as one CSV record, with its newline; unknown values are empty, warnings are joined by " | "."""
     height, width = diagnosis.image_size or (None, None)
+    low, high = diagnosis.band or (None, None)
     values: dict[str, object] = {
         "source": diagnosis.source,
         "status": diagnosis.status,
@@ -71,6 +72,8 @@ def to_csv(diagnosis: Diagnosis, saved: Saved, manifest: Manifest) -> str:
         "label": diagnosis.label,
         "threshold": diagnosis.threshold,
         "operating_point": diagnosis.operating_point,
+        "band_low": low,
+        "band_high": high,
         "image_height": height,
         "image_width": width,
         "lesion_area_fraction": diagnosis.lesion_area_fraction,
@@ -123,13 +126,16 @@ def to_card(
     if diagnosis.status == "ok":
         tone = "alarm" if diagnosis.label == "melanoma" else "calm"
         lines += _row("melanoma", f"{percent(diagnosis.melanoma_probability)} - {decision(diagnosis)}", style, tone)
+    else:
+        lines += _row("indeterminate", f"{reason_title(diagnosis)} - {undecided(diagnosis)}", style, "unsure")
+        if diagnosis.melanoma_probability is None:
+            lines += _row("reason", diagnosis.message or "")
+        lines += _row("what to do", advice(diagnosis))
+    if diagnosis.melanoma_probability is not None:
         lines += _row("other classes", _others(diagnosis, manifest))
         point = manifest.operating_point(diagnosis.operating_point)
         meaning = f"{point.name}: suspicious from {percent(point.threshold)} upwards. {sentence(point.meaning)}"
         lines += _row("operating point", meaning)
-    else:
-        lines += _row("indeterminate", f"{reason_title(diagnosis)} - no probability is given", style, "unsure")
-        lines += _row("reason", diagnosis.message or "")
     if diagnosis.lesion_area_fraction is not None:
         lines += _row("lesion", f"covers {percent(diagnosis.lesion_area_fraction)} of the picture")
     for warning in diagnosis.warnings:

@@ -16,7 +16,7 @@ from edge_infer.postprocess import Box
 
 
 class Reason(StrEnum):
-    """Why a picture has no probability."""
+    """Why a picture is indeterminate; all but UNCERTAIN leave it without a probability."""
 
     NO_LESION = "no_lesion"
     LESION_UNCERTAIN = "lesion_uncertain"
@@ -28,6 +28,8 @@ class Reason(StrEnum):
     TOO_DARK = "too_dark"
     OVEREXPOSED = "overexposed"
     BLURRED = "blurred"
+    NOT_DERMOSCOPY = "not_dermoscopy"
+    UNCERTAIN = "uncertain"
 
 
 Status = Literal["ok", "indeterminate", "error"]
@@ -39,17 +41,20 @@ class Diagnosis:
     """The answer for one picture.
 
     Attributes:
-        status: "ok": there is a probability. "indeterminate": there is none, and `reason` says why. "error": the
-            picture could not be used and `error` says why (only `diagnose_many` returns these; `diagnose` raises).
+        status: "ok": there is a decision. "indeterminate": there is none, and `reason` says why. "error": the picture
+            could not be used and `error` says why (only `diagnose_many` returns these; `diagnose` raises).
         source: path of the picture, or None for bytes and arrays.
         reason: typed reason of an indeterminate result.
         message: the reason in one sentence for people.
         error: the typed error of a failed picture.
-        melanoma_probability: calibrated probability of melanoma, 0..1; None unless status is "ok".
+        melanoma_probability: calibrated probability of melanoma, 0..1; None unless status is "ok" or the reason is
+            "uncertain".
         label: "melanoma" where the probability reaches `threshold`, else "not melanoma"; None unless status is "ok".
         threshold: the decision threshold used, 0..1.
         operating_point: name of the operating point that the threshold belongs to.
-        probabilities: calibrated probability by class, in the bundle's order; empty unless status is "ok".
+        band: where the caller asked for abstention, the probabilities (low, high) between which there is no decision.
+        probabilities: calibrated probability by class, in the bundle's order; empty where `melanoma_probability` is
+            None.
         image_size: (height, width) of the upright picture in pixels.
         mask: uint8 0/1, shape `image_size`; the cleaned lesion, where one was found.
         lesion_box: smallest rectangle around the lesion, in pixels of the original picture.
@@ -57,7 +62,8 @@ class Diagnosis:
         roi: the crop that the classifier saw: RGB uint8, shape (size, size, 3).
         lesion_area_fraction: lesion pixels over all pixels, 0..1.
         lesion_confidence: the segmenter's mean probability inside its outline, 0..1.
-        quality: measures of the picture: luminance, contrast, sharpness (see `edge_infer.quality`).
+        quality: measures of the picture: luminance, contrast, sharpness (see `edge_infer.quality`), and the score
+            `dermoscopy` (see `edge_infer.appearance`) where the bundle has a rule for it.
         timings_ms: wall time of each step in milliseconds. Where pictures are diagnosed in a batch, a network's time is
             the batch's time divided by its pictures.
         provider: the execution provider that ran, as the engine itself reports it.
@@ -76,6 +82,7 @@ class Diagnosis:
     label: str | None = None
     threshold: float | None = None
     operating_point: str | None = None
+    band: tuple[float, float] | None = None
     probabilities: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     image_size: tuple[int, int] | None = None
     mask: NDArray[np.uint8] | None = field(default=None, repr=False)
@@ -104,6 +111,7 @@ class Diagnosis:
             "label": self.label,
             "threshold": self.threshold,
             "operating_point": self.operating_point,
+            "band": list(self.band) if self.band else None,
             "probabilities": dict(self.probabilities),
             "image_size": list(self.image_size) if self.image_size else None,
             "lesion_box": list(self.lesion_box) if self.lesion_box else None,

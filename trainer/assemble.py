@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_infer.bundle import Manifest
 from edge_infer.schema import dump
+from trainer.appearance import fit_dermoscopy_rule
 from trainer.calibrate import (
     DEFAULT_POINT,
     area_limits,
@@ -39,8 +40,19 @@ from trainer.evaluate import (
 )
 from trainer.export.bundle import DATA, MELANOMA, Assess, Assessment, Choices, System, write_bundle
 from trainer.export.variants import Request
-from trainer.refusals import read_trials, refused, spoil, try_bare_skin, write_trials
+from trainer.refusals import (
+    Refusals,
+    detection,
+    read_trials,
+    refusal_tables,
+    refused,
+    spoil,
+    try_bare_skin,
+    try_negatives,
+    write_trials,
+)
 from trainer.report import Summary, summarise, to_evaluation, to_markdown
+from trainer.report_figures import FIGURES, draw_figures
 
 MASK_THRESHOLD = 0.5
 PARITY_PICTURES = 128
@@ -106,8 +118,9 @@ def choose(
     training = select(records, "train", limit)
     mask = area_limits(true_areas(training), MASK_THRESHOLD)
     quality = quality_limits(measure_pictures(training, segmenter), segmenter.height // 2)
-    rules = Rules(segmenter, classifier, system.labels, mask, system.roi, quality)
     validation = select(records, "val", limit)
+    dermoscopy = fit_dermoscopy_rule(training, validation, segmenter)
+    rules = Rules(segmenter, classifier, system.labels, mask, system.roi, quality, dermoscopy)
     if folds:
         found = list(predict_out_of_fold(folds, records, rules, system.networks(), limit, system.views))
     else:
@@ -119,7 +132,8 @@ def choose(
     calibration = fit_temperature(scores_of(_answered(found), system.labels, MELANOMA), split)
     found = [temper(p, calibration.temperature) for p in found]
     scores = scores_of(_answered(found), system.labels, MELANOMA)
-    return Choices(mask, quality, calibration, choose_operating_points(scores, split), DEFAULT_POINT), found
+    points = choose_operating_points(scores, split)
+    return Choices(mask, quality, calibration, points, DEFAULT_POINT, dermoscopy), found
 
 
 def _answered(predictions: Sequence[Prediction]) -> list[Prediction]:
@@ -227,7 +241,11 @@ def assessor(
         trials = select(records, "test", min(limit or TRIAL_PICTURES, TRIAL_PICTURES))
         write_trials(
             results / TRIALS_FILE,
-            [*spoil(trials, rules.segmenter_input), *try_bare_skin(trials, rules, networks.segment)],
+            [
+                *spoil(trials, rules),
+                *try_bare_skin(trials, rules, networks.segment),
+                *try_negatives(rules, networks.segment),
+            ],
         )
         test = write_tables(results, manifest)["test"]
         command = f"python -m trainer evaluate --bundle exported/{name} --data ../shared/data/ham10000"
@@ -247,20 +265,28 @@ def read_summaries(results: Path, manifest: Manifest) -> dict[str, Summary]:
     }
 
 
-def read_refused(results: Path, manifest: Manifest) -> dict[str, float]:
-    """Share of the pictures to be refused that a bundle refuses, from the stored measures."""
-    return refused(read_trials(results / TRIALS_FILE), manifest.quality, manifest.mask)
+def read_refused(results: Path, manifest: Manifest) -> Refusals:
+    """What a bundle refuses, from the stored measures."""
+    trials = read_trials(results / TRIALS_FILE)
+    test = read_predictions(results / f"{REPORTED[0][0]}.csv")
+    return Refusals(refused(trials, manifest), detection(trials, test, manifest))
 
 
 def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:
-    """Computes all figures from the stored predictions and writes `evaluation.json` and `RESULTS.md` beside them."""
+    """Computes all figures from the stored predictions; writes `evaluation.json`, `RESULTS.md` and `FIGURES` there."""
     summaries = read_summaries(results, manifest)
-    figures = {**dump(summaries), "refused": read_refused(results, manifest)}
+    refusals = read_refused(results, manifest)
+    figures = {**dump(summaries), "refused": refusals.shares, "detection": dump(refusals.detection)}
     text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)
     (results / "evaluation.json").write_text(text + "\n", encoding="utf-8")
-    tables = "\n".join(to_markdown(summary, TITLES[stem]) for stem, summary in summaries.items())
+    points = manifest.operating_points
+    tables = "\n".join(to_markdown(summary, TITLES[stem], points) for stem, summary in summaries.items())
     head = (
         f"# Results of the bundle `{manifest.name}`\n\nMade by `python -m trainer report` from the CSV files here.\n\n"
     )
-    (results / "RESULTS.md").write_text(head + tables, encoding="utf-8")
+    test = REPORTED[0][0]
+    draw_figures(results, read_predictions(results / f"{test}.csv"), summaries[test], manifest)
+    pictures = "".join(f"![{caption}]({name})\n\n" for name, caption in FIGURES.items())
+    above = f"## Figures, {TITLES[test].lower()}\n\n{pictures}{refusal_tables(refusals)}\n"
+    (results / "RESULTS.md").write_text(head + above + tables, encoding="utf-8")
     return summaries

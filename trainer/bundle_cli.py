@@ -76,7 +76,9 @@ def evaluate(
         system = System(load_checkpoint(segmenter), load_checkpoint(classifier), views)
         choices, _ = choose(system, records, limit, load_folds(classifier.parent, system.classifier, records, folds))
         first, second = system.stages()
-        rules = Rules(first.input, second.input, system.labels, choices.mask, system.roi, choices.quality)
+        rules = Rules(
+            first.input, second.input, system.labels, choices.mask, system.roi, choices.quality, choices.dermoscopy
+        )
         networks = system.networks(choices.calibration.temperature)
         points, default = choices.operating_points, choices.default_operating_point
     else:
@@ -84,7 +86,8 @@ def evaluate(
     found = list(predict(select(records, split, limit), rules, networks, roi="truth" if true_roi else "predicted"))
     if out is not None:
         write_predictions(out, found)
-    typer.echo(to_markdown(summarise(found, rules.labels, MELANOMA, points, default), f"Figures on {split}"))
+    summary = summarise(found, rules.labels, MELANOMA, points, default)
+    typer.echo(to_markdown(summary, f"Figures on {split}", points))
 
 
 def export(
@@ -163,18 +166,24 @@ def bundle(
 def report(
     bundle: Annotated[str, typer.Argument(help="Path or name of a bundle.")],
     results: Results = None,
-    check: Annotated[bool, typer.Option("--check", help="Fail if the bundle's model card says otherwise.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail if the model card or a figure says otherwise.")] = False,
 ) -> None:
-    """Make every table and the model card again from the stored per-image predictions, without running a network."""
+    """Make every table, figure and the model card again from the stored predictions, without running a network."""
     from edge_infer.bundle import load_bundle
     from trainer.assemble import read_refused, write_tables
     from trainer.errors import TrainerError
     from trainer.export.bundle import seal
     from trainer.export.model_card import MODEL_CARD, model_card
+    from trainer.plots import figure_data, same_numbers
+    from trainer.report_figures import FIGURES
 
     loaded = load_bundle(bundle)
     folder = results or RESULTS / loaded.manifest.name
+    before = {name: figure_data(folder / name) for name in FIGURES} if check else {}
     summaries = write_tables(folder, loaded.manifest)
+    for name, data in before.items():
+        if not same_numbers(data, figure_data(folder / name)):
+            raise TrainerError(f"{folder / name} did not show the predictions beside it.", "It is drawn again now.")
     typer.echo(f"{folder / 'RESULTS.md'}, {folder / 'evaluation.json'}")
     card = model_card(loaded.manifest, [summaries["test"]], read_refused(folder, loaded.manifest))
     path = loaded.path / MODEL_CARD

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 from tqdm import tqdm
 
-from edge_infer.bundle import Calibration, InputSpec, MaskRule, OperatingPoint, QualityLimits
+from edge_infer.bundle import Band, Calibration, InputSpec, MaskRule, OperatingPoint, QualityLimits
 from edge_infer.image import open_picture
 from edge_infer.preprocess import resize
 from edge_infer.quality import Quality, measure_quality
@@ -25,10 +25,12 @@ from trainer.metrics import Bools, Floats, lesion_weights
 DEFAULT_POINT = "balanced"
 SCREENING_SENSITIVITY = 0.95
 SPECIALIST_SPECIFICITY = 0.95
-LIMIT_MARGIN = 0.25
-REFUSED_SHARPNESS = 0.005
+LIMIT_MARGIN, BRIGHTNESS_MARGIN = 0.25, 0.05
+REFUSED_SHARPNESS = 0.0025
 REFUSED_LARGE_AREA = 0.001
-REFUSED_CONFIDENCE = 0.005
+REFUSED_CONFIDENCE = 0.0025
+ABSTENTION = (0.1, 0.2, 0.3)
+"""Shares of least certain pictures that each operating point gets a band for; see `abstention_bands`."""
 
 _SMALLEST = 1e-12
 
@@ -173,7 +175,7 @@ def choose_operating_points(scores: Scores, split: str = "val") -> tuple[Operati
     with one melanoma in nine pictures it accepts about eight false alarms to find one more melanoma.
     """
     score, positive = scores.score, scores.positive
-    return (
+    points = (
         OperatingPoint(
             "screening",
             threshold_for_sensitivity(score, positive, SCREENING_SENSITIVITY),
@@ -199,6 +201,34 @@ def choose_operating_points(scores: Scores, split: str = "val") -> tuple[Operati
             split,
         ),
     )
+    return tuple(replace(point, bands=abstention_bands(score, point.threshold)) for point in points)
+
+
+def certainty(score: Floats, threshold: float) -> Floats:
+    """Distance of each probability to the threshold on the scale arcsin(sqrt(p)), 0..pi/2.
+
+    On this scale the standard error of an observed share is the same everywhere (Anscombe, Biometrika 1948), so that
+    the distance counts standard errors. Plain differences would leave the surest negatives undecided where the
+    threshold is low, and log odds the surest positives where it is high.
+    """
+    return np.asarray(np.abs(np.arcsin(np.sqrt(np.clip(score, 0, 1))) - np.arcsin(np.sqrt(threshold))))
+
+
+def abstention_bands(score: Floats, threshold: float, shares: Sequence[float] = ABSTENTION) -> tuple[Band, ...]:
+    """Bands around a threshold that leave these shares of the pictures undecided: those with the least `certainty`.
+
+    Args:
+        score: calibrated melanoma probabilities of pictures that the networks never saw, shape (n,).
+        threshold: of the operating point.
+        shares: 0..1 each.
+    """
+    centre = float(np.arcsin(np.sqrt(threshold)))
+    bands = []
+    for share in shares:
+        reach = max(float(np.quantile(certainty(score, threshold), share)), 1e-6)
+        low, high = (float(np.sin(np.clip(centre + side * reach, 0, np.pi / 2)) ** 2) for side in (-1, 1))
+        bands.append(Band(share, low, high))
+    return tuple(bands)
 
 
 def measure_pictures(records: Sequence[Record], spec: InputSpec, progress: bool = True) -> list[Quality]:
@@ -210,9 +240,10 @@ def measure_pictures(records: Sequence[Record], spec: InputSpec, progress: bool 
 def quality_limits(seen: Sequence[Quality], min_side: int) -> QualityLimits:
     """Limits around what the training pictures show; outside them a picture is unlike any that was learned from.
 
-    Brightness and contrast are refused beyond the extremes seen, with a margin of a quarter of the way to black, to
-    white, or to no contrast at all. Sharpness has no such gap, as the blurriest training pictures are themselves as
-    smooth as a blurred one: the least sharp in two hundred are refused.
+    Brightness and contrast are refused beyond the extremes seen, with a margin of a twentieth of the way to black or to
+    white, and of a quarter of the way to no contrast at all.
+    Sharpness has no such gap, as the blurriest training pictures are themselves as smooth as a blurred one: the least
+    sharp in four hundred are refused.
 
     Args:
         seen: measures of the training pictures.
@@ -222,8 +253,8 @@ def quality_limits(seen: Sequence[Quality], min_side: int) -> QualityLimits:
     return QualityLimits(
         min_side=min_side,
         min_contrast=_round(contrast.min() * (1 - LIMIT_MARGIN)),
-        min_luminance=_round(luminance.min() * (1 - LIMIT_MARGIN)),
-        max_luminance=_round(luminance.max() + LIMIT_MARGIN * (255 - luminance.max())),
+        min_luminance=_round(luminance.min() * (1 - BRIGHTNESS_MARGIN)),
+        max_luminance=_round(luminance.max() + BRIGHTNESS_MARGIN * (255 - luminance.max())),
         min_sharpness=_round(np.quantile(sharpness, REFUSED_SHARPNESS)),
     )
 
@@ -246,7 +277,7 @@ def area_limits(areas: Floats, threshold: float) -> MaskRule:
 
 
 def confidence_limit(found: Sequence[Prediction]) -> float:
-    """The least mean probability inside an outline: the least certain in two hundred of these pictures are refused.
+    """The least mean probability inside an outline: the least certain in four hundred of these pictures are refused.
 
     Dermoscopic pictures all show a lesion, so what lies below is mostly skin that was taken for one.
     """

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge_infer.bundle import InputSpec, Manifest, MaskRule, QualityLimits, RoiRule
+from edge_infer.appearance import appearance_problem, dermoscopy_score, measure_appearance
+from edge_infer.bundle import DermoscopyRule, InputSpec, Manifest, MaskRule, QualityLimits, RoiRule
 from edge_infer.golden import Network
 from edge_infer.image import open_picture
 from edge_infer.postprocess import clean_mask, crop_roi, lesion_box, lesion_confidence, restore_mask, roi_box
@@ -54,6 +55,7 @@ class Rules:
     mask: MaskRule
     roi: RoiRule
     quality: QualityLimits | None = None
+    dermoscopy: DermoscopyRule | None = None
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Rules:
@@ -65,6 +67,7 @@ class Rules:
             manifest.mask,
             manifest.roi,
             manifest.quality,
+            manifest.dermoscopy,
         )
 
 
@@ -103,6 +106,7 @@ class Prediction:
         raw: the thresholded map against the true mask; None where no mask was predicted.
         clean: the same after clean-up.
         probabilities: by class; empty where no lesion was found, so that there was no crop.
+        dermoscopy: see `edge_infer.appearance.dermoscopy_score`; None where the rules have no weights for it.
     """
 
     image_id: str
@@ -122,6 +126,7 @@ class Prediction:
     raw: Counts | None
     clean: Counts | None
     probabilities: dict[str, float]
+    dermoscopy: float | None = None
 
 
 def select(records: Sequence[Record], split: str, limit: int | None = None) -> list[Record]:
@@ -185,6 +190,8 @@ class _Work:
         spec = rules.segmenter_input
         self.segmenter_input = resize(self.pixels, spec.height, spec.width)
         self.quality: Quality = measure_quality(self.segmenter_input)
+        rule = rules.dermoscopy
+        self.dermoscopy = None if rule is None else dermoscopy_score(measure_appearance(self.segmenter_input), rule)
         self.raw: Counts | None = None
         self.clean: Counts | None = None
         self.crop: NDArray[np.uint8] | None = None
@@ -221,6 +228,8 @@ class _Work:
         """The runtime's reason, checked in the runtime's order."""
         limits, (height, width) = self.rules.quality, self.pixels.shape[:2]
         problem = None if limits is None else picture_problem(height, width, self.quality, limits)
+        if problem is None and self.dermoscopy is not None and self.rules.dermoscopy is not None:
+            problem = appearance_problem(self.dermoscopy, self.rules.dermoscopy)
         problem = problem or lesion_problem(self.area, self.confidence, self.rules.mask)
         return problem[0].value if problem else ""
 
@@ -244,6 +253,7 @@ class _Work:
             self.raw,
             self.clean,
             self.probabilities,
+            self.dermoscopy,
         )
 
 
@@ -314,6 +324,7 @@ def _row(p: Prediction) -> dict[str, str]:
         "true_area": p.true_area,
         "area": p.area,
         "confidence": p.confidence,
+        "dermoscopy": p.dermoscopy,
     }
     for prefix, counts in (("raw_", p.raw), ("", p.clean)):
         values |= {f"{prefix}{name}": getattr(counts, name, None) for name in Counts._fields}
@@ -357,4 +368,5 @@ def _prediction(row: dict[str, str]) -> Prediction:
             for key, value in row.items()
             if key.startswith(_PROBABILITY_PREFIX) and value
         },
+        dermoscopy=float(row["dermoscopy"]) if row.get("dermoscopy") else None,
     )

@@ -70,6 +70,15 @@ def with_intervals(measures: Mapping[str, Measure], weights: Weights) -> dict[st
     return {name: metric for name, metric in found.items() if metric is not None}
 
 
+def show(metric: Metric | None, decimals: int = 3) -> str:
+    """A figure with its interval for a table; "-" where it is undefined."""
+    if metric is None:
+        return "-"
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.{decimals}f}"
+    return f"{metric.value:.{decimals}f} ({metric.low:.{decimals}f} to {metric.high:.{decimals}f})"
+
+
 def mean_of(values: Floats | Bools, among: Bools | None = None) -> Measure:
     """The weighted mean of per-image values, over the images in `among` (all by default); NaN over none."""
     chosen = np.ones(len(values), bool) if among is None else among

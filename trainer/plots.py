@@ -262,6 +262,17 @@ def figure_data(path: Path) -> Any:
         ) from error
 
 
+def same_numbers(first: Any, second: Any, tolerance: float = 1e-3) -> bool:
+    """Whether two figures' numbers agree; both as `figure_data` gives them."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(same_numbers(first[k], second[k], tolerance) for k in first)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(lambda a, b: same_numbers(a, b, tolerance), first, second))
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return abs(first - second) <= tolerance
+    return bool(first == second)
+
+
 def _square(lower: bool = False) -> tuple[Figure, Any]:
     figure = Figure(figsize=(5.6, 6.4 if lower else 5.6), layout="constrained")
     FigureCanvasAgg(figure)

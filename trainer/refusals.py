@@ -1,6 +1,7 @@
-"""Does a bundle refuse what it should? Spoilt copies of real pictures for the quality limits, bare skin for the mask.
+"""Does a bundle refuse what it should? Spoilt copies of real pictures, bare skin, and pictures of other things.
 
-Bare skin is real skin beside a lesion (windows of test pictures) and skin that the project draws.
+Bare skin is real skin beside a lesion (windows of test pictures) and skin that the project draws; other things are the
+test pictures of `trainer.negatives`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge_infer.bundle import InputSpec, MaskRule, QualityLimits
+from edge_infer.appearance import appearance_problem, dermoscopy_score, measure_appearance
+from edge_infer.bundle import Manifest, Metric
 from edge_infer.golden import Network
 from edge_infer.image import open_picture
 from edge_infer.postprocess import clean_mask, lesion_confidence, restore_mask
@@ -26,7 +28,9 @@ from trainer.data.drawn import BARE_SKIN, draw_picture
 from trainer.data.ham10000 import Record, read_mask
 from trainer.data.lesion_free import lesion_free_frames
 from trainer.errors import DataError
-from trainer.evaluate import Rules
+from trainer.evaluate import Prediction, Rules
+from trainer.metrics import Roc, lesion_weights, mean_of, show, with_intervals
+from trainer.negatives import negatives
 
 Picture = NDArray[np.uint8]
 
@@ -54,8 +58,23 @@ SPOILT: dict[str, Callable[[Picture], Picture]] = {
 
 
 BARE_WINDOW, BARE_DRAWN = "bare skin beside the lesion", "drawn bare skin"
+NEGATIVE = "no dermoscopy: "
 SMALLEST_WINDOW = 0.35
 """Smallest window of bare skin, as a fraction of the picture's sides."""
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """What a bundle refuses.
+
+    Attributes:
+        shares: share of the trials that get no probability, by what they are.
+        detection: how well pictures of other things are told from the test pictures, with 95 % intervals by lesion and
+            by source: AUROC of the score alone, shares refused by it and by any rule. Empty without such a score.
+    """
+
+    shares: dict[str, float]
+    detection: dict[str, Metric]
 
 
 @dataclass(frozen=True)
@@ -63,7 +82,8 @@ class Trial:
     """One picture to be refused (or, unchanged, not): its measures at the segmenter's input size.
 
     `area` is the cleaned mask's fraction of the picture and `confidence` the mean probability inside it, where the
-    segmenter ran; None for spoilt copies.
+    segmenter ran; None for spoilt copies. `dermoscopy` is the score of looking like dermoscopy, None where the bundle
+    has none.
     """
 
     image_id: str
@@ -71,16 +91,18 @@ class Trial:
     quality: Quality
     area: float | None = None
     confidence: float | None = None
+    dermoscopy: float | None = None
 
 
-def spoil(records: Sequence[Record], spec: InputSpec, progress: bool = True) -> list[Trial]:
+def spoil(records: Sequence[Record], rules: Rules, progress: bool = True) -> list[Trial]:
     """Every change of `SPOILT` on every picture."""
+    spec = rules.segmenter_input
     found = []
     for record in tqdm(records, desc="spoilt pictures", unit="img", disable=not progress):
         image = open_picture(record.image_path).pixels
         for change, apply in SPOILT.items():
-            quality = measure_quality(resize(apply(image), spec.height, spec.width))
-            found.append(Trial(record.image_id, change, quality))
+            small = resize(apply(image), spec.height, spec.width)
+            found.append(Trial(record.image_id, change, measure_quality(small), dermoscopy=_score(small, rules)))
     return found
 
 
@@ -97,6 +119,12 @@ def try_bare_skin(
         picture = draw_picture(np.random.default_rng(seed), 384, 512, BARE_SKIN)
         found.append(_outlined(f"drawn-{seed}", BARE_DRAWN, picture.image, rules, segment))
     return found
+
+
+def try_negatives(rules: Rules, segment: Network, drawn: int = 40, progress: bool = True) -> list[Trial]:
+    """Runs the segmenter on the test pictures of `trainer.negatives`; their kind is `NEGATIVE` and what they are."""
+    bar = tqdm(negatives("test", drawn), desc="no dermoscopy", unit="img", disable=not progress)
+    return [_outlined(one.source, NEGATIVE + one.what, one.image, rules, segment) for one in bar]
 
 
 def bare_window(image: Picture, mask: NDArray[np.uint8]) -> Picture | None:
@@ -120,18 +148,64 @@ def _outlined(image_id: str, what: str, image: Picture, rules: Rules, segment: N
     probability = segment(to_batch([small]))[0]
     cleaned = clean_mask(probability, rules.mask.threshold)
     area = float(restore_mask(cleaned, *image.shape[:2]).mean())
-    return Trial(image_id, what, measure_quality(small), area, lesion_confidence(probability, cleaned))
+    confidence = lesion_confidence(probability, cleaned)
+    return Trial(image_id, what, measure_quality(small), area, confidence, _score(small, rules))
 
 
-def refused(trials: Sequence[Trial], limits: QualityLimits, mask: MaskRule) -> dict[str, float]:
+def _score(small: Picture, rules: Rules) -> float | None:
+    return None if rules.dermoscopy is None else dermoscopy_score(measure_appearance(small), rules.dermoscopy)
+
+
+def refused(trials: Sequence[Trial], manifest: Manifest) -> dict[str, float]:
     """Share of the trials that get no probability, by what they are."""
     shares: dict[str, list[bool]] = {}
     for trial in trials:
-        problem = quality_problem(trial.quality, limits)
-        if problem is None and trial.area is not None and trial.confidence is not None:
-            problem = lesion_problem(trial.area, trial.confidence, mask)
-        shares.setdefault(trial.what, []).append(problem is not None)
+        shares.setdefault(trial.what, []).append(_is_refused(trial, manifest))
     return {f"{what} (n = {len(flags)})": sum(flags) / len(flags) for what, flags in shares.items()}
+
+
+def detection(trials: Sequence[Trial], test: Sequence[Prediction], manifest: Manifest) -> dict[str, Metric]:
+    """See `Refusals`; higher AUROC is better, and of dermoscopic pictures few should be refused."""
+    others = [trial for trial in trials if trial.what.startswith(NEGATIVE) and trial.dermoscopy is not None]
+    pictures = [p for p in test if p.dermoscopy is not None]
+    if manifest.dermoscopy is None or not others or not pictures:
+        return {}
+    score = np.array([p.dermoscopy for p in pictures] + [trial.dermoscopy for trial in others], np.float64)
+    genuine = np.arange(len(score)) < len(pictures)
+    owners = [p.lesion_id for p in pictures] + [trial.image_id.partition("#")[0] for trial in others]
+    unlike = score < manifest.dermoscopy.min_score
+    no_answer = np.array([bool(p.reason) for p in pictures] + [_is_refused(trial, manifest) for trial in others])
+    measures = {
+        "AUROC of the score": Roc(score, genuine).auc,
+        "dermoscopic pictures refused for their look": mean_of(unlike, genuine),
+        "dermoscopic pictures refused for any reason": mean_of(no_answer, genuine),
+        "other pictures refused for their look": mean_of(unlike, ~genuine),
+        "other pictures refused for any reason": mean_of(no_answer, ~genuine),
+    }
+    return with_intervals(measures, lesion_weights(owners))
+
+
+def refusal_tables(refusals: Refusals) -> str:
+    """Both as Markdown."""
+    rows = [f"| {what} | {share:.1%} |" for what, share in refusals.shares.items()]
+    parts = ["### What is refused\n", "\n".join(["| picture | refused |", "| --- | --- |", *rows]) + "\n"]
+    if refusals.detection:
+        rows = [f"| {name} | {show(metric, 4)} |" for name, metric in refusals.detection.items()]
+        parts += [
+            "Pictures of other things (photographs of libraries, charts and shapes drawn by code; none was used for "
+            "fitting) against the test split, resampled by lesion and by source:\n",
+            "\n".join(["| measure | value |", "| --- | --- |", *rows]) + "\n",
+        ]
+    return "\n".join(parts)
+
+
+def _is_refused(trial: Trial, manifest: Manifest) -> bool:
+    problem = quality_problem(trial.quality, manifest.quality)
+    if problem is None and trial.dermoscopy is not None and manifest.dermoscopy is not None:
+        problem = appearance_problem(trial.dermoscopy, manifest.dermoscopy)
+    if problem is None and trial.area is not None and trial.confidence is not None:
+        problem = lesion_problem(trial.area, trial.confidence, manifest.mask)
+    return problem is not None
 
 
 def write_trials(path: Path, trials: Sequence[Trial]) -> None:
@@ -139,9 +213,9 @@ def write_trials(path: Path, trials: Sequence[Trial]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["image_id", "what", *Quality._fields, "area", "confidence"])
+        writer.writerow(["image_id", "what", *Quality._fields, "area", "confidence", "dermoscopy"])
         for trial in trials:
-            measures = (*trial.quality, trial.area, trial.confidence)
+            measures = (*trial.quality, trial.area, trial.confidence, trial.dermoscopy)
             cells = ["" if value is None else f"{value:.6g}" for value in measures]
             writer.writerow([trial.image_id, trial.what, *cells])
 
@@ -161,6 +235,7 @@ def read_trials(path: Path) -> list[Trial]:
                     Quality(*(float(row[name]) for name in Quality._fields)),
                     float(row["area"]) if row["area"] else None,
                     float(row["confidence"]) if row["confidence"] else None,
+                    float(row["dermoscopy"]) if row.get("dermoscopy") else None,
                 )
                 for row in csv.DictReader(stream)
             ]

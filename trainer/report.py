@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge_infer.bundle import Evaluation, Metric, OperatingPoint
-from trainer.calibrate import Scores, scores_of
+from edge_infer.bundle import Band, Evaluation, Metric, OperatingPoint
+from trainer.calibrate import Scores, certainty, scores_of
 from trainer.evaluate import Counts, Prediction, indeterminate
 from trainer.metrics import (
     Bools,
-    Floats,
     Measure,
     Overlaps,
     Roc,
@@ -29,12 +28,23 @@ from trainer.metrics import (
     multiclass_measures,
     reliability_bins,
     segmentation_measures,
+    show,
     with_interval,
     with_intervals,
 )
 
 REFERRED = (0.1, 0.2, 0.3)
 """Shares of least certain pictures that are referred in the table of coverage against error."""
+
+REFERRAL_NOTE = (
+    "Pictures whose probability is nearest to the threshold are left to others (distance of arcsin(sqrt(p))); the "
+    "figures are of the rest. `melanomas missed` is the share of all melanomas that are called not suspicious. The row "
+    "`specialist`, 20 %, is the goal of sensitivity at 95 % specificity with the least certain 20 % referred.\n"
+)
+BANDS_NOTE = (
+    "With `--abstain` the limits are fixed beforehand, not on these pictures, so that the share decided differs a "
+    "little from what was meant.\n"
+)
 
 Figures = dict[str, Metric]
 
@@ -71,8 +81,10 @@ class Summary:
         melanoma: ranking, calibration, Brier score over answered pictures; `auc_all_pictures` over all.
         classes: figures over all classes.
         operating_points: decision figures by operating point.
-        referral: by operating point and share of least certain pictures left out, that is, those whose melanoma
-            probability is nearest to the threshold on the logit scale: figures of the rest.
+        referral: by operating point and share of least certain pictures left out, that is, those with the least
+            `trainer.calibrate.certainty`: figures of the rest.
+        bands: by operating point, for each of its bands what its fixed limits give: share decided, figures of the
+            decided pictures, and the share of all melanomas that are called not suspicious.
         reliability: bins of the melanoma probability.
         subgroups: by attribute and value.
     """
@@ -90,6 +102,7 @@ class Summary:
     classes: Figures
     operating_points: dict[str, Figures]
     referral: dict[str, dict[str, Figures]]
+    bands: dict[str, tuple[Figures, ...]]
     reliability: tuple[Bin, ...]
     subgroups: dict[str, dict[str, Group]] = field(default_factory=dict)
 
@@ -117,7 +130,7 @@ def summarise(
     weights = lesion_weights(scores.lesions, resamples)
     every = lesion_weights([p.lesion_id for p in predictions], resamples)
     threshold = next(point.threshold for point in points if point.name == default_point)
-    clean, raw = _overlaps(predictions, "clean"), _overlaps(predictions, "raw")
+    clean, raw = overlaps_of(predictions, "clean"), overlaps_of(predictions, "raw")
     classes = [p.dx for p in predictions]
     melanoma = with_intervals(melanoma_measures(scores.score, scores.positive), weights)
     melanoma |= _auc_all(predictions, melanoma_label, every)
@@ -138,6 +151,7 @@ def summarise(
             for point in points
         },
         referral=_referral(scores, points, weights),
+        bands={point.name: tuple(_band(scores, point, band, weights) for band in point.bands) for point in points},
         reliability=_reliability(scores),
         subgroups=_subgroups(answered, scores, threshold, weights),
     )
@@ -158,8 +172,8 @@ def to_evaluation(summary: Summary, data: str, command: str) -> Evaluation:
     return Evaluation(data, summary.split, summary.images, summary.lesions, command, headline(summary))
 
 
-def to_markdown(summary: Summary, title: str) -> str:
-    """All tables of one split."""
+def to_markdown(summary: Summary, title: str, points: Sequence[OperatingPoint]) -> str:
+    """All tables of one split; `points` are those that `summarise` was given."""
     refused = ", ".join(f"{reason} {count}" for reason, count in sorted(summary.indeterminate.items())) or "none"
     parts = [
         f"## {title}\n",
@@ -169,42 +183,51 @@ def to_markdown(summary: Summary, title: str) -> str:
     ]
     if summary.segmentation:
         rows = [
-            [_words(name), _show(summary.segmentation_raw.get(name)), _show(metric)]
+            [words(name), show(summary.segmentation_raw.get(name)), show(metric)]
             for name, metric in summary.segmentation.items()
         ]
-        parts += ["### Segmentation\n", _table(["per picture", "before clean-up", "after clean-up"], rows)]
-        parts.append(_table(["class", "Dice"], [[name, _show(m)] for name, m in summary.dice_by_class.items()]))
-    rows = [[_words(name), _show(metric)] for name, metric in (summary.melanoma | summary.classes).items()]
-    parts += ["### Classification\n", _table(["measure", "value"], rows)]
+        parts += ["### Segmentation\n", markdown_table(["per picture", "before clean-up", "after clean-up"], rows)]
+        parts.append(markdown_table(["class", "Dice"], [[name, show(m)] for name, m in summary.dice_by_class.items()]))
+    rows = [[words(name), show(metric)] for name, metric in (summary.melanoma | summary.classes).items()]
+    parts += ["### Classification\n", markdown_table(["measure", "value"], rows)]
     names = list(next(iter(summary.operating_points.values()), {}))
     rows = [
-        [point, *(_show(figures.get(name)) for name in names)] for point, figures in summary.operating_points.items()
+        [point, *(show(figures.get(name)) for name in names)] for point, figures in summary.operating_points.items()
     ]
-    parts += ["### Operating points\n", _table(["operating point", *map(_words, names)], rows)]
+    parts += ["### Operating points\n", markdown_table(["operating point", *map(words, names)], rows)]
     names = list(next(iter(next(iter(summary.referral.values()), {}).values()), {}))
     rows = [
-        [point, share, *(_show(figures.get(name)) for name in names)]
+        [point, share, *(show(figures.get(name)) for name in names)]
         for point, shares in summary.referral.items()
         for share, figures in shares.items()
     ]
-    head = ["operating point", "referred", *map(_words, names)]
-    parts += ["### When the least certain are referred\n", _table(head, rows)]
+    head = ["operating point", "referred", *map(words, names)]
+    parts += ["### When the least certain are referred\n", REFERRAL_NOTE, markdown_table(head, rows)]
+    rows = [
+        [point.name, f"{band.referred:.0%}", f"{band.low:.3f} to {band.high:.3f}", *map(show, figures.values())]
+        for point in points
+        for band, figures in zip(point.bands, summary.bands[point.name], strict=True)
+    ]
+    if rows:
+        names = next(list(figures) for found in summary.bands.values() for figures in found)
+        head = ["operating point", "meant to refer", "undecided between", *map(words, names)]
+        parts += ["### Abstention as it ships\n", BANDS_NOTE, markdown_table(head, rows)]
     rows = [[str(b.pictures), f"{b.predicted:.3f}", f"{b.observed:.3f}"] for b in summary.reliability]
-    parts += ["### Reliability\n", _table(["pictures", "mean melanoma probability", "share of melanoma"], rows)]
+    parts += ["### Reliability\n", markdown_table(["pictures", "mean melanoma probability", "share of melanoma"], rows)]
     if summary.subgroups:
         rows = [
-            [attribute, value, str(group.pictures), str(group.melanomas), *map(_show, map(group.figures.get, _GROUPED))]
+            [attribute, value, str(group.pictures), str(group.melanomas), *map(show, map(group.figures.get, _GROUPED))]
             for attribute, groups in summary.subgroups.items()
             for value, group in groups.items()
         ]
-        head = ["attribute", "value", "pictures", "melanomas", *map(_words, _GROUPED)]
-        parts += ["### Subgroups, at the default operating point\n", _table(head, rows)]
+        head = ["attribute", "value", "pictures", "melanomas", *map(words, _GROUPED)]
+        parts += ["### Subgroups, at the default operating point\n", markdown_table(head, rows)]
     return "\n".join(parts)
 
 
 _GROUPED = ("dice", "auc", "sensitivity", "specificity")
 
-_ATTRIBUTES: dict[str, Callable[[Prediction], str]] = {
+ATTRIBUTES: dict[str, Callable[[Prediction], str]] = {
     "sex": lambda p: p.sex or "unknown",
     "age": lambda p: _age_band(p.age),
     "site": lambda p: p.localization or "unknown",
@@ -218,7 +241,8 @@ def _age_band(age: float | None) -> str:
     return "below 30" if age < 30 else "30-49" if age < 50 else "50-69" if age < 70 else "70 and above"
 
 
-def _overlaps(predictions: Sequence[Prediction], which: str) -> Overlaps | None:
+def overlaps_of(predictions: Sequence[Prediction], which: str) -> Overlaps | None:
+    """Pixel counts of every picture, `which` is "clean" or "raw"; None where some picture has none."""
     counts: list[Counts | None] = [getattr(p, which) for p in predictions]
     known = [entry for entry in counts if entry is not None]
     if len(known) != len(counts):
@@ -242,29 +266,41 @@ def _auc_all(predictions: Sequence[Prediction], melanoma_label: str, weights: We
 def _referral(scores: Scores, points: Sequence[OperatingPoint], weights: Weights) -> dict[str, dict[str, Figures]]:
     table: dict[str, dict[str, Figures]] = {}
     for point in points:
-        certainty = np.abs(_logit(scores.score) - _logit(np.array(point.threshold)))
+        distance = certainty(scores.score, point.threshold)
         table[point.name] = {}
         for share in (0.0, *REFERRED):
-            kept = certainty >= np.quantile(certainty, share)
-            score, positive = scores.score[kept], scores.positive[kept]
-            decided = decision_measures(score >= point.threshold, positive)
-            measures: dict[str, Measure] = {
-                "sensitivity": decided["sensitivity"],
-                "specificity": decided["specificity"],
-                "sensitivity_at_95_specificity": Roc(score, positive).sensitivity_at_specificity(0.95),
-            }
-            figures = with_intervals(measures, weights[:, kept])
-            table[point.name][f"{share:.0%}"] = figures | {"melanomas_kept": Metric(_share(kept, scores.positive))}
+            kept = distance >= np.quantile(distance, share)
+            table[point.name][f"{share:.0%}"] = with_intervals(_partly(scores, point.threshold, kept), weights)
     return table
 
 
-def _logit(probability: Floats) -> Floats:
-    inside = np.clip(probability, 1e-9, 1 - 1e-9)
-    return np.asarray(np.log(inside / (1 - inside)))
+def _partly(scores: Scores, threshold: float, kept: Bools) -> dict[str, Measure]:
+    """Figures where only the pictures in `kept` are decided; `melanomas_missed` is of all melanomas."""
+    score, positive = scores.score[kept], scores.positive[kept]
+    called = score >= threshold
+    decided = decision_measures(called, positive)
+    measures: dict[str, Measure] = {
+        "sensitivity": decided["sensitivity"],
+        "specificity": decided["specificity"],
+        "accuracy": decided["accuracy"],
+        "sensitivity_at_95_specificity": Roc(score, positive).sensitivity_at_specificity(0.95),
+    }
+    among = {name: _among(measure, kept) for name, measure in measures.items()}
+    missed = kept & (scores.score < threshold)
+    return among | {
+        "melanomas_kept": mean_of(kept, scores.positive),
+        "melanomas_missed": mean_of(missed, scores.positive),
+    }
 
 
-def _share(kept: Bools, positive: Bools) -> float:
-    return float(kept[positive].mean()) if positive.any() else 0.0
+def _among(measure: Measure, kept: Bools) -> Measure:
+    return lambda weights: measure(weights[:, kept])
+
+
+def _band(scores: Scores, point: OperatingPoint, band: Band, weights: Weights) -> Figures:
+    kept = ~((band.low < scores.score) & (scores.score < band.high))
+    measures = {"decided": mean_of(kept)} | _partly(scores, point.threshold, kept)
+    return with_intervals(measures, weights)
 
 
 def _reliability(scores: Scores) -> tuple[Bin, ...]:
@@ -278,7 +314,7 @@ def _subgroups(
     dice = np.array([np.nan if p.clean is None else p.clean.dice for p in answered])
     called, positive = scores.score >= threshold, scores.positive
     table: dict[str, dict[str, Group]] = {}
-    for attribute, value_of in _ATTRIBUTES.items():
+    for attribute, value_of in ATTRIBUTES.items():
         values = np.array([value_of(p) for p in answered])
         table[attribute] = {}
         for value in sorted(set(values)):
@@ -294,18 +330,12 @@ def _subgroups(
     return table
 
 
-def _words(name: str) -> str:
+def words(name: str) -> str:
+    """A measure's name as a table shows it."""
     return name.replace("_", " ").replace("auc", "AUC").replace("dice", "Dice").replace("jaccard", "Jaccard")
 
 
-def _show(metric: Metric | None) -> str:
-    if metric is None:
-        return "-"
-    if metric.low is None or metric.high is None:
-        return f"{metric.value:.3f}"
-    return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, with a line break at its end."""
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     return "\n".join(lines) + "\n"

@@ -51,7 +51,9 @@ def exported(records: list[Record], tmp_path_factory: pytest.TempPathFactory) ->
 def write(out: Path, records: Sequence[Record], results: Path) -> Manifest:
     system, choices = toy_system(), toy_choices()
     first, second = system.stages()
-    rules = Rules(first.input, second.input, system.labels, choices.mask, system.roi, choices.quality)
+    rules = Rules(
+        first.input, second.input, system.labels, choices.mask, system.roi, choices.quality, choices.dermoscopy
+    )
     temperature = choices.calibration.temperature
     unseen = list(predict(select(records, "val"), rules, system.networks(temperature)))
     return write_bundle(

@@ -43,6 +43,17 @@ def test_a_manifest_survives_the_round_trip(toy_bundle: Path) -> None:
     assert parse_manifest(manifest.to_json()) == manifest
 
 
+def test_an_older_manifest_without_bands_and_dermoscopy_loads(copy: Path) -> None:
+    def age(manifest: dict[str, Any]) -> None:
+        del manifest["dermoscopy"]
+        for point in manifest["operating_points"]:
+            del point["bands"]
+
+    edit(copy, age)
+    manifest = load_bundle(copy).manifest
+    assert manifest.dermoscopy is None and manifest.operating_point().bands == ()
+
+
 def test_the_hash_covers_every_file(copy: Path) -> None:
     before = load_bundle(copy).sha256
     with (copy / "golden.npz").open("ab") as stream:
@@ -144,6 +155,25 @@ BROKEN_MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "path leaves the folder": (lambda m: m["files"].update({"../x": m["files"]["golden.npz"]}), "leaves the bundle"),
     "absolute path": (lambda m: m["files"].update({"/etc/passwd": m["files"]["golden.npz"]}), "leaves the bundle"),
     "classifier not square": (lambda m: m["classifier"]["input"].update(height=65), "square"),
+    "band not around the threshold": (
+        lambda m: m["operating_points"][0].update(bands=[{"referred": 0.1, "low": 0.5, "high": 0.6}]),
+        "not around the threshold",
+    ),
+    "band of everything": (
+        lambda m: m["operating_points"][0].update(bands=[{"referred": 1.0, "low": 0.1, "high": 0.6}]),
+        "not a share",
+    ),
+    "unknown measure": (
+        lambda m: m.update(
+            dermoscopy={
+                "terms": {"smell": {"centre": 0, "scale": 1, "weight": 1, "curve": 0}},
+                "clip": 4,
+                "intercept": 0,
+                "min_score": 0,
+            }
+        ),
+        "dermoscopy.terms.smell: unknown",
+    ),
     "failed parity": (lambda m: m["parity"][0].update(value=1.0), "parity gate failed"),
     "huge input": (lambda m: m["segmenter"]["input"].update(height=10**6), "not within"),
 }

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_infer import Diagnoser, Diagnosis, Reason, errors
-from edge_infer.bundle import MANIFEST, RoiRule, load_bundle, read_manifest
+from edge_infer.bundle import MANIFEST, Band, DermoscopyRule, RoiRule, Term, load_bundle, read_manifest
 from edge_infer.engine import OnnxEngine
 from edge_infer.golden import read_golden, replay
 from edge_infer.pipeline import ImageInput
@@ -421,3 +421,33 @@ def test_engine_warnings_reach_every_diagnosis(toy_bundle: Path) -> None:
         engine.warnings = ("CUDA did not start.",)
     result = Diagnoser(load_bundle(toy_bundle), *engines).diagnose(drawn())
     assert result.warnings.count("CUDA did not start.") == 1
+
+
+def test_abstention_is_off_unless_asked_for_and_keeps_the_probability(tmp_path: Path, toy_bundle: Path) -> None:
+    points = read_manifest(toy_bundle).manifest.operating_points
+    banded = replace(points[0], threshold=0.5, bands=(Band(0.1, 0.49, 0.51), Band(0.2, 0.0, 1.0)))
+    folder = write_toy_bundle(tmp_path / "banded", operating_points=(banded, points[1]))
+    picture = drawn()
+    with Diagnoser.load(folder) as plain, Diagnoser.load(folder, abstain=0.2) as careful:
+        decided, left = plain.diagnose(picture), careful.diagnose(picture)
+    assert decided.status == "ok" and decided.band is None
+    assert (left.status, left.reason, left.label) == ("indeterminate", Reason.UNCERTAIN, None)
+    assert left.melanoma_probability == decided.melanoma_probability and left.probabilities == decided.probabilities
+    assert left.band == (0.0, 1.0) == tuple(left.to_dict()["band"])
+    with Diagnoser.load(folder, abstain=0.1) as narrow:
+        assert narrow.diagnose(picture).label == decided.label
+    for share, point in ((0.15, None), (0.1, "sensitive")):
+        with pytest.raises(errors.BundleError, match="no band"):
+            Diagnoser.load(folder, abstain=share, operating_point=point)
+
+
+def test_what_does_not_look_like_dermoscopy_is_refused(tmp_path: Path) -> None:
+    term = Term(centre=0.0, scale=1.0, weight=-10.0, curve=0.0)
+    rule = DermoscopyRule({"flat": term}, clip=1.0, intercept=0.0, min_score=-5.0)
+    document = np.full((300, 400, 3), 240, np.uint8)
+    cv2.putText(document, "not skin", (40, 150), cv2.FONT_HERSHEY_SIMPLEX, 2, (20, 20, 20), 6, cv2.LINE_AA)
+    with Diagnoser.load(write_toy_bundle(tmp_path / "picky", dermoscopy=rule)) as picky:
+        skin, paper = picky.diagnose(drawn()), picky.diagnose(document)
+    assert skin.status == "ok" and skin.quality["dermoscopy"] > -5
+    assert (paper.status, paper.reason) == ("indeterminate", Reason.NOT_DERMOSCOPY)
+    assert paper.quality["dermoscopy"] < -5 and paper.melanoma_probability is None and paper.message

@@ -16,7 +16,7 @@ from edge_infer.errors import ImageDecodeError
 from edge_infer.postprocess import Box
 from edge_infer.report import csv_columns, csv_header, to_card, to_csv, to_json, to_ndjson, to_record
 from edge_infer.results import MELANOMA, Diagnosis, Reason
-from edge_infer.wording import percent, sentence
+from edge_infer.wording import advice, percent, reason_title, sentence
 
 ANSWER = Diagnosis(
     status="ok",
@@ -94,6 +94,20 @@ def test_cards(manifest: Manifest) -> None:
     failed = to_card(FAILED, {}, manifest)
     assert "[image-decode] Damaged." in failed and "Copy it." in failed
     assert all(len(line) <= 100 for text in (card, unsure, failed) for line in text.splitlines())
+
+
+def test_an_undecided_card_gives_the_probability_and_what_to_do(manifest: Manifest) -> None:
+    undecided = replace(
+        ANSWER, status="indeterminate", reason=Reason.UNCERTAIN, message="Close.", label=None, band=(0.3, 0.6)
+    )
+    card = to_card(undecided, {}, manifest)
+    assert "too close to call - melanoma 50.0 %, undecided between 30.0 % and 60.0 %" in " ".join(card.split())
+    assert "no reassurance" in card and "other classes" in card
+    cells = next(csv.reader(io.StringIO(to_csv(undecided, {}, manifest))))
+    row = dict(zip(csv_columns(manifest), cells, strict=True))
+    assert (row["melanoma_probability"], row["band_low"], row["label"]) == ("0.5", "0.3", "")
+    for reason in Reason:
+        assert advice(replace(UNSURE, reason=reason)) and reason_title(replace(UNSURE, reason=reason))
 
 
 def test_card_is_painted_by_meaning(manifest: Manifest) -> None:

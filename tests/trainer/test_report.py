@@ -8,12 +8,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_infer.bundle import InputSpec, MaskRule, OperatingPoint, QualityLimits, RoiRule
+from edge_infer.bundle import (
+    Band,
+    DermoscopyRule,
+    InputSpec,
+    MaskRule,
+    OperatingPoint,
+    QualityLimits,
+    RoiRule,
+    read_manifest,
+)
 from edge_infer.quality import Quality
 from trainer.assemble import recipe_chain, stage_recipes
 from trainer.errors import DataError
 from trainer.evaluate import Counts, Prediction, Rules
-from trainer.refusals import BARE_DRAWN, SPOILT, Trial, bare_window, read_trials, refused, try_bare_skin, write_trials
+from trainer.refusals import (
+    BARE_DRAWN,
+    SPOILT,
+    Trial,
+    bare_window,
+    detection,
+    read_trials,
+    refused,
+    try_bare_skin,
+    write_trials,
+)
 from trainer.report import headline, summarise, to_markdown
 
 POINTS = (
@@ -77,6 +96,40 @@ def test_referral_leaves_out_what_is_nearest_to_the_threshold() -> None:
     assert found["10%"]["melanomas_kept"].value == pytest.approx(0.8)
 
 
+def test_a_band_leaves_pictures_undecided_and_counts_what_is_missed() -> None:
+    points = (replace(POINTS[0], bands=(Band(0.1, 0.4, 0.7), Band(0.3, 0.1, 0.7))), POINTS[1])
+    narrow, wide = summarise(ROWS, ("mel", "nv"), "mel", points, "balanced", resamples=50).bands["balanced"]
+    assert narrow["decided"].value == pytest.approx(29 / 30)
+    assert (narrow["specificity"].value, narrow["sensitivity"].value) == (1, pytest.approx(0.8))
+    assert narrow["melanomas_missed"].value == pytest.approx(0.2)
+    assert (wide["melanomas_missed"].value, wide["melanomas_kept"].value) == (0, pytest.approx(0.8))
+    text = to_markdown(summarise(ROWS, ("mel", "nv"), "mel", points, "balanced", resamples=50), "Figures", points)
+    assert "| balanced | 30% | 0.100 to 0.700 |" in text
+
+
+def test_detection_counts_by_look_and_by_any_reason(toy_bundle: Path) -> None:
+    manifest = replace(read_manifest(toy_bundle).manifest, dermoscopy=DermoscopyRule({}, 4, 0, -2))
+    rows = [replace(row, dermoscopy=1.0 + i) for i, row in enumerate(ROWS)]
+    rows[0] = replace(rows[0], dermoscopy=-3.0, reason="not_dermoscopy")
+    good, dark = Quality(150, 20, 0.1), Quality(1, 20, 0.1)
+    trials = [
+        Trial("cat#0", "no dermoscopy: photograph", good, 0.3, 0.9, -4.0),
+        Trial("cat#1", "no dermoscopy: photograph", good, 0.3, 0.9, 0.0),
+        Trial("night#0", "no dermoscopy: photograph", dark, 0.3, 0.9, 0.0),
+        Trial("skin", BARE_DRAWN, good, 0.0, 0.0, 9.0),
+    ]
+    found = {name: metric.value for name, metric in detection(trials, rows, manifest).items()}
+    expected = {
+        "AUROC of the score": (29 + 1 / 3) / 30,
+        "dermoscopic pictures refused for their look": 1 / 30,
+        "dermoscopic pictures refused for any reason": 1 / 30,
+        "other pictures refused for their look": 1 / 3,
+        "other pictures refused for any reason": 2 / 3,
+    }
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert detection(trials, ROWS, manifest) == {} == detection(trials, rows, replace(manifest, dermoscopy=None))
+
+
 def test_refused_pictures_are_counted_and_rank_at_their_worst() -> None:
     rows = [*ROWS, picture(30, "mel", 0.99, "blurred"), picture(31, "nv", 0.01, "no_lesion", probabilities={})]
     found = summarise(rows, ("mel", "nv"), "mel", POINTS, "balanced", resamples=50)
@@ -87,7 +140,7 @@ def test_refused_pictures_are_counted_and_rank_at_their_worst() -> None:
 
 
 def test_markdown_holds_every_section() -> None:
-    text = to_markdown(summarise(ROWS, ("mel", "nv"), "mel", POINTS, "balanced", resamples=50), "Figures")
+    text = to_markdown(summarise(ROWS, ("mel", "nv"), "mel", POINTS, "balanced", resamples=50), "Figures", POINTS)
     for part in ("Segmentation", "Classification", "Operating points", "referred", "Reliability", "Subgroups"):
         assert part in text
     assert "| balanced | 0.800 (" in text
@@ -97,11 +150,11 @@ def test_markdown_holds_every_section() -> None:
 
 def test_true_roi_has_no_segmentation_section() -> None:
     rows = [replace(row, roi="truth", raw=None, clean=None) for row in ROWS]
-    text = to_markdown(summarise(rows, ("mel", "nv"), "mel", POINTS, "balanced", resamples=50), "Figures")
+    text = to_markdown(summarise(rows, ("mel", "nv"), "mel", POINTS, "balanced", resamples=50), "Figures", POINTS)
     assert "Segmentation" not in text and "nan" not in text
 
 
-def test_trials_survive_the_file_and_are_refused_by_quality_or_mask(tmp_path: Path) -> None:
+def test_trials_survive_the_file_and_are_refused_by_quality_or_mask(tmp_path: Path, toy_bundle: Path) -> None:
     good = Quality(150, 20, 0.1)
     trials = [
         Trial("a", "unchanged", good),
@@ -112,12 +165,20 @@ def test_trials_survive_the_file_and_are_refused_by_quality_or_mask(tmp_path: Pa
         Trial("c", "skin", good, 0.001, 0.9),
         Trial("d", "skin", good, 0.99, 0.9),
         Trial("e", "skin", good, 0.3, 0.7),
+        Trial("f", "cat", good, 0.3, 0.9, -2.5),
     ]
     write_trials(tmp_path / "refusals.csv", trials)
     again = read_trials(tmp_path / "refusals.csv")
     assert again == trials
-    found = refused(again, QualityLimits(64, 2, 40, 240, 0.01), MaskRule(0.5, 0.01, 0.95, 0.8))
-    assert found == {"unchanged (n = 1)": 0, "dark (n = 2)": 0.5, "skin (n = 5)": 0.8}
+    manifest = replace(
+        read_manifest(toy_bundle).manifest,
+        quality=QualityLimits(64, 2, 40, 240, 0.01),
+        mask=MaskRule(0.5, 0.01, 0.95, 0.8),
+    )
+    found = refused(again, manifest)
+    assert found == {"unchanged (n = 1)": 0, "dark (n = 2)": 0.5, "skin (n = 5)": 0.8, "cat (n = 1)": 0}
+    strict = replace(manifest, dermoscopy=DermoscopyRule({}, 4, 0, -2))
+    assert refused(again, strict)["cat (n = 1)"] == 1
     with pytest.raises(DataError):
         read_trials(tmp_path / "missing.csv")
 
@@ -133,7 +194,7 @@ def test_bare_windows_hold_no_lesion_and_are_large_enough() -> None:
     assert bare_window(image, mask) is None
 
 
-def test_bare_skin_is_told_by_the_cleaned_mask(tmp_path: Path) -> None:
+def test_bare_skin_is_told_by_the_cleaned_mask(toy_bundle: Path) -> None:
     rules = Rules(
         InputSpec("i", 32, 32), InputSpec("i", 32, 32), ("mel",), MaskRule(0.5, 0.01, 0.95), RoiRule("keep", 0)
     )
@@ -142,7 +203,8 @@ def test_bare_skin_is_told_by_the_cleaned_mask(tmp_path: Path) -> None:
             [], rules, lambda batch, v=value: np.full(batch.shape[:3], v, np.float32), drawn=2, progress=False
         )
         assert [trial.area for trial in trials] == [value, value]
-        assert refused(trials, QualityLimits(1, 0, 0, 255, 0), rules.mask) == {f"{BARE_DRAWN} (n = 2)": expected}
+        manifest = replace(read_manifest(toy_bundle).manifest, quality=QualityLimits(1, 0, 0, 255, 0), mask=rules.mask)
+        assert refused(trials, manifest) == {f"{BARE_DRAWN} (n = 2)": expected}
 
 
 def test_chains_of_recipes_train_in_order(tmp_path: Path) -> None:

@@ -23,9 +23,7 @@ from trainer.metrics import (
     segmentation_measures,
     with_intervals,
 )
-from trainer.report import _ATTRIBUTES as ATTRIBUTES
-from trainer.report import Figures
-from trainer.report import _overlaps as overlaps_of
+from trainer.report import ATTRIBUTES, Figures, overlaps_of
 
 HALF = "0.5"
 CHOSEN = "best on val"

@@ -10,10 +10,8 @@ from edge_infer.files import write_atomically
 from trainer.compare.measures import CHOSEN, HALF
 from trainer.compare.plans import TITLES, Table
 from trainer.compare.rows import Row, read_rows
-from trainer.report import Figures
-from trainer.report import _show as show
-from trainer.report import _table as table_of
-from trainer.report import _words as words
+from trainer.metrics import show
+from trainer.report import Figures, markdown_table, words
 
 MASK_FIGURES = ("dice", "jaccard", "thresholded_jaccard", "pixel_recall", "pixel_precision", "pixel_accuracy")
 POOLED_FIGURES = ("dice", "jaccard", "pixel_recall", "pixel_precision", "pixel_accuracy")
@@ -123,7 +121,7 @@ def name_of(row: Row) -> str:
 def grid(rows: Sequence[Row], columns: Sequence[str], figures: Callable[[Row], Figures]) -> str:
     """One line a row, one column a figure."""
     lines = [[row.system, name_of(row), *(show(figures(row).get(column)) for column in columns)] for row in rows]
-    return table_of(["system", "row", *map(words, columns)], lines)
+    return markdown_table(["system", "row", *map(words, columns)], lines)
 
 
 def _rows_table(rows: Sequence[Row]) -> str:
@@ -137,7 +135,7 @@ def _rows_table(rows: Sequence[Row]) -> str:
         "seed": lambda row: str(row.seed),
         "hardware": hardware_words,
     }
-    return table_of(list(cells), [[cell(row) for cell in cells.values()] for row in rows])
+    return markdown_table(list(cells), [[cell(row) for cell in cells.values()] for row in rows])
 
 
 def _subgroups(rows: Sequence[Row]) -> list[str]:
@@ -159,7 +157,7 @@ def _subgroups(rows: Sequence[Row]) -> list[str]:
             for attribute, groups in first.items()
             for value, group in groups.items()
         ]
-        parts += [f"{title}:\n", table_of(["attribute", "value", "pictures", *map(name_of, these)], lines)]
+        parts += [f"{title}:\n", markdown_table(["attribute", "value", "pictures", *map(name_of, these)], lines)]
     return parts
 
 

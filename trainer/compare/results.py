@@ -20,9 +20,8 @@ from trainer.compare.render import (
 )
 from trainer.compare.rows import Row, read_rows
 from trainer.errors import DataError
-from trainer.report import Figures
-from trainer.report import _show as show
-from trainer.report import _table as table_of
+from trainer.metrics import show
+from trainer.report import Figures, markdown_table
 
 SYSTEMS = {
     "S1": "U-Net++-inspired segmentation",
@@ -160,7 +159,7 @@ def _table(
         marks += ["**leaks**"] if row.leaks else []
         cited = "-" if row.system == "S10" else paper.get(row.name, NOT_GIVEN)
         lines.append([row.system, name_of(row), row.what, ", ".join(marks) or "-", *figures(row), cited])
-    return table_of(["system", "row", "what it is", "mark", *columns, "paper"], lines)
+    return markdown_table(["system", "row", "what it is", "mark", *columns, "paper"], lines)
 
 
 def _budgets(rows: Sequence[Row]) -> str:
@@ -180,4 +179,4 @@ def _budgets(rows: Sequence[Row]) -> str:
         for row in trained
     ]
     head = ["system", "row", "sees", "trained with", "initial weights", "seed", "split", "test pictures", "hardware"]
-    return table_of(head, lines)
+    return markdown_table(head, lines)

@@ -22,6 +22,7 @@ from edge_infer.bundle import (
     MANIFEST,
     SCHEMA_VERSION,
     Calibration,
+    DermoscopyRule,
     Evaluation,
     FileEntry,
     Golden,
@@ -57,6 +58,7 @@ from trainer.export.model_card import MODEL_CARD, model_card
 from trainer.export.onnx import export_onnx
 from trainer.export.variants import Request, add_variants
 from trainer.models.complexity import measure_module
+from trainer.refusals import Refusals
 from trainer.report import Summary
 
 SEGMENTER_FILE, CLASSIFIER_FILE, GOLDEN_FILE = "segmenter.onnx", "classifier.onnx", "golden.npz"
@@ -105,6 +107,7 @@ class Choices:
     calibration: Calibration
     operating_points: tuple[OperatingPoint, ...]
     default_operating_point: str
+    dermoscopy: DermoscopyRule | None = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ class Assessment:
 
     evaluation: Evaluation
     summary: Summary
-    refused: dict[str, float]
+    refused: Refusals
 
 
 Assess = Callable[[Manifest, Networks], Assessment]
@@ -247,7 +250,14 @@ def write_bundle(
             parity=gates,
             evaluations=(assessed.evaluation,),
             operating_points=tuple(
-                replace(point, metrics=assessed.summary.operating_points[point.name])
+                replace(
+                    point,
+                    metrics=assessed.summary.operating_points[point.name],
+                    bands=tuple(
+                        replace(band, metrics=figures)
+                        for band, figures in zip(point.bands, assessed.summary.bands[point.name], strict=True)
+                    ),
+                )
                 for point in manifest.operating_points
             ),
         )
@@ -371,6 +381,7 @@ def _manifest(name: str, description: str, system: System, stages: tuple[Stage, 
         calibration=choices.calibration,
         operating_points=choices.operating_points,
         default_operating_point=choices.default_operating_point,
+        dermoscopy=choices.dermoscopy,
         golden=Golden(GOLDEN_FILE, max_map=1e-3, min_mask_iou=0.995, max_probability=0.01),
         parity=(),
         evaluations=(),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from edge_infer.bundle import Manifest, Stage
+from trainer.refusals import Refusals, refusal_tables
 from trainer.report import Summary, to_markdown
 
 MODEL_CARD = "MODEL_CARD.md"
 
+
+WATTS = (15.0, 60.0)
+"""Assumed draw of the training machine while two of its cores train."""
+CARBON = (50.0, 500.0)
+"""Assumed grams of CO2 for each kWh: from mostly hydroelectric or nuclear to mostly fossil."""
 
 _CHOSEN_ON = {
     "val": "the validation split",
@@ -16,13 +22,13 @@ _CHOSEN_ON = {
 }
 
 
-def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Mapping[str, float]) -> str:
+def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Refusals) -> str:
     """The card's text. It does not depend on the manifest's list of files, which holds the card's own hash.
 
     Args:
         manifest: rules, provenance, operating points, parity.
         summaries: figures, one section each.
-        refused: share of spoilt pictures and of bare skin that get no probability, by what they are.
+        refused: what gets no probability.
     """
     m, p = manifest, manifest.provenance
     chosen_on = _CHOSEN_ON.get(m.calibration.fitted_on, m.calibration.fitted_on)
@@ -52,6 +58,7 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Mappin
         f"Calibration: {m.calibration.method}, T = {m.calibration.temperature:g}, inside the classifier's graph, "
         f"fitted on {chosen_on}.\n",
         _recipes(m),
+        _compute(m),
         "## Operating points\n",
         f"Thresholds on the calibrated melanoma probability, fixed on {chosen_on}:\n",
         *(
@@ -64,10 +71,15 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Mappin
         f"{m.quality.max_luminance:g}; contrast below {m.quality.min_contrast:g}; sharpness below "
         f"{m.quality.min_sharpness:g}; no lesion found; mean probability inside the outline below "
         f"{m.mask.min_confidence:g}; lesion below {m.mask.min_area_fraction:.2%} or above "
-        f"{m.mask.max_area_fraction:.1%} of the picture. Pictures that are no dermoscopy are not recognised as such.\n",
-        "Of spoilt copies of test pictures, and of skin without a lesion, it refuses:\n",
-        _shares(refused),
-        *(to_markdown(summary, _title(summary)) for summary in summaries),
+        f"{m.mask.max_area_fraction:.1%} of the picture. {_look(m)}\n",
+        "Of spoilt copies of test pictures, of skin without a lesion, and of other things it refuses:\n",
+        refusal_tables(refused),
+        _abstention(m),
+        *(to_markdown(summary, _title(summary), m.operating_points) for summary in summaries),
+        "## What cannot be measured here\n",
+        "- **Skin tone**: HAM10000 does not record it, and nearly all its patients have light skin.\n",
+        "- **Another clinic, camera or dermatoscope**: one data set, split by lesion; no picture from elsewhere.\n",
+        "- **Use by people**: whether anybody decides better with these answers than without.\n",
         "## Parity of the files with the PyTorch model\n",
         *(f"- {g.artifact}: {g.measure} {g.value:.3g} (gate {g.relation} {g.limit:g})\n" for g in m.parity),
         *_variants(m),
@@ -113,9 +125,44 @@ def _stages(manifest: Manifest) -> str:
     return "\n".join([*head, row("segmenter", manifest.segmenter), row("classifier", manifest.classifier)]) + "\n"
 
 
-def _shares(refused: Mapping[str, float]) -> str:
-    rows = [f"| {change} | {share:.1%} |" for change, share in refused.items()]
-    return "\n".join(["| picture | refused |", "| --- | --- |", *rows]) + "\n"
+def _look(manifest: Manifest) -> str:
+    rule = manifest.dermoscopy
+    if rule is None:
+        return "Pictures that are no dermoscopy are not recognised as such."
+    return (
+        f"A picture that does not look like dermoscopy: a score from {len(rule.terms)} measures of colour and texture "
+        f"below {rule.min_score:.2f}. It tells photographs, documents and drawings from dermoscopy; stained tissue "
+        "under a microscope, fur and faces come close, and a photograph of skin through no dermatoscope may pass."
+    )
+
+
+def _abstention(manifest: Manifest) -> str:
+    if not any(point.bands for point in manifest.operating_points):
+        return ""
+    return (
+        "On request (`--abstain`), and never by itself, it also leaves pictures undecided whose probability is close "
+        "to the threshold; the probability is still given. What that gains stands under *Abstention as it ships*.\n"
+    )
+
+
+def _compute(manifest: Manifest) -> str:
+    """Energy and carbon of the training, as a range from stated assumptions."""
+    known = [recipe.get("training_hours") for recipe in manifest.provenance.recipes.values()]
+    hours = [value for value in known if value is not None]
+    if not hours:
+        return "## Energy and carbon\n\nThe hours of training are not known, so neither is its energy.\n"
+    total = sum(hours)
+    low, high = (total * watts / 1000 for watts in WATTS)
+    grams = [energy * carbon for energy, carbon in zip((low, high), CARBON, strict=True)]
+    missing = "" if len(hours) == len(known) else " The hours of a stage are not known and left out."
+    return (
+        "## Energy and carbon\n\n"
+        f"{total:.1f} hours of training, for the weights that ship and those that they start from: {low:.2f} to "
+        f"{high:.2f} kWh and {grams[0] / 1000:.2f} to {grams[1] / 1000:.2f} kg of CO2, if the machine drew "
+        f"{WATTS[0]:g} to {WATTS[1]:g} W (two shared cores of a server, or a small desktop) and a kWh costs "
+        f"{CARBON[0]:g} to {CARBON[1]:g} g. Both are assumptions, not measurements; trials before are not counted."
+        f"{missing}\n"
+    )
 
 
 def _recipes(manifest: Manifest) -> str:
