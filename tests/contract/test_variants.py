@@ -32,6 +32,7 @@ from trainer.export.graphs import ServingGraph
 from trainer.export.model_card import MODEL_CARD
 from trainer.export.onnx import export_onnx
 from trainer.export.variants import KINDS, Request, add_variants, open_variant, parse_names
+from trainer.refusals import Refusals
 from trainer.report import summarise, to_evaluation
 
 NAMES = ("int8", "int8-arm", "coreml-float16")
@@ -74,7 +75,7 @@ def write(folder: Path, records: Sequence[Record], wanted: Request) -> Manifest:
     def assess(manifest: Manifest, networks: Networks) -> Assessment:
         found = list(predict(select(records, "val"), Rules.of_manifest(manifest), networks, progress=False))
         summary = summarise(found, manifest.labels, "mel", manifest.operating_points, manifest.default_operating_point)
-        return Assessment(to_evaluation(summary, "drawn", "none"), summary, {"none": 1.0})
+        return Assessment(to_evaluation(summary, "drawn", "none"), summary, Refusals({"none": 1.0}, {}))
 
     return write_bundle(
         folder, "toy", "For tests.", toy_system(), toy_choices(), select(records, "val"), assess, wanted
@@ -113,7 +114,7 @@ def test_verify_replays_a_variant_with_its_own_bounds(exported: Path, tmp_path: 
     runner = CliRunner()
     result = runner.invoke(app, ["verify", str(exported), "--variant", "int8", "--provider", "cpu"])
     assert result.exit_code == 0, result.output
-    assert "in variant int8" in result.stdout
+    assert "variant int8" in result.stdout
     assert f"{KINDS['int8'].tolerance.max_map:.3g}" in result.stdout
     plain = runner.invoke(app, ["verify", str(exported)])
     assert plain.exit_code == 0

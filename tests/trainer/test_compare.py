@@ -116,7 +116,7 @@ def test_classifiers_on_true_and_predicted_crops(
     assert (decided["sensitivity"].value, decided["specificity"].value) == (0, 1)
     follows(page.parent, rows.values())
     text = results_page(home / "out")
-    assert "simple-cnn (predicted crop)" in text and "Without any row yet" in text and "S1 (U-Net++" in text
+    assert "simple-cnn (predicted crop)" in text and "Without any row yet" in text and "S9 (" in text
 
 
 @pytest.mark.parametrize("table", ["roi", "metadata", "branches"])

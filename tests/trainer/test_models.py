@@ -80,7 +80,7 @@ def test_steps_lower_the_loss(name: str, drawn_records: list[Record], toy_cache:
 
 def test_every_network_has_a_recipe() -> None:
     named = {load_recipe(name).model.name for name in recipe_names()}
-    assert {item.name for item in entries()} - named <= {"unetplusplus_mobilenet_v2"}
+    assert {item.name for item in entries()} - named <= {"unetplusplus_mobilenet_v2", "clnet_classifier"}
 
 
 def test_unknown_names_and_options_are_refused() -> None:
