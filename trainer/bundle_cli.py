@@ -222,7 +222,33 @@ def recover(
         typer.echo(f"{out / name / BEST}: probabilities within {deviation:.1g} of the bundle's on noise")
 
 
+def add_variants(
+    bundle: Annotated[str, typer.Argument(help="Path or name of a bundle that this trainer made.")],
+    data: Data,
+    variants: Annotated[str, typer.Option("--with", metavar="NAMES", help="As of `export`, for example int8.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the copy; default the bundle's own.")] = None,
+    leave_out_failed: LeaveOut = False,
+    limit: Limit = None,
+) -> None:
+    """Add int8 or Core ML variants to a finished bundle, each proven on validation pictures."""
+    from edge_infer.bundle import load_bundle
+    from trainer.assemble import VARIANT_PICTURES
+    from trainer.data.ham10000 import read_ham10000
+    from trainer.evaluate import select
+    from trainer.export.extend import extend_bundle
+    from trainer.export.variants import Request, parse_names
+
+    loaded, records = load_bundle(bundle), read_ham10000(data)
+    training, validation = (
+        select(records, split, min(limit or VARIANT_PICTURES, VARIANT_PICTURES)) for split in ("train", "val")
+    )
+    request = Request(parse_names(variants), training, validation, leave_out_failed, typer.echo)
+    target = out or loaded.path
+    manifest = extend_bundle(loaded, target, request)
+    typer.echo(f"{target}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    for command in (evaluate, export, bundle, report, recover):
+    for command in (evaluate, export, bundle, report, recover, add_variants):
         app.command()(command)

@@ -12,9 +12,14 @@ import pytest
 from edge_infer.bundle import Bundle, load_bundle
 from edge_infer.engine import OnnxEngine
 from trainer.checkpoint import load_checkpoint
+from trainer.data.drawn import draw_dataset
+from trainer.data.ham10000 import read_ham10000
+from trainer.evaluate import select
 from trainer.export.errors import ExportError
+from trainer.export.extend import extend_bundle
 from trainer.export.graphs import ServingSegmenter, as_network
 from trainer.export.recover import recover_checkpoint
+from trainer.export.variants import Request
 
 MOBILE = Path(__file__).parents[2] / "exported/mobile"
 
@@ -53,3 +58,19 @@ def test_a_stage_that_cannot_be_rebuilt_is_an_error(
     with pytest.raises(ExportError):
         recover_checkpoint(with_recipe(mobile, "segmenter", change), "segmenter", tmp_path / "best.pt")
     assert not (tmp_path / "best.pt").exists()
+
+
+def test_variants_are_added_to_a_finished_bundle(mobile: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    draw_dataset(folder, lesions=24, seed=5, height=120, width=160, split=(0.5, 0.4, 0.1))
+    records = read_ham10000(folder)
+    quiet = Request(("coreml-float32",), select(records, "train"), select(records, "val"), say=lambda text: None)
+    extended = extend_bundle(mobile, tmp_path / "mobile", quiet)
+    kept = load_bundle(tmp_path / "mobile").manifest
+    assert kept == extended and extended.evaluations == mobile.manifest.evaluations
+    for before, after in (
+        (mobile.manifest.segmenter, kept.segmenter),
+        (mobile.manifest.classifier, kept.classifier),
+    ):
+        assert set(after.variants) == {*before.variants, "coreml-float32"}
+        assert all(gate.passed for gate in after.variants["coreml-float32"].parity)

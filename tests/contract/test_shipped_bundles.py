@@ -67,6 +67,7 @@ def test_it_is_worth_shipping(bundle: Bundle) -> None:
     (evaluation,) = bundle.manifest.evaluations
     assert evaluation.images == 1690, "measured on the whole test split"
     assert evaluation.metrics["dice"].value >= 0.92
+    assert evaluation.metrics["melanoma_auc"].value >= 0.92
     assert all(gate.passed for gate in bundle.manifest.gates)
     assert {gate.artifact for gate in bundle.manifest.parity} >= {"segmenter.onnx", "classifier.onnx"}
     assert bundle.manifest.provenance.license == "CC-BY-NC-4.0"

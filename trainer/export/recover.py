@@ -20,7 +20,7 @@ from edge_infer.engine import OnnxEngine
 from trainer.checkpoint import FORMAT, build_model, save_atomic
 from trainer.config import Recipe, recipe_from_dict
 from trainer.export.errors import ExportError
-from trainer.export.graphs import ServingClassifier, ServingSegmenter, as_network
+from trainer.export.graphs import ServingClassifier, ServingGraph, ServingSegmenter, as_network
 
 MAX_DEVIATION = 1e-4
 
@@ -42,6 +42,27 @@ def recover_checkpoint(bundle: Bundle, stage: StageName, out: Path) -> float:
         Largest difference between probabilities of the recovered network and of the ONNX file, on noise.
 
     Raises:
+        ExportError: see `recover_graph`.
+    """
+    graph, recipe, deviation = recover_graph(bundle, stage)
+    known = bundle.manifest.provenance.recipes[stage]
+    content = {"format": FORMAT, "recipe": recipe.to_dict(), "epoch": known["epoch"], "metrics": known["validation"]}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_atomic(content | {"weights": graph.network.state_dict()}, out)
+    return deviation
+
+
+def recover_graph(bundle: Bundle, stage: StageName) -> tuple[ServingGraph, Recipe, float]:
+    """One stage of a bundle as the PyTorch graph that its ONNX file was exported from.
+
+    Args:
+        bundle: a bundle that this trainer made.
+        stage: which network.
+
+    Returns:
+        The graph in eval mode, its recipe, and the largest difference of its probabilities from the file's on noise.
+
+    Raises:
         ExportError: the manifest holds no recipe of the stage, the file's weights do not fit it, or the recovered
             network computes something else.
     """
@@ -54,7 +75,7 @@ def recover_checkpoint(bundle: Bundle, stage: StageName, out: Path) -> float:
     model = build_model(recipe).eval()
     _load(model, recipe, _weights(file), file)
     views = 1 if stage == "segmenter" else _views(manifest.classifier.architecture)
-    serving = (
+    serving: ServingGraph = (
         ServingSegmenter(model, recipe.normalization)
         if stage == "segmenter"
         else ServingClassifier(model, recipe.normalization, manifest.calibration.temperature, views)
@@ -67,10 +88,7 @@ def recover_checkpoint(bundle: Bundle, stage: StageName, out: Path) -> float:
             f"The recovered {stage} deviates from {file} by {deviation:.3g}, at most {MAX_DEVIATION:g}.",
             "The file was changed after its export, or by another version of this trainer.",
         )
-    content = {"format": FORMAT, "recipe": recipe.to_dict(), "epoch": known["epoch"], "metrics": known["validation"]}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_atomic(content | {"weights": model.state_dict()}, out)
-    return deviation
+    return serving, recipe, deviation
 
 
 def _views(architecture: str) -> int:
