@@ -385,8 +385,7 @@ def verify(
     from edge_infer.bundle import find_bundle, read_manifest, verify_file
 
     folder = find_bundle(bundle)
-    read = read_manifest(folder)
-    manifest = read.manifest
+    manifest = read_manifest(folder).manifest
     _prepare_stdout(Format.CARD)
     typer.echo(f"bundle {manifest.name} in {folder}")
     failure: EdgeInferError | None = None

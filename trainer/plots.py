@@ -234,7 +234,7 @@ def forest_plot(path: Path, rows: Sequence[ForestRow], overall: Mapping[str, Met
                 elinewidth=1,
             )
             data[name][f"{row.attribute}: {row.value}"] = _plain([metric.value, metric.low, metric.high])
-        axes.set(title=name, xlim=(-0.02, 1.02))
+        axes.set(title=name.replace("auc", "AUC"), xlim=(-0.02, 1.02))
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
         for i in range(1, len(rows)):
             if rows[i].attribute != rows[i - 1].attribute:

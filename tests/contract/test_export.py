@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +12,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from torch import Tensor, nn
 
 from edge_infer import Diagnoser
 from edge_infer.bundle import MANIFEST, Manifest, Stage, load_bundle
 from edge_infer.engine import OnnxEngine
 from edge_infer.golden import read_golden, replay
 from edge_infer.schema import parse
+from tests.support.sabotage import SABOTAGE
 from tests.support.toy_system import CLASSIFIER_SIZE, SEGMENTER_SIZE, toy_choices, toy_system
 from trainer.assemble import assessor, read_refused, write_tables
 from trainer.data.drawn import draw_dataset
@@ -158,33 +157,6 @@ def test_the_card_follows_from_the_stored_predictions(exported: Path, tmp_path: 
     lines = (results / "test.csv").read_text(encoding="utf-8").splitlines()
     (results / "test.csv").write_text("\n".join(lines[:-5]) + "\n", encoding="utf-8")
     assert rebuilt(results, manifest) != card
-
-
-class SwappedChannels(nn.Module):
-    def __init__(self, graph: ServingGraph) -> None:
-        super().__init__()
-        self.inner = graph
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.inner(image.flip(3))  # type: ignore[no-any-return]
-
-
-class Transposed(SwappedChannels):
-    def forward(self, image: Tensor) -> Tensor:
-        return self.inner(image.transpose(1, 2))  # type: ignore[no-any-return]
-
-
-def wrong_mean(graph: ServingGraph) -> nn.Module:
-    changed = copy.deepcopy(graph)
-    changed.shift += 0.1
-    return changed
-
-
-SABOTAGE: dict[str, Callable[[ServingGraph], nn.Module]] = {
-    "swapped channels": SwappedChannels,
-    "wrong mean": wrong_mean,
-    "transposed": Transposed,
-}
 
 
 @pytest.mark.parametrize("file", [SEGMENTER_FILE, CLASSIFIER_FILE])

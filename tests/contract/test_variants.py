@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from edge_infer.bundle import Manifest, load_bundle
 from edge_infer.cli import app
 from edge_infer.errors import ProviderUnavailableError
 from edge_infer.golden import read_golden, replay
+from edge_infer.loading import STAGES
 from edge_infer.variants import open_variant as open_engine
+from tests.support.sabotage import SABOTAGE, SwappedChannels, no_mean
 from tests.support.toy_system import toy_choices, toy_system
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
@@ -123,11 +123,14 @@ def test_verify_replays_a_variant_with_its_own_bounds(exported: Path, tmp_path: 
     assert unknown.exit_code == 3
     assert "It has: float32, int8, int8-arm, coreml-float16." in unknown.stderr
     manifest = load_bundle(exported).manifest
-    strict = replace(manifest.classifier.variants["int8"], tolerance=replace(KINDS["int8"].tolerance, max_probability=0.0))  # fmt: skip # noqa: E501
+    tolerance = replace(KINDS["int8"].tolerance, max_probability=0.0)
+    strict = {stage: replace(getattr(manifest, stage).variants["int8"], tolerance=tolerance) for stage in STAGES}
     shutil.copytree(exported, tmp_path / "toy")
-    variants = {**manifest.classifier.variants, "int8": strict}
-    segmenter = replace(manifest.segmenter, variants={"int8": replace(manifest.segmenter.variants["int8"], tolerance=strict.tolerance)})  # fmt: skip # noqa: E501
-    changed = replace(manifest, segmenter=segmenter, classifier=replace(manifest.classifier, variants=variants))
+    changed = replace(
+        manifest,
+        segmenter=replace(manifest.segmenter, variants={"int8": strict["segmenter"]}),
+        classifier=replace(manifest.classifier, variants={"int8": strict["classifier"]}),
+    )
     (tmp_path / "toy/bundle.json").write_text(changed.to_json(), encoding="utf-8")
     failed = runner.invoke(app, ["verify", str(tmp_path / "toy"), "--variant", "int8"])
     assert failed.exit_code == 3
@@ -143,31 +146,7 @@ def test_a_core_ml_variant_says_where_it_runs(exported: Path) -> None:
         open_engine(bundle, "segmenter", "coreml-float16", providers=["cpu"])
 
 
-class SwappedChannels(nn.Module):
-    def __init__(self, graph: ServingGraph) -> None:
-        super().__init__()
-        self.inner = graph
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.inner(image.flip(3))  # type: ignore[no-any-return]
-
-
-class Transposed(SwappedChannels):
-    def forward(self, image: Tensor) -> Tensor:
-        return self.inner(image.transpose(1, 2))  # type: ignore[no-any-return]
-
-
-def wrong_mean(graph: ServingGraph) -> nn.Module:
-    changed = copy.deepcopy(graph)
-    changed.shift.zero_()
-    return changed
-
-
-SABOTAGE: dict[str, Callable[[ServingGraph], nn.Module]] = {
-    "swapped channels": SwappedChannels,
-    "wrong mean": wrong_mean,
-    "transposed": Transposed,
-}
+SABOTAGE_INT8 = SABOTAGE | {"wrong mean": no_mean}
 
 
 def add(folder: Path, exported: Path, records: Sequence[Record], wanted: Request) -> Manifest:
@@ -185,7 +164,7 @@ def add(folder: Path, exported: Path, records: Sequence[Record], wanted: Request
 
 
 @pytest.mark.parametrize("stage", ["segmenter", "classifier"])
-@pytest.mark.parametrize("how", list(SABOTAGE))
+@pytest.mark.parametrize("how", list(SABOTAGE_INT8))
 def test_a_sabotaged_int8_file_fails_the_gate(
     how: str, stage: str, exported: Path, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,7 +174,7 @@ def test_a_sabotaged_int8_file_fails_the_gate(
     def sabotaged(source: Path, path: Path, *args: Any, **options: Any) -> Any:
         if source.stem == stage:
             source = tmp_path / f"sabotaged-{stage}.onnx"
-            export_onnx(SABOTAGE[how](system.graphs(2.0)[position]).eval(), system.stages()[position], source)
+            export_onnx(SABOTAGE_INT8[how](system.graphs(2.0)[position]).eval(), system.stages()[position], source)
         return honest(source, path, *args, **options)
 
     monkeypatch.setattr(exporter, "quantize_onnx", sabotaged)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from edge_infer.bundle import InputSpec, Manifest, OutputSpec, Stage, read_manifest
 from edge_infer.coreml_engine import CoreMLEngine
 from edge_infer.schema import parse
+from tests.support.sabotage import SABOTAGE
 from tests.support.toy_system import toy_choices, toy_system
 from trainer.config import Normalization
 from trainer.data.drawn import draw_dataset, draw_picture
@@ -107,28 +108,6 @@ def test_float16_packages_pass_the_gate_end_to_end(
     require(judge(parity, float16_limits(SEGMENTER, CLASSIFIER)))
     assert parity.max_probability > 0
     assert parity.max_map > 0
-
-
-class Wrapped(nn.Module):
-    def __init__(self, graph: ServingGraph, change: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.inner, self.change = graph, change
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.inner(self.change(image))  # type: ignore[no-any-return]
-
-
-def wrong_mean(graph: ServingGraph) -> nn.Module:
-    changed = copy.deepcopy(graph)
-    changed.shift += 0.1
-    return changed
-
-
-SABOTAGE: dict[str, Change] = {
-    "swapped channels": lambda graph: Wrapped(graph, lambda image: image.flip(3)),
-    "wrong mean": wrong_mean,
-    "transposed": lambda graph: Wrapped(graph, lambda image: image.transpose(1, 2)),
-}
 
 
 @pytest.mark.parametrize("file", [SEGMENTER, CLASSIFIER])
