@@ -7,6 +7,7 @@ The weights come from the trainer (a logistic regression); the measures are take
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -17,7 +18,8 @@ from edge_infer.bundle import DermoscopyRule
 from edge_infer.quality import Problem
 from edge_infer.results import Reason
 
-_LOG = np.log(np.arange(256, dtype=np.float32) + 8)
+# Less a constant, which differences do not see: float32 then keeps the digits of the small spreads.
+_LOG = (np.log(np.arange(256) + 8.0) - np.log(136.0)).astype(np.float32)
 _OCTAVES = 5
 
 
@@ -55,25 +57,25 @@ class Appearance(NamedTuple):
 
 def measure_appearance(image: NDArray[np.uint8]) -> Appearance:
     """Measures a resized picture: RGB uint8, shape (h, w, 3), at least 64 x 64."""
-    red, green, blue = cv2.split(cv2.LUT(image, _LOG))
-    red_green, green_blue = cv2.subtract(red, green), cv2.subtract(green, blue)
-    (rg, rg_spread), (gb, gb_spread), (_, depth) = map(_mean_and_spread, (red_green, green_blue, green))
-    covariance = cv2.mean(cv2.multiply(red_green, green))[0] - rg * cv2.mean(green)[0]
+    logs = cv2.LUT(image, _LOG).reshape(-1, 3)
+    means = np.array(cv2.mean(logs.reshape(image.shape))[:3])
+    covariance = cv2.mulTransposed(logs, True, dtype=cv2.CV_64F) / len(logs) - np.outer(means, means)
+    (red, red_with_green, _), (_, green, green_with_blue), (_, _, blue) = covariance
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     brightness, contrast = _mean_and_spread(grey)
     across, down = cv2.absdiff(grey[:, 1:], grey[:, :-1]), cv2.absdiff(grey[1:], grey[:-1])
-    steps = np.bincount(across.ravel(), minlength=256) + np.bincount(down.ravel(), minlength=256)
-    sizes, count = np.arange(256.0), int(steps.sum())
+    steps = _histogram(across) + _histogram(down)
+    sizes, count = np.arange(256.0), across.size + down.size
     mean, square = float(steps @ sizes) / count, float(steps @ sizes**2) / count
     return Appearance(
-        rg,
-        rg_spread,
-        gb,
-        gb_spread,
-        covariance / (depth**2 + 1e-4),
-        brightness,
-        contrast,
-        *_octaves(grey, contrast**2),
+        red_green=float(means[0] - means[1]),
+        red_green_spread=_root(red - 2 * red_with_green + green),
+        green_blue=float(means[1] - means[2]),
+        green_blue_spread=_root(green - 2 * green_with_blue + blue),
+        shading=float((red_with_green - green) / (green + 1e-4)),
+        brightness=brightness,
+        contrast=contrast,
+        **_octaves(grey, contrast**2),
         flat=float(steps[0]) / count,
         peaked=float(np.log(square + 1e-3) - np.log(mean**2 + 1e-3)),
     )
@@ -103,14 +105,22 @@ def _mean_and_spread(values: NDArray[np.generic]) -> tuple[float, float]:
     return float(mean[0, 0]), float(deviation[0, 0])
 
 
-def _octaves(grey: NDArray[np.uint8], variance: float) -> tuple[float, float, float, float, float]:
+def _root(variance: float) -> float:
+    return math.sqrt(max(variance, 0.0))
+
+
+def _histogram(values: NDArray[np.uint8]) -> NDArray[np.float32]:
+    counts: NDArray[np.float32] = cv2.calcHist([values], [0], None, [256], [0, 256]).ravel()
+    return counts
+
+
+def _octaves(grey: NDArray[np.uint8], variance: float) -> dict[str, float]:
     current = grey.astype(np.float32)
-    left, found = variance, []
-    for _ in range(_OCTAVES):
+    left, found = variance, {}
+    for octave in range(1, _OCTAVES + 1):
         height, width = current.shape
         current = cv2.resize(current, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         smaller = _mean_and_spread(current)[1] ** 2
-        found.append(float(np.log((max(left - smaller, 0.0) + 0.05) / (variance + 1.0))))
+        found[f"octave_{octave}"] = float(np.log((max(left - smaller, 0.0) + 0.05) / (variance + 1.0)))
         left = smaller
-    first, second, third, fourth, fifth = found
-    return first, second, third, fourth, fifth
+    return found
