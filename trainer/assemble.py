@@ -23,9 +23,9 @@ from trainer.calibrate import (
     temper,
     true_areas,
 )
-from trainer.checkpoint import Checkpoint, load_checkpoint
+from trainer.checkpoint import BEST, Checkpoint, load_checkpoint
 from trainer.config import Recipe, load_recipe
-from trainer.crossfit import BEST, OUT_OF_FOLD, fold_folder, load_folds, predict_out_of_fold, used_folds
+from trainer.crossfit import OUT_OF_FOLD, fold_folder, load_folds, predict_out_of_fold, used_folds
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.evaluate import (
     Networks,
@@ -40,6 +40,7 @@ from trainer.evaluate import (
 )
 from trainer.export.bundle import DATA, MELANOMA, Assess, Assessment, Choices, System, write_bundle
 from trainer.export.variants import Request
+from trainer.members import member_runs
 from trainer.refusals import (
     Refusals,
     detection,
@@ -205,7 +206,8 @@ def training_hours(run: Path, recipe: Recipe, fold_count: int | None = None) -> 
 
     That is the run itself, its folds, and the runs beside it that its recipe starts from.
     """
-    parts = [run, *(fold_folder(run, fold) for fold in used_folds(recipe, fold_count))]
+    networks = [run, *(fold_folder(run, fold) for fold in used_folds(recipe, fold_count))]
+    parts = [folder for network in networks for _, folder in member_runs(recipe, network)]
     seconds = 0.0
     try:
         for folder in parts:

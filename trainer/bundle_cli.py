@@ -135,9 +135,10 @@ def bundle(
 ) -> None:
     """Everything in one resumable command: train both stages, calibrate, export, evaluate."""
     from trainer.assemble import assemble, recipe_chain, stage_recipes
+    from trainer.checkpoint import BEST
     from trainer.cli import train
     from trainer.config import load_recipe
-    from trainer.crossfit import BEST, fold_folder, used_folds
+    from trainer.crossfit import fold_folder, used_folds
     from trainer.export.variants import parse_names
 
     names = parse_names(variants)
@@ -205,7 +206,7 @@ def recover(
 ) -> None:
     """Turn a bundle's networks back into checkpoints, to export them beside a new stage or to train on."""
     from edge_infer.bundle import load_bundle
-    from trainer.crossfit import BEST
+    from trainer.checkpoint import BEST
     from trainer.errors import TrainerError
     from trainer.export.recover import StageName, recover_checkpoint
 

@@ -14,8 +14,10 @@ from trainer.config import Recipe, recipe_from_dict
 from trainer.data.ham10000 import DX
 from trainer.errors import CheckpointError
 from trainer.models import create
+from trainer.models.ensemble import Ensemble
 
 FORMAT = 1
+BEST = "best.pt"
 
 
 class Checkpoint(NamedTuple):
@@ -53,10 +55,12 @@ def class_names(recipe: Recipe) -> tuple[str, ...]:
 
 
 def build_model(recipe: Recipe) -> nn.Module:
-    """The recipe's network with fresh weights."""
+    """The recipe's network, or the ensemble of its members, with fresh weights."""
     options: dict[str, Any] = dict(recipe.model.options)
     if recipe.task != "segmentation":
         options["classes"] = len(class_names(recipe))
+    if recipe.members > 1:
+        return Ensemble(create(recipe.model.name, **options) for _ in range(recipe.members))
     return create(recipe.model.name, **options)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,10 @@ def train(
         int | None,
         typer.Option(min=1, help="Of a recipe with folds: hold this one out. Without it, learn from all of them."),
     ] = None,
+    member: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of a recipe with members: train this one alone. The last to end joins them."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Overrides the recipe's epochs (and its schedule).")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many pictures of each split: a trial.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again, even if the folder holds a run.")] = False,
@@ -72,7 +77,7 @@ def train(
     cache: Annotated[Path, typer.Option(help="Folder for decoded pictures, reused by later runs.")] = Path("cache"),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Train one network by its recipe, choosing the best epoch on the validation split.
+    """Train one network by its recipe (or each member of an ensemble), choosing the best epoch on the validation split.
 
     Several GPUs or machines: put torchrun before it, with the options that you would give otherwise. The recipe's batch
     is divided among the processes, and the first one writes the run's folder.
@@ -81,11 +86,13 @@ def train(
     """
     import torch
 
+    from trainer.checkpoint import BEST
     from trainer.config import load_recipe
     from trainer.data.isic import read_dataset
     from trainer.data.splits import cross_fit, spread, standard_split
     from trainer.distributed import joined
     from trainer.engine import train as run
+    from trainer.members import join_members, member_runs
 
     if threads:
         torch.set_num_threads(threads)
@@ -95,23 +102,33 @@ def train(
     records = read_dataset(data)
     crossed = chosen.folds or fold is not None
     parts = cross_fit(records, chosen.folds, fold) if crossed else standard_split(records)
+    learnt, held_out = spread(parts["train"], limit), spread(parts["val"], limit)
     with joined(device) as world:
-        outcome = run(
-            chosen,
-            spread(parts["train"], limit),
-            spread(parts["val"], limit),
-            out,
-            weights=init_weights,
-            fold=fold,
-            resume=not fresh,
-            stop_after=stop_after,
-            cache=cache,
-            device=device,
-            world=world,
-        )
-    if world.leads:
-        figures = ", ".join(f"{key} {value:.4f}" for key, value in outcome.best_metrics.items() if key != "epoch")
-        typer.echo(f"{out / 'best.pt'}: epoch {outcome.best_epoch} of {outcome.epochs} ({figures})")
+        for part, folder in member_runs(chosen, out, member):
+            outcome = run(
+                part,
+                learnt,
+                held_out,
+                folder,
+                weights=init_weights,
+                fold=fold,
+                resume=not fresh,
+                stop_after=stop_after,
+                cache=cache,
+                device=device,
+                world=world,
+            )
+            if world.leads:
+                typer.echo(_line(folder / BEST, outcome.best_epoch, outcome.epochs, outcome.best_metrics))
+        if world.leads and chosen.members > 1:
+            ensemble = join_members(chosen, out, held_out, cache)
+            if ensemble is not None:
+                typer.echo(_line(out / BEST, ensemble.epoch, chosen.optim.epochs, ensemble.metrics))
+
+
+def _line(file: Path, epoch: int, epochs: int, metrics: Mapping[str, float]) -> str:
+    figures = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items() if key != "epoch")
+    return f"{file}: epoch {epoch} of {epochs}" + (f" ({figures})" if figures else "")
 
 
 @app.command()

@@ -178,6 +178,9 @@ class Recipe:
     `folds` above zero cross-fits: that many networks each leave out one fold of `train` and `val` together, and their
     predictions of what they never saw fix temperature and operating points; the network that ships learns from all of
     it. Each keeps its last epoch, as nothing is left to choose a better one by.
+
+    `members` above one makes an ensemble: that many networks, with the seeds `seed`, `seed` + 1 and so on, are trained
+    apart, and the mean of their logits answers, see `trainer.members`.
     """
 
     name: str
@@ -192,6 +195,7 @@ class Recipe:
     seed: int = 0
     starts_from: str | None = None
     folds: int = 0
+    members: int = 1
     distill: DistillConfig | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -276,6 +280,10 @@ def _check(recipe: Recipe, where: str) -> None:
         raise RecipeError(f"{where}: data.cache_margin is below data.roi.margin.", "Make it at least as wide.")
     if recipe.folds == 1 or recipe.folds < 0:
         raise RecipeError(f"{where}: folds is {recipe.folds}.", "Use 0 (none) or at least 2.")
+    if recipe.members < 1 or (recipe.members > 1 and recipe.task != "classification"):
+        raise RecipeError(
+            f"{where}: members is {recipe.members} for {recipe.task}.", "Use 1, or more for classification."
+        )
     if recipe.folds and recipe.optim.patience:
         raise RecipeError(
             f"{where}: folds and optim.patience are set.", "Cross-fitting keeps the last epoch: drop one."

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from trainer.checkpoint import Checkpoint, load_checkpoint
+from trainer.checkpoint import BEST, Checkpoint, load_checkpoint
 from trainer.config import Recipe
 from trainer.data.ham10000 import Record
 from trainer.data.splits import spread, standard_split
@@ -20,7 +20,6 @@ from trainer.evaluate import Networks, Prediction, Rules, predict
 from trainer.export.graphs import ServingClassifier, as_network
 
 OUT_OF_FOLD = "out-of-fold"
-BEST = "best.pt"
 
 
 def fold_folder(run: Path, fold: int) -> Path:

@@ -28,7 +28,7 @@ from trainer.data.ham10000 import Record
 from trainer.data.transforms import augment_batch, normalize, to_float
 from trainer.distill import load_teachers
 from trainer.distributed import ALONE, World
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, RecipeError
 from trainer.events import EventLog
 from trainer.tasks import (
     Batch,
@@ -98,7 +98,10 @@ def train(
         CheckpointError: `out` holds a run of another recipe.
         DataError: a picture or mask is missing or unreadable.
         LeakError: a teacher has learnt from a picture of `val_records`.
+        RecipeError: the recipe has members; each is a run of its own, see `trainer.members`.
     """
+    if recipe.members > 1:
+        raise RecipeError(f"'{recipe.name}' is an ensemble.", "Train its members, each by itself.")
     out.mkdir(parents=True, exist_ok=True)
     with world.one_a_machine_first():
         train_set = training_data(recipe, train_records, cache)

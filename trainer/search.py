@@ -177,7 +177,7 @@ def search(
     if not val_records:
         raise SearchError("There are no validation pictures to compare trials by.", "Use data with a validation split.")
     out.mkdir(parents=True, exist_ok=True)
-    base = dataclasses.replace(recipe, folds=0)
+    base = dataclasses.replace(recipe, folds=0, members=1)
     if epochs and "optim.epochs" not in space:
         base = dataclasses.replace(base, optim=dataclasses.replace(base.optim, epochs=epochs))
     metric = monitored(base)

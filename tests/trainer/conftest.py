@@ -42,7 +42,7 @@ def toy_recipe() -> Callable[..., Recipe]:
         wide = None if recipe.data.cache_size is None else size + 8
         data = dataclasses.replace(recipe.data, size=size, small_size=None, cache_size=wide)
         settings = {"epochs": 2, "batch_size": 8, "warmup": 0.0} | optim
-        return dataclasses.replace(recipe, data=data, optim=dataclasses.replace(recipe.optim, **settings))
+        return dataclasses.replace(recipe, data=data, optim=dataclasses.replace(recipe.optim, **settings), members=1)
 
     return make
 

@@ -353,9 +353,11 @@ def check_sizes(manifest: Manifest) -> None:
 def _stage(checkpoint: Checkpoint, output: OutputSpec, file: str, views: int = 1) -> Stage:
     size = checkpoint.recipe.data.size
     cost = measure_module(checkpoint.model, size)
+    members = checkpoint.recipe.members
+    several = f", ensemble of {members}" if members > 1 else ""
     mirrored = f", mean of {views} mirrored views" if views > 1 else ""
     return Stage(
-        architecture=checkpoint.recipe.model.name + mirrored,
+        architecture=checkpoint.recipe.model.name + several + mirrored,
         parameters=cost.parameters,
         input=InputSpec(INPUT_NAME, size, size),
         output=output,

@@ -229,7 +229,7 @@ def quantize_onnx(
     )
 
 
-def find_blocks(model: onnx.ModelProto, most: int = 32) -> dict[str, list[str]]:
+def find_blocks(model: onnx.ModelProto, most: int = 48) -> dict[str, list[str]]:
     """Groups a network's nodes by the module that they come from, in the graph's order.
 
     The name of a layer's weight, as torch's exporter keeps it, is its module path. Paths are cut at the deepest level
