@@ -7,18 +7,20 @@ decided before the export; see `trainer.export.rounding`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from trainer.export.errors import ExportError
 
 Store = Literal["float32", "float16"]
 
-MIN_ELEMENTS = 1024
-"""Smaller tensors stay float32: they hardly count, and first layers, which are small, are the sensitive ones."""
+MIN_ELEMENTS = 16384
+"""Smaller tensors stay float32. First and depthwise layers are small, and sensitive: in `mobile`'s segmenter those of
+1,024 to 16,384 elements would add 7 % to what is saved, and with them rounded the map moves nine times as far."""
 
 _SUFFIX = ".float16"
 
@@ -54,7 +56,7 @@ def narrow(model: onnx.ModelProto) -> int:
             continue
         name = tensor.name
         casts.append(helper.make_node("Cast", [name + _SUFFIX], [name], f"{name}.cast", to=TensorProto.FLOAT))
-        tensor.CopyFrom(numpy_helper.from_array(half, name + _SUFFIX))
+        _replace_values(tensor, name + _SUFFIX, TensorProto.FLOAT16, half)
     _replace_nodes(model, [*casts, *model.graph.node])
     return len(casts)
 
@@ -75,7 +77,7 @@ def widen(model: onnx.ModelProto) -> int:
         if node.op_type == "Cast" and node.input[0] in narrowed and node.input[0] == node.output[0] + _SUFFIX:
             tensor = narrowed[node.input[0]]
             wide = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(wide, node.output[0]))
+            _replace_values(tensor, node.output[0], TensorProto.FLOAT, wide)
         else:
             kept.append(node)
     count = len(model.graph.node) - len(kept)
@@ -88,6 +90,12 @@ def load_wide(path: Path) -> onnx.ModelProto:
     model = onnx.load(path)
     widen(model)
     return model
+
+
+def _replace_values(tensor: onnx.TensorProto, name: str, kind: int, values: NDArray[np.floating[Any]]) -> None:
+    del tensor.float_data[:]
+    tensor.name, tensor.data_type = name, kind
+    tensor.raw_data = values.astype(values.dtype.newbyteorder("<")).tobytes()
 
 
 def _replace_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
