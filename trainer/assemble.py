@@ -39,6 +39,7 @@ from trainer.evaluate import (
     write_predictions,
 )
 from trainer.export.bundle import DATA, MELANOMA, Assess, Assessment, Choices, System, write_bundle
+from trainer.export.storage import Store
 from trainer.export.variants import Request
 from trainer.members import member_runs
 from trainer.refusals import (
@@ -154,6 +155,7 @@ def assemble(
     say: Callable[[str], None] = print,
     variants: Sequence[str] = (),
     leave_out_failed: bool = False,
+    store: Store = "float16",
 ) -> Manifest:
     """Makes a bundle and its predictions files.
 
@@ -170,6 +172,7 @@ def assemble(
         say: receives progress in sentences.
         variants: further forms of both networks, names of `trainer.export.variants.KINDS`.
         leave_out_failed: leave out a variant that fails its gates, in place of an error.
+        store: how the ONNX files store weights; see `trainer.export.bundle.System`.
 
     Raises:
         TrainerError: see `trainer.export.bundle.write_bundle` and `trainer.checkpoint.load_checkpoint`.
@@ -179,7 +182,7 @@ def assemble(
     stages = {stage: load_checkpoint(path) for stage, path in paths.items()}
     hours = {stage: training_hours(path.parent, stages[stage].recipe, fold_count) for stage, path in paths.items()}
     known = {stage: value for stage, value in hours.items() if value is not None}
-    system = System(stages["segmenter"], stages["classifier"], views, known)
+    system = System(stages["segmenter"], stages["classifier"], views, known, store)
     folds = load_folds(classifier.parent, system.classifier, records, fold_count)
     choices, unseen = choose(system, records, limit, folds)
     say(f"temperature {choices.calibration.temperature:g}, fitted on {choices.calibration.fitted_on}")

@@ -28,6 +28,14 @@ LeaveOut = Annotated[
         help="Leave out a variant that fails a gate and say why in the manifest; without this nothing is written.",
     ),
 ]
+Stored = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        help="How the ONNX files store weights: float16, rounded once and gated, halves them; float32 leaves them as "
+        "they are. Both compute in float32.",
+    ),
+]
 Results = Annotated[Path | None, typer.Option(help="Folder of predictions and tables; default trainer/results/NAME.")]
 
 
@@ -102,14 +110,17 @@ def export(
     limit: Limit = None,
     variants: With = None,
     leave_out_failed: LeaveOut = False,
+    store: Stored = "float16",
 ) -> None:
     """Turn two checkpoints into a bundle: calibrate on val, export, pass the parity gates, report on test."""
     from trainer.assemble import assemble
+    from trainer.export.storage import parse_store
     from trainer.export.variants import parse_names
 
-    names = parse_names(variants)
+    names, stored = parse_names(variants), parse_store(store)
     target = results or RESULTS / name
-    assemble(name, segmenter, classifier, data, out, target, limit, views, folds, typer.echo, names, leave_out_failed)
+    say = typer.echo
+    assemble(name, segmenter, classifier, data, out, target, limit, views, folds, say, names, leave_out_failed, stored)
 
 
 def bundle(
@@ -132,6 +143,7 @@ def bundle(
     device: Annotated[str, typer.Option(help="Where to train: cpu or cuda.")] = "cpu",
     variants: With = None,
     leave_out_failed: LeaveOut = False,
+    store: Stored = "float16",
 ) -> None:
     """Everything in one resumable command: train both stages, calibrate, export, evaluate."""
     from trainer.assemble import assemble, recipe_chain, stage_recipes
@@ -139,9 +151,10 @@ def bundle(
     from trainer.cli import train
     from trainer.config import load_recipe
     from trainer.crossfit import fold_folder, used_folds
+    from trainer.export.storage import parse_store
     from trainer.export.variants import parse_names
 
-    names = parse_names(variants)
+    names, stored = parse_names(variants), parse_store(store)
     finals = stage_recipes(name)
     for recipe, weights in (step for final in finals for step in recipe_chain(final, runs, init_weights)):
         for fold in (*used_folds(load_recipe(recipe), folds), None):
@@ -159,8 +172,9 @@ def bundle(
             )
     segmenter, classifier = (runs / final / BEST for final in finals)
     target, tables = out or Path("exported") / name, results or RESULTS / name
+    say = typer.echo
     assemble(
-        name, segmenter, classifier, data, target, tables, limit, views, folds, typer.echo, names, leave_out_failed
+        name, segmenter, classifier, data, target, tables, limit, views, folds, say, names, leave_out_failed, stored
     )
 
 

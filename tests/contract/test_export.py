@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,17 +20,18 @@ from edge_infer.engine import OnnxEngine
 from edge_infer.golden import read_golden, replay
 from edge_infer.schema import parse
 from tests.support.sabotage import SABOTAGE
-from tests.support.toy_system import CLASSIFIER_SIZE, SEGMENTER_SIZE, toy_choices, toy_system
+from tests.support.toy_system import CLASSIFIER_SIZE, SEGMENTER_SIZE, toy_choices, toy_system, wide_system
 from trainer.assemble import assessor, read_refused, write_tables
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.evaluate import Rules, predict, read_predictions, select
 from trainer.export import bundle as exporter
-from trainer.export.bundle import CLASSIFIER_FILE, GOLDEN_FILE, SEGMENTER_FILE, open_onnx, write_bundle
+from trainer.export.bundle import CLASSIFIER_FILE, GOLDEN_FILE, SEGMENTER_FILE, System, open_onnx, write_bundle
 from trainer.export.errors import ExportError, ParityError
 from trainer.export.graphs import ServingGraph, as_network
 from trainer.export.model_card import MODEL_CARD, model_card
 from trainer.export.onnx import export_onnx
+from trainer.export.storage import load_wide
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +49,8 @@ def exported(records: list[Record], tmp_path_factory: pytest.TempPathFactory) ->
     return root / "toy"
 
 
-def write(out: Path, records: Sequence[Record], results: Path) -> Manifest:
-    system, choices = toy_system(), toy_choices()
+def write(out: Path, records: Sequence[Record], results: Path, system: System | None = None) -> Manifest:
+    system, choices = system or toy_system(), toy_choices()
     first, second = system.stages()
     rules = Rules(
         first.input, second.input, system.labels, choices.mask, system.roi, choices.quality, choices.dermoscopy
@@ -71,6 +73,7 @@ def test_the_bundle_is_complete_and_trusted(exported: Path) -> None:
     listed = {MANIFEST, *bundle.manifest.files}
     assert listed == {path.name for path in exported.iterdir()}
     assert {SEGMENTER_FILE, CLASSIFIER_FILE, GOLDEN_FILE, MODEL_CARD} <= listed
+    assert "float16" not in (exported / MODEL_CARD).read_text(encoding="utf-8")
     assert all(gate.passed for gate in bundle.manifest.parity)
     assert bundle.manifest.evaluations[0].metrics["dice"].low is not None
     assert bundle.manifest.operating_points[0].metrics["sensitivity"].value >= 0
@@ -166,12 +169,35 @@ def test_a_sabotaged_export_is_refused_and_nothing_is_written(
 ) -> None:
     honest = exporter.export_onnx
 
-    def sabotaged(model: ServingGraph, stage: Stage, path: Path, labels: Sequence[str] | None = None) -> None:
-        honest(SABOTAGE[how](model).eval() if path.name == file else model, stage, path, labels)
+    def sabotaged(model: ServingGraph, stage: Stage, path: Path, *args: Any, **options: Any) -> None:
+        honest(SABOTAGE[how](model).eval() if path.name == file else model, stage, path, *args, **options)
 
     monkeypatch.setattr(exporter, "export_onnx", sabotaged)
     with pytest.raises(ParityError, match=file):
         write(tmp_path / "toy", select(records, "val") + select(records, "test"), tmp_path / "results")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_in_float16_take_half_and_have_gates_of_their_own(records: list[Record], tmp_path: Path) -> None:
+    manifest = write(tmp_path / "toy", records, tmp_path / "results", wide_system())
+    rounding = [gate for gate in manifest.parity if gate.artifact.startswith("float16 weights of")]
+    assert len(rounding) == 4 and all(gate.passed for gate in manifest.parity)
+    assert any(gate.value > 0 for gate in rounding if gate.relation == "<=")
+    assert {recipe["weights_stored_as"] for recipe in manifest.provenance.recipes.values()} == {"float16"}
+    assert "rounded to float16" in (tmp_path / "toy" / MODEL_CARD).read_text(encoding="utf-8")
+    for file in (SEGMENTER_FILE, CLASSIFIER_FILE):
+        path = tmp_path / "toy" / file
+        assert len(load_wide(path).SerializeToString()) - path.stat().st_size == pytest.approx(36864 * 2, rel=0.02)
+    assert load_bundle(tmp_path / "toy").manifest == manifest
+
+
+@pytest.mark.parametrize(("scale", "error"), [(1e-9, ParityError), (1e9, ExportError)])
+def test_weights_that_float16_cannot_hold_are_refused(
+    scale: float, error: type[ExportError], records: list[Record], tmp_path: Path
+) -> None:
+    with pytest.raises(error, match="float16") as raised:
+        write(tmp_path / "toy", select(records, "val"), tmp_path / "results", wide_system(scale))
+    assert "--store float32" in raised.value.remedy
     assert list(tmp_path.iterdir()) == []
 
 

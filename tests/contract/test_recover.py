@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from edge_infer.bundle import Bundle, load_bundle
 from edge_infer.engine import OnnxEngine
@@ -18,7 +19,10 @@ from trainer.evaluate import select
 from trainer.export.errors import ExportError
 from trainer.export.extend import extend_bundle
 from trainer.export.graphs import ServingSegmenter, as_network
+from trainer.export.onnx import export_onnx
 from trainer.export.recover import recover_checkpoint
+from trainer.export.rounding import rounded
+from trainer.export.storage import MIN_ELEMENTS
 from trainer.export.variants import Request
 
 MOBILE = Path(__file__).parents[2] / "exported/mobile"
@@ -49,6 +53,21 @@ def test_recovered_checkpoints_answer_as_the_files_do(mobile: Bundle, tmp_path: 
     file = MOBILE / mobile.manifest.segmenter.files["onnx"]
     assert np.abs(ours - OnnxEngine(file, providers=["cpu"]).run(ramp)).max() <= 1e-4
     assert segmenter.metrics == mobile.manifest.provenance.recipes["segmenter"]["validation"]
+
+
+def test_weights_stored_as_float16_come_back(mobile: Bundle, tmp_path: Path) -> None:
+    recover_checkpoint(mobile, "segmenter", tmp_path / "plain.pt")
+    trained = load_checkpoint(tmp_path / "plain.pt")
+    network, stage = rounded(trained.model, trained.recipe.data.size), mobile.manifest.segmenter
+    graph, file = ServingSegmenter(network, trained.recipe.normalization), stage.files["onnx"]
+    export_onnx(graph, stage, tmp_path / file, store="float16")
+    assert (tmp_path / file).stat().st_size < 0.6 * (MOBILE / file).stat().st_size
+    half = dataclasses.replace(mobile, path=tmp_path)
+    assert recover_checkpoint(half, "segmenter", tmp_path / "half.pt") <= 1e-4
+    recovered = load_checkpoint(tmp_path / "half.pt")
+    again = dict(rounded(recovered.model, recovered.recipe.data.size).named_parameters())
+    weights = {name: value for name, value in network.named_parameters() if name.endswith(".weight")}
+    assert all(torch.equal(again[name], value) for name, value in weights.items() if value.numel() >= MIN_ELEMENTS)
 
 
 @pytest.mark.parametrize("change", [None, {"options": {"decoder_channels": [96, 64, 32, 16]}}])

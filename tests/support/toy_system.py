@@ -57,6 +57,42 @@ class ToyClassifier(nn.Module):
         return logits
 
 
+class Wide(nn.Module):
+    """A toy network and, added to its logits, what a layer of 36,864 weights gives: enough for them to be rounded.
+
+    The layer's weights are multiplied by `scale` and its result divided by it.
+    """
+
+    def __init__(self, inner: nn.Module, scale: float = 1.0) -> None:
+        super().__init__()
+        self.inner, self.scale = inner, scale
+        with torch.random.fork_rng():
+            torch.manual_seed(6)
+            self.expand = nn.Sequential(nn.Conv2d(3, 64, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True))
+            self.hidden = nn.Conv2d(64, 64, 3, padding=1)
+            with torch.no_grad():
+                self.hidden.weight.mul_(scale)
+                assert self.hidden.bias is not None
+                self.hidden.bias.zero_()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """As the inner network."""
+        logits: Tensor = self.inner(images)
+        more = self.hidden(self.expand(images))[:, :1] / self.scale
+        return logits + (more if logits.ndim == 4 else more.flatten(1)[:, : logits.shape[1]])
+
+
+def wide_system(scale: float = 1.0) -> System:
+    """The toy system with more weights, stored as float16; see `Wide`."""
+    toy = toy_system()
+    return replace(
+        toy,
+        segmenter=toy.segmenter._replace(model=Wide(toy.segmenter.model, scale).eval()),
+        classifier=toy.classifier._replace(model=Wide(toy.classifier.model, scale).eval()),
+        store="float16",
+    )
+
+
 def toy_system() -> System:
     """A system whose recipes are the mobile ones at toy sizes."""
     return System(

@@ -5,6 +5,7 @@ Every family is tested at toy size; members that differ only in depth are not re
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from trainer.config import Normalization
 from trainer.data.drawn import draw_picture
 from trainer.export.graphs import ServingClassifier, ServingJoint, ServingSegmenter
 from trainer.export.onnx import export_onnx
+from trainer.export.rounding import fold_norms
 from trainer.models import create, entries, entry
 
 NETWORKS: list[tuple[str, dict[str, Any], int]] = [
@@ -73,6 +75,22 @@ SERVING: dict[str, Callable[[nn.Module], tuple[nn.Module, list[OutputSpec]]]] = 
     "classification": lambda network: (ServingClassifier(network, Normalization(), 1.5), [RISK]),
     "joint": lambda network: (ServingJoint(network, Normalization()), [MAP, RISK]),
 }
+
+
+@pytest.mark.parametrize(("name", "options", "size"), NETWORKS, ids=[name for name, _, _ in NETWORKS])
+def test_batch_norms_fold_in_every_network(name: str, options: dict[str, Any], size: int) -> None:
+    torch.manual_seed(0)
+    network = lively(create(name, **options), size)
+    folded = copy.deepcopy(network)
+    norms = sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    count = fold_norms(folded, size)
+    assert count >= 0.4 * norms > 0
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in folded.modules()) == norms - count
+    with torch.inference_mode():
+        results = [network(torch.ones(2, 3, size, size)) for network in (network, folded)]
+    ours, theirs = (result if isinstance(result, tuple) else (result,) for result in results)
+    for expected, actual in zip(ours, theirs, strict=True):
+        assert (actual - expected).abs().max() <= 1e-3 * expected.abs().max()
 
 
 @pytest.mark.parametrize(("name", "options", "size"), NETWORKS, ids=[name for name, _, _ in NETWORKS])

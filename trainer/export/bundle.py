@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 import edge_infer
 from edge_infer.bundle import (
@@ -31,6 +33,7 @@ from edge_infer.bundle import (
     MaskRule,
     OperatingPoint,
     OutputSpec,
+    ParityGate,
     Provenance,
     QualityLimits,
     RoiRule,
@@ -44,7 +47,7 @@ from trainer.data.drawn import BARE_SKIN, draw_picture
 from trainer.data.ham10000 import Record
 from trainer.evaluate import Networks
 from trainer.export.errors import ExportError
-from trainer.export.gates import float32_limits, judge, measure_parity, require
+from trainer.export.gates import float32_limits, judge, measure_parities, measure_parity, require, storage_limits
 from trainer.export.graphs import (
     INPUT_NAME,
     MAP_NAME,
@@ -56,6 +59,8 @@ from trainer.export.graphs import (
 )
 from trainer.export.model_card import MODEL_CARD, model_card
 from trainer.export.onnx import export_onnx
+from trainer.export.rounding import rounded
+from trainer.export.storage import Store
 from trainer.export.variants import Request, add_variants
 from trainer.models.complexity import measure_module
 from trainer.refusals import Refusals
@@ -118,12 +123,15 @@ class System:
         segmenter, classifier: the trained networks.
         views: mirrored copies of the crop that the classifier averages over.
         training_hours: wall time of each training by stage, where it is known.
+        store: how the ONNX files store weights. With "float16" all that is made of the system, calibration included,
+            rests on networks with weights so rounded.
     """
 
     segmenter: Checkpoint
     classifier: Checkpoint
     views: int = 1
     training_hours: Mapping[str, float] = field(default_factory=dict)
+    store: Store = "float32"
 
     def __post_init__(self) -> None:
         for checkpoint, task in ((self.segmenter, "segmentation"), (self.classifier, "classification")):
@@ -152,11 +160,23 @@ class System:
         return rule
 
     def graphs(self, temperature: float = 1.0) -> tuple[ServingSegmenter, ServingClassifier]:
-        """Both networks with normalisation and probabilities inside."""
+        """Both networks with normalisation and probabilities inside.
+
+        Raises:
+            ExportError: a weight cannot be rounded to float16.
+        """
+        segmenter, classifier = self._stored
         return (
-            ServingSegmenter(self.segmenter.model, self.segmenter.recipe.normalization),
-            ServingClassifier(self.classifier.model, self.classifier.recipe.normalization, temperature, self.views),
+            ServingSegmenter(segmenter, self.segmenter.recipe.normalization),
+            ServingClassifier(classifier, self.classifier.recipe.normalization, temperature, self.views),
         )
+
+    @functools.cached_property
+    def _stored(self) -> tuple[nn.Module, nn.Module]:
+        first, second = self.segmenter, self.classifier
+        if self.store == "float32":
+            return first.model, second.model
+        return rounded(first.model, first.recipe.data.size), rounded(second.model, second.recipe.data.size)
 
     def networks(self, temperature: float = 1.0) -> Networks:
         """The same as callables."""
@@ -172,13 +192,14 @@ class System:
         )
 
     def recipes(self) -> dict[str, Any]:
-        """Recipe, chosen epoch, its validation figures and the training time of each stage."""
+        """Recipe, chosen epoch, its validation figures, training time and way of storing weights of each stage."""
         return {
             name: checkpoint.recipe.to_dict()
             | {
                 "epoch": checkpoint.epoch,
                 "validation": dict(checkpoint.metrics),
                 "training_hours": self.training_hours.get(name),
+                "weights_stored_as": self.store,
             }
             for name, checkpoint in (("segmenter", self.segmenter), ("classifier", self.classifier))
         }
@@ -235,8 +256,9 @@ def write_bundle(
         temperature = choices.calibration.temperature
         graphs, stages = system.graphs(temperature), system.stages()
         manifest = _manifest(name, description, system, stages, choices)
-        export_onnx(graphs[0], stages[0], draft / SEGMENTER_FILE)
-        export_onnx(graphs[1], stages[1], draft / CLASSIFIER_FILE, system.labels)
+        rounding = _judge_rounding(parity_records, manifest, system, temperature)
+        export_onnx(graphs[0], stages[0], draft / SEGMENTER_FILE, store=system.store)
+        export_onnx(graphs[1], stages[1], draft / CLASSIFIER_FILE, system.labels, store=system.store)
         reference, files = system.networks(temperature), open_onnx(draft)
         parity = measure_parity(parity_records, manifest, reference, files)
         gates = judge(parity, float32_limits(SEGMENTER_FILE, CLASSIFIER_FILE))
@@ -247,7 +269,7 @@ def write_bundle(
         assessed = assess(manifest, files)
         manifest = replace(
             manifest,
-            parity=gates,
+            parity=(*gates, *rounding),
             evaluations=(assessed.evaluation,),
             operating_points=tuple(
                 replace(
@@ -317,6 +339,20 @@ def swap(draft: Path, out: Path) -> None:
             old.rename(out)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _judge_rounding(
+    records: Sequence[Record], manifest: Manifest, system: System, temperature: float
+) -> tuple[ParityGate, ...]:
+    """Gates between the networks with rounded weights and those that were trained; none where nothing is rounded."""
+    if system.store == "float32":
+        return ()
+    trained = replace(system, store="float32").networks(temperature)
+    candidates = {"weights in float16": system.networks(temperature)}
+    [parity] = measure_parities(records, manifest, trained, candidates).values()
+    gates = judge(parity, storage_limits(SEGMENTER_FILE, CLASSIFIER_FILE))
+    require(gates, "Store the weights as they are: --store float32.")
+    return gates
 
 
 def _prove(folder: Path, manifest: Manifest) -> None:

@@ -115,6 +115,12 @@ def float16_limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
     )
 
 
+def storage_limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
+    """What rounding the weights to float16 may change, before any file is written; see `trainer.export.rounding`."""
+    first, second = (f"float16 weights of {file}" for file in (segmenter, classifier))
+    return (*float16_limits(first, second), Limit(f"{first} + {classifier}", "flipped", "<=", 0.005))
+
+
 def measure_parity(
     records: Sequence[Record],
     manifest: Manifest,
@@ -214,8 +220,14 @@ def judge(parity: Parity, limits: Sequence[Limit]) -> tuple[ParityGate, ...]:
     return tuple(gates)
 
 
-def require(gates: Sequence[ParityGate]) -> None:
+def require(
+    gates: Sequence[ParityGate], remedy: str = "Compare the graphs layer by layer; do not widen the limits."
+) -> None:
     """Does nothing if all gates hold.
+
+    Args:
+        gates: as judged.
+        remedy: what to do where one does not hold.
 
     Raises:
         ParityError: naming every gate that does not.
@@ -228,7 +240,7 @@ def require(gates: Sequence[ParityGate]) -> None:
     if failed:
         raise ParityError(
             "The export differs from the PyTorch model. " + "; ".join(failed) + ".",
-            "Compare the graphs layer by layer; do not widen the limits.",
+            remedy,
         )
 
 

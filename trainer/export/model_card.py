@@ -122,7 +122,13 @@ def _stages(manifest: Manifest) -> str:
         return f"| {role} | {stage.architecture} | {stage.parameters / 1e6:.2f} M | {size} | {cost} |"
 
     head = ["| stage | architecture | parameters | input | GFLOP |", "| --- | --- | --- | --- | --- |"]
-    return "\n".join([*head, row("segmenter", manifest.segmenter), row("classifier", manifest.classifier)]) + "\n"
+    rows = [*head, row("segmenter", manifest.segmenter), row("classifier", manifest.classifier)]
+    if any(recipe.get("weights_stored_as") == "float16" for recipe in manifest.provenance.recipes.values()):
+        rows.append(
+            "\nWeights are rounded to float16, which halves the files; all arithmetic is float32. Every figure here is "
+            "of the rounded networks."
+        )
+    return "\n".join(rows) + "\n"
 
 
 def _look(manifest: Manifest) -> str:

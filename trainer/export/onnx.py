@@ -14,6 +14,7 @@ import edge_infer
 from edge_infer.bundle import OutputSpec, Stage
 from edge_infer.schema import dump
 from trainer.export.errors import ExportError
+from trainer.export.storage import Store, narrow
 
 OPSET = 20
 
@@ -24,6 +25,7 @@ def export_onnx(
     path: Path,
     labels: Sequence[str] | None = None,
     more_outputs: Sequence[OutputSpec] = (),
+    store: Store = "float32",
 ) -> None:
     """Writes a serving graph as an ONNX file that explains itself.
 
@@ -37,6 +39,7 @@ def export_onnx(
         path: file to write.
         labels: of a classifier.
         more_outputs: after the stage's own, of a `ServingJoint`.
+        store: "float16" stores the weights that it holds exactly so; see `trainer.export.storage.narrow`.
 
     Raises:
         ExportError: torch cannot export the model, or the result fails ONNX's checker or keeps a fixed batch.
@@ -63,6 +66,8 @@ def export_onnx(
             "Avoid data-dependent control flow and fixed batch sizes in the model.",
         ) from error
     _strip(proto)
+    if store == "float16":
+        narrow(proto)
     metadata = {
         "edge_infer.stage": json.dumps(dump(stage)),
         "edge_infer.trainer": edge_infer.__version__,

@@ -39,6 +39,7 @@ from onnxruntime.quantization import (
 from tqdm import tqdm
 
 from trainer.export.errors import ExportError
+from trainer.export.storage import narrow, widen
 
 Target = Literal["x86", "arm"]
 Pictures = NDArray[np.uint8]
@@ -143,6 +144,8 @@ def quantize_onnx(
 ) -> QuantizationReport:
     """Quantises a float32 ONNX file and writes the int8 one, with the same input, output and metadata.
 
+    Where the source stores weights as float16, so does the int8 file with those of layers that stay float.
+
     Args:
         source: a file from `export_onnx`: uint8 (n, h, w, 3) in, probabilities out. What is before the first and after
             the last layer with weights (normalisation, temperature, softmax or sigmoid) stays float.
@@ -163,11 +166,13 @@ def quantize_onnx(
         QuantizationError: a block is unknown, the pictures do not fit, or a limit is not reached.
     """
     source_model = onnx.load(source)
+    narrowed = widen(source_model)
     _check_pictures(source_model, calibration, selection)
     with tempfile.TemporaryDirectory(prefix="quantize-") as name:
         folder = Path(name)
-        prepared = folder / "prepared.onnx"
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        wide, prepared = folder / "wide.onnx", folder / "prepared.onnx"
+        onnx.save(source_model, wide)
+        quant_pre_process(wide, prepared, skip_symbolic_shape=True)
         quantizer = _Quantizer(prepared, folder, calibration, selection, target, reduce_range, decisions)
         unknown = set(float_blocks or ()) - set(quantizer.blocks)
         if unknown:
@@ -215,6 +220,8 @@ def quantize_onnx(
         metadata["edge_infer.quantization"] = json.dumps(quantization)
         del best.model.metadata_props[:]
         onnx.helper.set_model_props(best.model, metadata)
+        if narrowed:
+            narrow(best.model)
         onnx.checker.check_model(best.model)
         onnx.save(best.model, target_path)
     return QuantizationReport(
@@ -235,6 +242,10 @@ def find_blocks(model: onnx.ModelProto, most: int = 48) -> dict[str, list[str]]:
     The name of a layer's weight, as torch's exporter keeps it, is its module path. Paths are cut at the deepest level
     that gives at most `most` blocks. A node without weights belongs to the block of its latest input; what comes before
     every layer with weights, and what no such layer needs (the way from the logits to the output), belongs to none.
+
+    Args:
+        model: with plain initializers; see `trainer.export.storage.load_wide`.
+        most: how many blocks at most.
 
     Returns:
         Node names by block.

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnx
 import torch
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from edge_infer.bundle import Bundle
@@ -21,13 +21,15 @@ from trainer.checkpoint import FORMAT, build_model, save_atomic
 from trainer.config import Recipe, recipe_from_dict
 from trainer.export.errors import ExportError
 from trainer.export.graphs import ServingClassifier, ServingGraph, ServingSegmenter, as_network
+from trainer.export.rounding import norms_after
+from trainer.export.storage import load_wide
 
 MAX_DEVIATION = 1e-4
 
 StageName = Literal["segmenter", "classifier"]
 
 _PREFIX, _WEIGHT, _FOLDED_BIAS = "network.", ".weight", ".weight_bias"
-_NOT_OF_RECIPE = ("epoch", "validation", "training_hours")
+_NOT_OF_RECIPE = ("epoch", "validation", "training_hours", "weights_stored_as")
 
 
 def recover_checkpoint(bundle: Bundle, stage: StageName, out: Path) -> float:
@@ -99,16 +101,17 @@ def _views(architecture: str) -> int:
 
 def _weights(file: Path) -> dict[str, Tensor]:
     return {
-        tensor.name.removeprefix(_PREFIX): torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
-        for tensor in onnx.load(file).graph.initializer
+        tensor.name.removeprefix(_PREFIX): torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        for tensor in load_wide(file).graph.initializer
         if tensor.name.startswith(_PREFIX)
     }
 
 
 @torch.no_grad()
 def _load(model: nn.Module, recipe: Recipe, weights: dict[str, Tensor], file: Path) -> None:
-    norms = _norm_after(model, recipe.data.size)
     modules = dict(model.named_modules())
+    names = {module: name for name, module in modules.items()}
+    norms = {names[layer]: norm for layer, norm in norms_after(model, recipe.data.size).items()}
     for norm in norms.values():
         assert norm.running_mean is not None and norm.running_var is not None
         norm.running_mean.zero_()
@@ -118,46 +121,18 @@ def _load(model: nn.Module, recipe: Recipe, weights: dict[str, Tensor], file: Pa
     target: Tensor | None
     for name, value in weights.items():
         if name.endswith(_FOLDED_BIAS):
-            folded = norms.get(modules.get(name.removesuffix(_FOLDED_BIAS), model))
+            folded = norms.get(name.removesuffix(_FOLDED_BIAS))
             target = None if folded is None else folded.bias
         else:
             owner, _, leaf = name.rpartition(".")
-            module = modules.get(owner, model)
-            target = getattr(module, leaf, None)
-            if leaf == "bias" and module in norms:  # a convolution's own bias, folded with its norm's
-                norms[module].bias.copy_(value)
-                value = torch.zeros_like(value)
+            target = getattr(modules.get(owner, model), leaf, None)
+            if leaf == "bias" and owner in norms:  # of both: a convolution's own is folded with its norm's
+                if target is not None:
+                    target.zero_()
+                target = norms[owner].bias
         if target is None or target.shape != value.shape:
             raise ExportError(f"{file}: '{name}' is no weight of {recipe.model.name}.", "Recover it by its own recipe.")
         target.copy_(value)
     wanted = {f"{name}{_WEIGHT}" for name, item in modules.items() if isinstance(item, nn.Conv2d | nn.Linear)}
     if missing := sorted(wanted - set(weights)):
         raise ExportError(f"{file} lacks '{missing[0]}' of {recipe.model.name}.", "Recover it by its own recipe.")
-
-
-def _norm_after(model: nn.Module, size: int) -> dict[nn.Module, nn.BatchNorm2d]:
-    """The batch norm that takes a convolution's output, found by running the network once."""
-    made_by: dict[int, nn.Module] = {}
-    kept: list[Tensor] = []  # a tensor that is freed could lend its id to another
-    found: dict[nn.Module, nn.BatchNorm2d] = {}
-
-    def after_convolution(module: nn.Module, _: object, output: Tensor) -> None:
-        kept.append(output)
-        made_by[id(output)] = module
-
-    def before_norm(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if id(inputs[0]) in made_by and isinstance(module, nn.BatchNorm2d):
-            found[made_by[id(inputs[0])]] = module
-
-    hooks = []
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            hooks.append(module.register_forward_hook(after_convolution))
-        elif isinstance(module, nn.BatchNorm2d):
-            hooks.append(module.register_forward_pre_hook(before_norm))
-    try:
-        model(torch.zeros(1, 3, size, size))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found

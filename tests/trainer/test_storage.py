@@ -1,0 +1,253 @@
+"""Weights as float16: norms folded only where that is right, values rounded once, files that compute the same."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from edge_infer.bundle import InputSpec, OutputSpec, Stage
+from edge_infer.engine import OnnxEngine
+from trainer.config import Normalization
+from trainer.export.errors import ExportError
+from trainer.export.graphs import ServingClassifier
+from trainer.export.onnx import OPSET, export_onnx
+from trainer.export.quantize import find_blocks, quantize_onnx
+from trainer.export.rounding import fold_norms, rounded
+from trainer.export.storage import MIN_ELEMENTS, load_wide, narrow, parse_store, widen
+
+SIZE = 32
+LABELS = ("a", "b", "mel")
+STAGE = Stage("wide", 1, InputSpec("image", SIZE, SIZE), OutputSpec("p", "probabilities"), {})
+
+
+def settled(network: nn.Module) -> nn.Module:
+    """Gives every batch norm statistics and factors that a wrong folding would show."""
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            with torch.no_grad():
+                for values in (module.weight, module.bias, module.running_mean, module.running_var):
+                    assert values is not None
+                    values.copy_(torch.rand(len(values), generator=generator) + 0.5)
+    return network.eval()
+
+
+class Classifier(nn.Module):
+    """Two wide convolutions with norms, a linear layer in float16's reach and one that is too small to round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 64, 3, stride=2), nn.BatchNorm2d(64), nn.ReLU(inplace=True))
+        self.wide = nn.Sequential(nn.Conv2d(64, 64, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU6(inplace=True))
+        self.mix = nn.Linear(64, 512)
+        self.head = nn.Linear(512, len(LABELS))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(torch.relu(self.mix(self.wide(self.first(images)).mean((2, 3)))))
+        return logits
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return rounded(settled(Classifier()), SIZE)
+
+
+@pytest.fixture(scope="module")
+def files(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same network with its weights as float32 and as float16. Read only."""
+    folder = tmp_path_factory.mktemp("storage")
+    graph = ServingClassifier(network, Normalization())
+    export_onnx(graph, STAGE, folder / "full.onnx", LABELS)
+    export_onnx(graph, STAGE, folder / "half.onnx", LABELS, store="float16")
+    return folder / "full.onnx", folder / "half.onnx"
+
+
+def noise(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
+
+
+def stored(model: onnx.ModelProto, kind: int) -> list[str]:
+    return [tensor.name for tensor in model.graph.initializer if tensor.data_type == kind]
+
+
+def test_large_weights_are_rounded_and_nothing_else(network: nn.Module) -> None:
+    torch.manual_seed(0)
+    trained = settled(Classifier())
+    kept = copy.deepcopy(trained.state_dict())
+    again = rounded(trained, SIZE)
+    assert all(torch.equal(value, kept[name]) for name, value in trained.state_dict().items()), "a copy is rounded"
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in again.modules())
+    exact = {name for name, value in again.named_parameters() if torch.equal(value, value.half().float())}
+    assert exact == {"wide.0.weight", "mix.weight"}
+    assert torch.equal(again.head.weight, kept["head.weight"])  # type: ignore[arg-type,union-attr]
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+def test_weights_beyond_float16_are_refused() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 64, 1), nn.Conv2d(64, 64, 3))
+    with torch.no_grad():
+        network[1].weight[0, 0, 0, 0] = 7e4  # type: ignore[index,operator]
+    with pytest.raises(ExportError, match=r"'1\.weight' goes up to 7e\+04") as raised:
+        rounded(network, SIZE)
+    assert "--store float32" in raised.value.remedy
+
+
+class Twice(nn.Module):
+    """A convolution and what is done with its result."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.conv = nn.Conv2d(3, 4, 3, padding=1, bias=how != "plain")
+        self.norm, self.other = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+        self.relu, self.up = nn.ReLU(inplace=True), nn.ConvTranspose2d(3, 4, 2, stride=2)
+        self.grouped = nn.ConvTranspose2d(4, 4, 2, stride=2, groups=4)
+        self.special = Special(4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 3, h, w) to four channels."""
+        x = self.up(images) if self.how == "transposed" else self.conv(images)
+        result: Tensor
+        if self.how == "used twice":
+            result = self.norm(x) + x
+        elif self.how == "changed in place":
+            result = self.norm(self.relu(x))
+        elif self.how == "two norms":
+            result = self.norm(x) + self.other(self.conv(images.flip(1)))
+        elif self.how == "norm of two":
+            result = self.norm(x) + self.norm(images.repeat(1, 2, 1, 1)[:, :4])
+        elif self.how == "grouped transposed":
+            result = self.norm(self.grouped(x))
+        elif self.how == "special norm":
+            result = self.special(x)
+        else:
+            result = self.norm(x)
+        return result
+
+
+class Special(nn.BatchNorm2d):
+    """Does more than a batch norm."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        return super().forward(images).abs()
+
+
+@pytest.mark.parametrize(
+    ("how", "count"),
+    [
+        ("plain", 1),
+        ("with bias", 1),
+        ("transposed", 1),
+        ("used twice", 0),
+        ("changed in place", 0),
+        ("two norms", 0),
+        ("norm of two", 0),
+        ("grouped transposed", 0),
+        ("special norm", 0),
+    ],
+)
+def test_a_norm_is_folded_only_where_nothing_else_sees_it(how: str, count: int) -> None:
+    torch.manual_seed(0)
+    network = settled(Twice(how))
+    pictures = torch.randn(2, 3, SIZE, SIZE)
+    with torch.inference_mode():
+        expected = network(pictures)
+    assert fold_norms(network, SIZE) == count
+    with torch.inference_mode():
+        assert torch.allclose(network(pictures), expected, atol=1e-5)
+
+
+def test_a_stored_file_computes_bit_for_bit_the_same(files: tuple[Path, Path], network: nn.Module) -> None:
+    full, half = (OnnxEngine(path, providers=["cpu"], threads=1) for path in files)
+    for pictures in (noise(1), noise(3, 1)):
+        assert np.array_equal(full.run(pictures), half.run(pictures))
+    assert full.metadata == half.metadata
+    saved = files[0].stat().st_size - files[1].stat().st_size
+    assert saved == pytest.approx(2 * (64 * 64 * 9 + 64 * 512), rel=0.01)
+    model = onnx.load(files[1])
+    onnx.checker.check_model(model, full_check=True)
+    assert len(stored(model, TensorProto.FLOAT16)) == 2
+
+
+def test_the_runtime_casts_no_weights_when_it_runs(files: tuple[Path, Path], tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    onnxruntime.InferenceSession(files[1], options, providers=["CPUExecutionProvider"])
+    optimised = onnx.load(tmp_path / "optimised.onnx")
+    assert stored(optimised, TensorProto.FLOAT16) == []
+    casts = [node.input[0] for node in optimised.graph.node if node.op_type == "Cast"]
+    assert set(casts) <= {"image"}
+
+
+def test_widening_gives_the_plain_file_back_and_bytes_are_deterministic(
+    files: tuple[Path, Path], network: nn.Module
+) -> None:
+    assert load_wide(files[1]).SerializeToString() == onnx.load(files[0]).SerializeToString()
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / "again.onnx"
+        export_onnx(ServingClassifier(network, Normalization()), STAGE, again, LABELS, store="float16")
+        assert again.read_bytes() == files[1].read_bytes()
+
+
+def test_only_what_float16_holds_is_narrowed() -> None:
+    exact = np.linspace(-1, 1, MIN_ELEMENTS).astype(np.float16).astype(np.float32)
+    values = {
+        "exact": exact,
+        "tiny": np.full(MIN_ELEMENTS, 2.0**-24, np.float32),
+        "inexact": np.append(exact[:-1], np.float32(0.1)),
+        "overflow": np.append(exact[:-1], np.float32(1e6)),
+        "small": exact[:-1],
+        "whole": np.arange(MIN_ELEMENTS),
+    }
+    nodes = [helper.make_node("Identity", [name], [f"{name} out"]) for name in values]
+    tensors = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    outputs = [
+        helper.make_tensor_value_info(f"{name} out", helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in values.items()
+    ]
+    graph = helper.make_graph(nodes, "g", [], outputs, tensors)
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", OPSET)])
+    before = model.SerializeToString()
+    assert narrow(model) == 2 and narrow(model) == 0
+    onnx.checker.check_model(model, full_check=True)
+    assert stored(model, TensorProto.FLOAT16) == ["exact.float16", "tiny.float16"]
+    results = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {})
+    assert all(np.array_equal(result, value) for result, value in zip(results, values.values(), strict=True))
+    assert widen(model) == 2 and widen(model) == 0
+    assert model.SerializeToString() == before
+
+
+def test_int8_files_come_out_of_stored_ones(files: tuple[Path, Path], tmp_path: Path) -> None:
+    blocks = list(find_blocks(load_wide(files[1])))
+    assert blocks == list(find_blocks(onnx.load(files[0]))) and "wide.0" in blocks
+    paths = tmp_path / "full.onnx", tmp_path / "half.onnx"
+    reports = [
+        quantize_onnx(source, path, noise(8, 1), noise(8, 2), limit=1.0, float_blocks=["wide.0"])
+        for source, path in zip(files, paths, strict=True)
+    ]
+    assert reports[0].shift == reports[1].shift
+    full, half = (OnnxEngine(path, providers=["cpu"], threads=1).run(noise(2)) for path in paths)
+    assert np.array_equal(full, half)
+    models = [onnx.load(path) for path in paths]
+    assert len(stored(models[0], TensorProto.FLOAT16)) == 0
+    assert len(stored(models[1], TensorProto.FLOAT16)) == 1
+    assert paths[1].stat().st_size < paths[0].stat().st_size - 64 * 64 * 9
+
+
+def test_ways_of_storing_have_names() -> None:
+    assert (parse_store("float16"), parse_store("float32")) == ("float16", "float32")
+    with pytest.raises(ExportError, match="int4"):
+        parse_store("int4")
