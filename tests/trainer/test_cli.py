@@ -17,9 +17,9 @@ from trainer.errors import TrainerError
 def toy_toml(tmp_path: Path) -> Path:
     """The mobile classifier's recipe at 32 pixels."""
     recipe = load_recipe("mobile-classifier")
-    data = dataclasses.replace(recipe.data, size=32, small_size=None, cache_size=40)
+    data = dataclasses.replace(recipe.data, size=32)
     path = tmp_path / "toy.toml"
-    save_recipe(dataclasses.replace(recipe, data=data), path)
+    save_recipe(dataclasses.replace(recipe, data=data, folds=2, members=1), path)
     return path
 
 

@@ -169,7 +169,7 @@ def test_folds_that_cannot_calibrate_are_refused(
 
 
 def test_hours_count_folds_and_what_a_run_starts_from(tmp_path: Path) -> None:
-    recipe = load_recipe("mobile-classifier")
+    recipe = dataclasses.replace(load_recipe("mobile-classifier"), folds=4, members=1)
     second = load_recipe("mobile-segmenter-skin")
     for folder in ("a", "a/fold-1", "a/fold-2", "a/fold-3", "a/fold-4", "mobile-segmenter", "b"):
         (tmp_path / folder).mkdir()

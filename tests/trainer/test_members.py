@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from edge_infer.bundle import InputSpec, OutputSpec, Stage
 from trainer import cli
 from trainer.assemble import training_hours
 from trainer.checkpoint import load_checkpoint
-from trainer.config import Recipe, recipe_from_dict
+from trainer.config import Recipe, recipe_from_dict, save_recipe
 from trainer.data.drawn import draw_picture
 from trainer.data.ham10000 import Record
 from trainer.data.splits import standard_split
@@ -70,7 +69,7 @@ def test_members_can_be_trained_apart_and_the_last_one_joins(
     recipe: Recipe, drawn_folder: Path, toy_cache: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "toy.toml"
-    file.write_text(_toml(recipe), encoding="utf-8")
+    save_recipe(recipe, file)
 
     def run(out: Path, *more: str) -> str:
         arguments = ["train", str(file), "--data", str(drawn_folder), "--out", str(out), "--cache", str(toy_cache)]
@@ -85,20 +84,6 @@ def test_members_can_be_trained_apart_and_the_last_one_joins(
     run(tmp_path / "together")
     one, other = (load_checkpoint(tmp_path / name / "best.pt").model.state_dict() for name in ("apart", "together"))
     assert all(torch.equal(one[key], other[key]) for key in one)
-
-
-def _toml(recipe: Recipe) -> str:
-    def lines(table: dict[str, object]) -> list[str]:
-        kept = {key: value for key, value in table.items() if value is not None and not isinstance(value, dict)}
-        return [f"{key} = {json.dumps(value)}" for key, value in kept.items()]
-
-    plain = recipe.to_dict()
-    roi = ", ".join(f"{key} = {json.dumps(value)}" for key, value in plain["data"].pop("roi").items())
-    sections = ["\n".join(lines(plain))]
-    for name in ("model", "data", "loss", "optim"):
-        more = [f"roi = {{ {roi} }}"] if name == "data" else []
-        sections.append("\n".join([f"[{name}]", *lines(plain[name]), *more]))
-    return "\n\n".join(sections) + "\n"
 
 
 @pytest.mark.parametrize("member", [0, 3])

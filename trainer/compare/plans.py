@@ -139,8 +139,11 @@ def _all(table: Table, base: str) -> list[Plan]:
         systems = SEGMENTERS if table == "segmenters" else CLASSIFIERS
         return [_shipped(name, system) for name, system in systems.items()]
     recipe = load_recipe(base)
-    if recipe.folds:
-        raise RecipeError(f"'{base}' is cross-fitted, which a comparison does not do.", "Use a recipe without folds.")
+    if recipe.folds or recipe.members > 1:
+        raise RecipeError(
+            f"'{base}' is cross-fitted or an ensemble, and a comparison trains one network a row.",
+            "Use a recipe without folds and members.",
+        )
     return {"roi": _roi, "metadata": _metadata, "branches": _branches}[table](recipe)
 
 
