@@ -137,3 +137,9 @@ def test_a_residual_unet_that_would_crash_torch_is_refused() -> None:
     with pytest.raises(ModelError, match="8 channels") as raised:
         create("resunet", widths=(8, 16, 32, 64))
     assert "16" in raised.value.remedy
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_large", "unet_efficientnet_b4_encoder"])
+def test_batch_norms_follow_a_short_run(name: str) -> None:
+    norms = [module for module in create(name).modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms and all(norm.momentum == 0.1 for norm in norms)

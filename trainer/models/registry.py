@@ -36,6 +36,10 @@ class ModelEntry:
     exports: bool
 
 
+# Networks ported from TensorFlow bring 0.01: after a short run their running statistics would still be mostly the
+# initial ones, and a network that has learnt would answer one constant.
+_LEAST_MOMENTUM = 0.1
+
 _REGISTRY: dict[str, ModelEntry] = {}
 
 
@@ -80,6 +84,10 @@ def create(name: str, **options: Any) -> nn.Module:
     """
     found = entry(name)
     try:
-        return found.build(**options)
+        network = found.build(**options)
     except TypeError as error:
         raise ModelError(f"Model '{name}': {error}.", "Correct `model.options` in the recipe.") from error
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
+            module.momentum = max(module.momentum, _LEAST_MOMENTUM)
+    return network
