@@ -74,6 +74,13 @@ def test_it_is_worth_shipping(bundle: Bundle) -> None:
     check_sizes(bundle.manifest)
 
 
+def test_the_default_bundle_is_small() -> None:
+    files = load_bundle(REPOSITORY / "exported/mobile").manifest.files
+    sizes = {name: entry.bytes for name, entry in files.items()}
+    assert sum(size for name, size in sizes.items() if name.endswith(".onnx")) <= 15e6
+    assert sum(sizes.values()) < 30e6
+
+
 def test_golden_examples_replay_on_this_machine(bundle: Bundle) -> None:
     traces, manifest = read_golden(bundle.path / bundle.manifest.golden.file), bundle.manifest
     for name, variant in manifest.variants("classifier").items():
