@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -81,7 +82,6 @@ def write_peer_bundles(folder: Path, pictures: Sequence[bytes], segmenter: str, 
     from trainer.export.graphs import as_network
     from trainer.export.onnx import export_onnx
     from trainer.export.quantize import find_blocks, quantize_onnx
-    from trainer.export.storage import load_wide
 
     first, second = serving_networks(pictures, segmenter, classifier)
     stages = _stages(first, second, segmenter, classifier)
@@ -104,7 +104,7 @@ def write_peer_bundles(folder: Path, pictures: Sequence[bytes], segmenter: str, 
             data[:half],
             data[half:],
             limit=1.0,
-            float_blocks=[block for block in find_blocks(load_wide(source)) if block.partition(".")[0] in kept],
+            float_blocks=[block for block in find_blocks(onnx.load(source)) if block.partition(".")[0] in kept],
         )
     for target in folders:
         _seal(target, manifest)

@@ -68,11 +68,15 @@ def stacked_bars(legend: Sequence[str], bars: Sequence[Bars], unit: str) -> str:
 
 
 def scatter(points: Sequence[tuple[str, float, float]], x_name: str, y_name: str) -> str:
-    """Named points; x is logarithmic. The names stand beside the points and in a legend that never overlaps."""
+    """Named points; x is logarithmic, y stays within 0..1 where all values do.
+
+    The names stand beside the points and in a legend that never overlaps.
+    """
     axis = _LogAxis(min(p[1] for p in points), max(p[1] for p in points), left=80)
     low, high = min(p[2] for p in points), max(p[2] for p in points)
     margin = (high - low) * 0.1 or max(abs(high) * 0.1, 1e-6)
-    low, high = low - margin if low < 0 else max(low - margin, 0.0), high + margin
+    low = low - margin if low < 0 else max(low - margin, 0.0)
+    high = high + margin if high > 1 else min(high + margin, 1.0)
     plot, row = 260, 18
     height = plot + 60 + row * len(points)
     body = [axis.draw(plot, x_name), f'<text x="80" y="10" class="axis">{escape(y_name)}</text>']

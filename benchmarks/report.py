@@ -96,7 +96,8 @@ def html_page(files: Sequence[Loaded]) -> str:
     bad = [record for record in found if record.why]
     parts = [
         "<h1>Benchmark report</h1>",
-        '<p class="lead">One row a device and target. Click a column\'s head to sort by it.</p>',
+        '<p class="lead">One row a device and target. Click a column\'s head to sort by it. Offline is the best of one '
+        "caller and several that share the networks.</p>",
         "<h2>Results</h2>",
         _html_table(
             "results", [_SHOWN[c] for c in columns], [[_typed(record, c) for c in columns] for record in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from edge_infer.benchmark.results import STAGES, Results, Row
+from edge_infer.benchmark.results import STAGES, Results, Row, Throughput
 from edge_infer.benchmark.stats import Interval
 
 _STATUS = {"ok": "ok", "outside_gate": "OUTSIDE GATE", "failed": "FAILED"}
@@ -61,7 +61,12 @@ def interval(found: Interval, form: str = "{:.2f}") -> str:
 
 def best_offline(row: Row) -> float | None:
     """The row's highest Offline throughput in pictures per second."""
-    return max((part.pictures_per_second for part in row.offline), default=None)
+    best = _best(row)
+    return best.pictures_per_second if best else None
+
+
+def _best(row: Row) -> Throughput | None:
+    return max(row.offline, key=lambda part: part.pictures_per_second, default=None)
 
 
 def _rows(rows: Sequence[Row]) -> list[list[str]]:
@@ -76,7 +81,7 @@ def _rows(rows: Sequence[Row]) -> list[list[str]]:
                 _STATUS[row.status],
                 *(_percentile(row, name) for name in ("p50", "p90", "p99")),
                 _number(row.multi.percentiles["p50"].value if row.multi and "p50" in row.multi.percentiles else None),
-                _number(best_offline(row)),
+                _offline(row),
                 _number(median(cold.process_ms) if cold else None),
                 _number(median(cold.load_ms) if cold else None),
                 _number(median(cold.first_ms) if cold else None),
@@ -85,6 +90,14 @@ def _rows(rows: Sequence[Row]) -> list[list[str]]:
             ]
         )
     return table
+
+
+def _offline(row: Row) -> str:
+    """The highest throughput, and how many callers it took: a row of fewer threads may have had more of them."""
+    best = _best(row)
+    if best is None:
+        return "-"
+    return _number(best.pictures_per_second) + (f" by {best.workers} callers" if best.workers > 1 else "")
 
 
 def _stages(rows: Sequence[Row]) -> list[list[str]]:

@@ -112,3 +112,9 @@ def test_a_distribution_shows_every_sample() -> None:
     samples = [float(i) for i in range(1, 1001)]
     ticks = re.search(r'<path d="([^"]*)" class="ticks"', distributions([("a", samples)], "ms"))
     assert ticks is not None and ticks.group(1).count("M") == 1000
+
+
+def test_an_axis_of_shares_ends_at_one() -> None:
+    drawn = scatter([("one", 10.0, 0.944), ("two", 20.0, 0.99)], "pictures/s", "AUC")
+    assert ">1</text>" in drawn and ">1.0" not in drawn
+    assert ">2.1</text>" in scatter([("one", 10.0, 1.0), ("two", 20.0, 2.0)], "pictures/s", "change")

@@ -109,6 +109,14 @@ def test_wall_time_covers_the_stages(measured: r.Results) -> None:
         assert wall - stages["segment"] - stages["classify"] <= outside < wall
 
 
+def test_the_table_says_how_many_callers_the_best_throughput_took(measured: r.Results) -> None:
+    row = measured.row("cpu", 1)
+    assert row is not None
+    best = replace(row.offline[0], workers=2, pictures_per_second=1234.0)
+    shown = format_results(replace(measured, rows=(replace(row, offline=(*row.offline, best)),)))
+    assert "1234 by 2 callers" in shown
+
+
 def test_a_requested_target_that_is_not_here_is_a_failed_row_without_figures(measured: r.Results) -> None:
     row = next(row for row in measured.rows if row.target == "directml")
     assert row.status == "failed"
