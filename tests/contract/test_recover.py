@@ -18,12 +18,13 @@ from trainer.data.ham10000 import read_ham10000
 from trainer.evaluate import select
 from trainer.export.errors import ExportError
 from trainer.export.extend import extend_bundle
-from trainer.export.graphs import ServingSegmenter, as_network
+from trainer.export.graphs import ServingClassifier, ServingSegmenter, as_network
 from trainer.export.onnx import export_onnx
-from trainer.export.recover import recover_checkpoint
+from trainer.export.recover import recover_checkpoint, recover_graph
 from trainer.export.rounding import rounded
 from trainer.export.storage import MIN_ELEMENTS
 from trainer.export.variants import Request
+from trainer.models.ensemble import Ensemble
 
 MOBILE = Path(__file__).parents[2] / "exported/mobile"
 
@@ -69,6 +70,30 @@ def test_weights_stored_as_float16_come_back(mobile: Bundle, tmp_path: Path) -> 
     again = dict(rounded(recovered.model, recovered.recipe.data.size).named_parameters())
     weights = {name: value for name, value in network.named_parameters() if name.endswith(".weight")}
     assert all(torch.equal(again[name], value) for name, value in weights.items() if value.numel() >= MIN_ELEMENTS)
+
+
+def test_an_ensemble_comes_back_with_its_members(mobile: Bundle, tmp_path: Path) -> None:
+    recipes = copy.deepcopy(dict(mobile.manifest.provenance.recipes))
+    recipes["classifier"] |= {"members": 2, "folds": 0}
+    single, recipe, _ = recover_graph(mobile, "classifier")
+    other = copy.deepcopy(single.network)
+    with torch.no_grad():
+        for value in other.parameters():
+            value.mul_(0.9)
+    assert isinstance(single, ServingClassifier)
+    together = Ensemble([single.network, other])
+    graph = ServingClassifier(together.eval(), recipe.normalization, single.temperature, single.views)
+    stage = mobile.manifest.classifier
+    export_onnx(graph, stage, tmp_path / stage.files["onnx"])
+    provenance = dataclasses.replace(mobile.manifest.provenance, recipes=recipes)
+    manifest = dataclasses.replace(mobile.manifest, provenance=provenance)
+    assert (
+        recover_checkpoint(
+            dataclasses.replace(mobile, path=tmp_path, manifest=manifest), "classifier", tmp_path / "best.pt"
+        )
+        <= 1e-4
+    )
+    assert len(load_checkpoint(tmp_path / "best.pt").model.members) == 2  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("change", [None, {"options": {"decoder_channels": [96, 64, 32, 16]}}])
