@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from edge_infer.bundle import Metric
 from trainer import cli
 from trainer.checkpoint import build_model, init_weights
 from trainer.compare.initial import prepared, weights_for
-from trainer.compare.measures import CHOSEN, measure, threshold_on
+from trainer.compare.measures import CHOSEN, differences, measure, threshold_on
 from trainer.compare.plans import TABLES, Budget, Plan, plans
+from trainer.compare.predictions import adjust_for_classes
 from trainer.compare.render import to_markdown
 from trainer.compare.results import to_markdown as results_page
 from trainer.compare.rows import Row, read_row, read_rows
@@ -60,6 +62,24 @@ def test_every_table_has_rows_that_differ() -> None:
     assert "unet" in raised.value.remedy
     with pytest.raises(RecipeError, match="an ensemble"):
         plans("roi", base="mobile-classifier")
+
+
+@pytest.mark.parametrize("base", ["mobile-classifier", "mobile-segmenter"])
+def test_an_ablation_changes_one_thing(base: str) -> None:
+    first, *others = plans("ablations", base=base)
+    assert first.name == f"{base}-base" and first.recipe.folds == 0
+    plain = json.loads(json.dumps(first.recipe.to_dict()))
+    for plan in others:
+        row = json.loads(json.dumps(plan.recipe.to_dict()))
+        changed = [key for key in plain if key not in ("name",) and row[key] != plain[key]]
+        evaluated = (plan.scale, plan.weights_of, plan.predicted_masks) != (1.0, "", False)
+        assert len(changed) + evaluated == 1, (plan.name, changed)
+        assert plan.weights_of in ("", first.name)
+
+
+def test_an_ablation_needs_a_recipe_that_it_can_change() -> None:
+    with pytest.raises(RecipeError, match="has no ablations"):
+        plans("ablations", base="resnet50-binary")
 
 
 def test_budget_scales_all_sizes_together() -> None:
@@ -131,6 +151,65 @@ def test_variants_end_to_end(table: str, home: Path, drawn_folder: Path, monkeyp
     joint = [row for row in rows if row.name == "clnet-melanoma"]
     assert all(row.figures.clean and row.figures.classification for row in joint)
     assert bool(joint) == (table == "branches")
+
+
+def test_ablations_end_to_end(
+    home: Path, drawn_folder: Path, monkeypatch: pytest.MonkeyPatch, toy_bundle: Path
+) -> None:
+    lighten(monkeypatch)
+    only = tuple(f"mobile-classifier-{name}" for name in ("base", "whole", "smaller", "post-hoc", "two-views"))
+    only += ("mobile-classifier-predicted-masks",)
+    asked = job(
+        home, drawn_folder, "ablations", only=only, split="development", segmenter=str(toy_bundle), runs=home / "abl"
+    )
+    page = compare(asked, say=lambda text: None)
+    rows = {(row.name.removeprefix("mobile-classifier-"), row.view): row for row in read_rows(page.parent)}
+    follows(page.parent, rows.values())
+    base, smaller = rows["base", "truth"], rows["smaller", "truth"]
+    assert base.compute and smaller.compute and (base.compute.size, smaller.compute.size) == (32, 24)
+    assert not [row for row in rows if row[1] == "predicted" and row[0] not in ("base", "predicted-masks")]
+    trained = [run for run in (home / "abl").iterdir() if run.name != "masks"]
+    assert len(trained) == 4, "post-hoc adjustment and views are answers of the base's network"
+    assert any((home / "abl" / "masks").rglob("*.png"))
+    text = page.read_text()
+    assert "Differences to the base" in text
+    section = text[: text.index("## Rows")]
+    for name in ("whole", "smaller", "post-hoc", "two-views", "predicted-masks (predicted crop)"):
+        assert f"| mobile-classifier-{name}" in section
+    shown = results_page(home / "out")
+    assert section.splitlines()[-3] in shown and "mobile-classifier-whole | whole" not in shown.split("## Ablations")[0]
+
+
+def test_differences_are_paired_and_signed() -> None:
+    good = [prediction(i, 1, 0, 0, 9, 0.9 if i % 3 == 0 else 0.1) for i in range(60)]
+    bad = [prediction(i, 1, 0, 1, 8, 0.1 if i % 3 == 0 else 0.9) for i in range(60)]
+    found = differences(good, bad, "mel")
+    assert found["auc"] == Metric(1.0, 1.0, 1.0)
+    assert differences(bad, good, "mel")["auc"].value == -1
+    assert differences(good, good, "mel")["auc"] == Metric(0.0, 0.0, 0.0)
+    assert differences(good, bad, "")["dice"].value == pytest.approx(1 / 3, abs=1e-6)
+    with pytest.raises(DataError, match="same pictures"):
+        differences(good, bad[::-1], "mel")
+
+
+def test_post_hoc_adjustment_divides_by_the_training_frequencies(drawn_records: list[Record]) -> None:
+    rare = [replace(r, dx="mel" if i < 1 else "nv") for i, r in enumerate(drawn_records[:5])]
+    [adjusted] = adjust_for_classes([prediction(0, 1, 0, 0, 9, 0.2)], rare, ("other", "mel"))
+    assert adjusted.probabilities["mel"] == pytest.approx(0.5)
+
+
+def test_development_leaves_the_test_split_alone(drawn_records: list[Record]) -> None:
+    marked = [replace(r, split=("train", "val", "test")[hash_of(r.lesion_id) % 3]) for r in drawn_records]
+    tested = {r.image_id for r in marked if r.split == "test"}
+    parts = named_split(marked, "development")
+    seen = [r.image_id for records in parts.values() for r in records]
+    assert tested and not tested & set(seen)
+    assert sorted(seen) == sorted(r.image_id for r in marked if r.split != "test")
+    assert siblings(parts).all == 0
+
+
+def hash_of(text: str) -> int:
+    return sum(map(ord, text))
 
 
 def follows(folder: Path, rows: Sequence[Row] | object) -> None:

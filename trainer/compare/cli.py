@@ -18,7 +18,8 @@ def compare(
         str,
         typer.Argument(
             help="segmenters (S1 to S4 and S8's mask branch), classifiers (S5 to S7), roi (with and without region of "
-            "interest), metadata (S9 against the image alone) or branches (CLNet, S8, against its branches alone)."
+            "interest), metadata (S9 against the image alone), branches (CLNet, S8, against its branches alone) or "
+            "ablations (a recipe against itself with one thing changed)."
         ),
     ],
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
@@ -28,7 +29,7 @@ def compare(
     ),
     only: Annotated[list[str] | None, typer.Option(help="Only this row; may be given several times.")] = None,
     base: Annotated[
-        str | None, typer.Option(help="Recipe whose variants the tables roi, metadata and branches compare.")
+        str | None, typer.Option(help="Recipe whose variants the tables roi, metadata, branches and ablations compare.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Overrides the recipes' epochs.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many pictures of each split.")] = None,
@@ -42,13 +43,16 @@ def compare(
     split: Annotated[
         str,
         typer.Option(
-            help="column (the data set's own, by lesion), lesion-80-20, lesion-60-20-20, or image-80-20 as the papers "
-            "did, which leaks and is marked so."
+            help="column (the data set's own, by lesion), lesion-80-20, lesion-60-20-20, development (train and val "
+            "halved by lesion: for choices), or image-80-20 as the papers did, which leaks and is marked so."
         ),
     ] = "column",
     segmenter: Annotated[
         str | None,
-        typer.Option(help="Bundle, or a segmenter's best.pt: classifiers are evaluated on its crops too."),
+        typer.Option(
+            help="Bundle, or a segmenter's best.pt: classifiers are evaluated on its crops too, and the ablation "
+            "predicted-masks trains on them."
+        ),
     ] = None,
     imagenet: Annotated[
         Path | None, typer.Option(help="Folder of ImageNet weights; networks that have some there start from them.")

@@ -133,6 +133,47 @@ def measure(
     )
 
 
+def differences(
+    changed: Sequence[Prediction], base: Sequence[Prediction], positive: str, resamples: int = 1000
+) -> Figures:
+    """Paired differences, changed minus base, over the pictures that both answered, with 95 % intervals by lesion.
+
+    Args:
+        changed, base: predictions of the same pictures in the same order.
+        positive: the class that AUC and sensitivity are about; "" for segmentation.
+        resamples: of the bootstrap.
+
+    Raises:
+        DataError: the pictures are not the same.
+    """
+    if [p.image_id for p in changed] != [p.image_id for p in base]:
+        raise DataError("The two rows did not answer the same pictures.", "Make both with the same split and limit.")
+    pairs = [
+        (a, b) for a, b in zip(changed, base, strict=True) if not positive or (a.probabilities and b.probabilities)
+    ]
+    sides = tuple([pair[side] for pair in pairs] for side in (0, 1))
+    weights = lesion_weights([a.lesion_id for a in sides[0]], resamples)
+    if not positive:
+        masked = [overlaps_of(side, "clean") for side in sides]
+        if masked[0] is None or masked[1] is None:
+            return {}
+        first, second = (segmentation_measures(overlaps) for overlaps in masked if overlaps is not None)
+    else:
+        first, second = (_class_figures(side, positive) for side in sides)
+    return with_intervals({name: _minus(first[name], second[name]) for name in first if name in second}, weights)
+
+
+def _class_figures(found: Sequence[Prediction], positive: str) -> dict[str, Measure]:
+    labels = tuple(found[0].probabilities)
+    scores = scores_of(found, labels, positive)
+    several = multiclass_measures(scores.probabilities, scores.truth) if len(labels) > 2 else {}
+    return melanoma_measures(scores.score, scores.positive) | several
+
+
+def _minus(first: Measure, second: Measure) -> Measure:
+    return lambda weights: first(weights) - second(weights)
+
+
 def _classification(scores: Scores, labels: Sequence[str], threshold: float | None, resamples: int) -> Classification:
     weights = lesion_weights(scores.lesions, resamples)
     thresholds = {HALF: 0.5} | ({} if threshold is None else {CHOSEN: threshold})

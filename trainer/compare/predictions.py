@@ -15,10 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from edge_infer.bundle import InputSpec, MaskRule, RoiRule, load_bundle
+from edge_infer.files import write_atomically
 from edge_infer.golden import Network
-from edge_infer.preprocess import to_batch
+from edge_infer.image import open_picture
+from edge_infer.postprocess import clean_mask
+from edge_infer.preprocess import resize, to_batch
 from trainer.calibrate import true_areas
 from trainer.checkpoint import Checkpoint, class_names, load_checkpoint
 from trainer.data.ham10000 import Record
@@ -26,6 +30,7 @@ from trainer.data.metadata import encode_metadata
 from trainer.data.transforms import normalize, to_float
 from trainer.errors import DataError
 from trainer.evaluate import Networks, Prediction, RoiSource, Rules, predict
+from trainer.export.graphs import mean_over_views
 from trainer.tasks import split_outputs
 
 MASK_THRESHOLD = 0.5
@@ -60,6 +65,7 @@ def predict_with(
     roi: RoiSource = "truth",
     segmenter: Segmenter | None = None,
     device: str = "cpu",
+    views: int = 1,
     batch_size: int = 16,
 ) -> list[Prediction]:
     """Runs a network over the records, in order.
@@ -74,13 +80,14 @@ def predict_with(
         roi: for classifiers on crops, where the crop comes from.
         segmenter: gives the masks where `roi` is "predicted".
         device: `cpu` or `cuda`.
+        views: mirrored copies that a classifier averages over; see `trainer.export.graphs.mean_over_views`.
         batch_size: pictures per call.
 
     Raises:
         DataError: a predicted ROI without a segmenter or with metadata; with metadata, a true mask is empty.
     """
     recipe = checkpoint.recipe
-    network = TorchNetwork(checkpoint, device)
+    network = TorchNetwork(checkpoint, device, views)
     spec, labels = InputSpec("image", recipe.data.size, recipe.data.size), class_names(recipe)
     if recipe.task != "classification":
         rules = Rules(spec, _tiny(), (), NO_LIMITS, _WHOLE)
@@ -134,8 +141,8 @@ class TorchNetwork:
     `answers` keeps a joint network's class probabilities, one row a picture, in the order in which they were segmented.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: str) -> None:
-        self.recipe, self.device = checkpoint.recipe, device
+    def __init__(self, checkpoint: Checkpoint, device: str, views: int = 1) -> None:
+        self.recipe, self.device, self.views = checkpoint.recipe, device, views
         self.model: nn.Module = checkpoint.model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.answers: list[NDArray[np.float32]] = []
         self._metadata: Iterator[NDArray[np.float32]] | None = None
@@ -168,7 +175,49 @@ class TorchNetwork:
             rows = np.stack([next(self._metadata) for _ in batch])
             inputs.append(torch.from_numpy(rows).to(self.device))
         with torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.optim.precision == "bf16"):
+            if self.views > 1:
+                return mean_over_views(self.model, inputs[0], self.views)
             return self.model(*inputs)
+
+
+def adjust_for_classes(
+    found: Sequence[Prediction], train_records: Sequence[Record], labels: Sequence[str]
+) -> list[Prediction]:
+    """Predictions whose probabilities are divided by the class frequencies of the training pictures and normalised.
+
+    That is the post-hoc logit adjustment of Menon et al. (ICLR 2021), with tau 1: the answer for a population in which
+    all classes are equally frequent.
+    """
+    names = [record.dx if record.dx in labels else "other" for record in train_records]
+    frequency = np.array([max(names.count(label), 1) for label in labels], np.float64)
+    adjusted = []
+    for prediction in found:
+        if not prediction.probabilities:
+            adjusted.append(prediction)
+            continue
+        odds = np.array([prediction.probabilities[label] for label in labels]) / frequency
+        adjusted.append(replace(prediction, probabilities=_named(labels, odds / odds.sum())))
+    return adjusted
+
+
+def write_predicted_masks(segmenter: Segmenter, records: Sequence[Record], folder: Path) -> list[Record]:
+    """The records with the segmenter's outlines in place of the true ones, one PNG each in `folder`.
+
+    A picture in which it finds no lesion keeps its true mask: serving would refuse it, training needs a crop.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = []
+    for record in tqdm(records, unit="picture", desc="predicted masks"):
+        path = folder / f"{record.image_id}.png"
+        if not path.is_file():
+            picture = resize(open_picture(record.image_path).pixels, segmenter.spec.height, segmenter.spec.width)
+            mask = clean_mask(segmenter.run(to_batch([picture]))[0], segmenter.rule.threshold)
+            if not mask.any():
+                changed.append(record)
+                continue
+            write_atomically(path, cv2.imencode(".png", mask * 255)[1].tobytes())
+        changed.append(replace(record, mask_path=path))
+    return changed
 
 
 def reference_masks(kind: str, train_records: Sequence[Record], seed: int = 0) -> Segmenter:

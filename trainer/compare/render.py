@@ -7,9 +7,10 @@ from pathlib import Path
 
 from edge_infer.bundle import Metric
 from edge_infer.files import write_atomically
-from trainer.compare.measures import CHOSEN, HALF
-from trainer.compare.plans import TITLES, Table
+from trainer.compare.measures import CHOSEN, HALF, differences
+from trainer.compare.plans import BASE, TITLES, Table
 from trainer.compare.rows import Row, read_rows
+from trainer.evaluate import read_predictions
 from trainer.metrics import show
 from trainer.report import Figures, markdown_table, words
 
@@ -29,19 +30,31 @@ LEAK = (
     "figures are too good."
 )
 LOW = "**low budget**"
+PAIRED = (
+    "Both networks answer the same pictures; in brackets the 95 % interval of the difference, bootstrapped by lesion, "
+    "in bold where it leaves out zero. One training each: compare with the row of another seed, which shows how much "
+    "chance alone moves a figure."
+)
 
 Cell = Callable[[Row], str]
 
 
 def write_table(folder: Path, table: Table) -> Path:
     """Writes `README.md` in a comparison's folder from all rows in it, and returns its path."""
-    path = folder / "README.md"
-    write_atomically(path, to_markdown(read_rows(folder), table).encode())
+    path, rows = folder / "README.md", read_rows(folder)
+    against = ablation_table(folder, rows) if table == "ablations" else ""
+    write_atomically(path, to_markdown(rows, table, against).encode())
     return path
 
 
-def to_markdown(rows: Sequence[Row], table: Table) -> str:
-    """A comparison: what each row is and what it cost, then its figures."""
+def to_markdown(rows: Sequence[Row], table: Table, against: str = "") -> str:
+    """A comparison: what each row is and what it cost, then its figures.
+
+    Args:
+        rows: of one comparison, by system and name.
+        table: which one.
+        against: the differences to the base, see `ablation_table`.
+    """
     head = rows[0]
     parts = [
         f"# {TITLES[table]}\n",
@@ -50,6 +63,8 @@ def to_markdown(rows: Sequence[Row], table: Table) -> str:
     ]
     if head.leaks:
         parts.append(LEAK.format(all=head.shared, melanoma=head.shared_melanoma) + "\n")
+    if against:
+        parts += ["## Differences to the base\n", against]
     parts += ["## Rows\n", _rows_table(rows)]
     masked = [row for row in rows if row.figures.clean]
     if masked:
@@ -79,6 +94,49 @@ def to_markdown(rows: Sequence[Row], table: Table) -> str:
     return "\n".join(parts)
 
 
+def ablation_table(folder: Path, rows: Sequence[Row]) -> str:
+    """Each row's difference to the row `...-base` on the same pictures, from the stored predictions of both.
+
+    Args:
+        folder: of the comparison.
+        rows: its rows.
+    """
+    bases = [row for row in rows if row.name.endswith(BASE)]
+    parts = []
+    for base in bases:
+        stored, columns = read_predictions(folder / base.predictions), _levels(base)
+        lines = [[name_of(base), base.what, *map(show, columns.values())]]
+        for row in rows:
+            if row.name == base.name or not row.name.startswith(base.name.removesuffix(BASE) + "-"):
+                continue
+            if row.view in (base.view, "whole" if base.view == "truth" else ""):
+                found = differences(read_predictions(folder / row.predictions), stored, row.positive)
+                lines.append([name_of(row), row.what, *(_signed(found.get(column)) for column in columns)])
+        parts.append(markdown_table(["row", "change", *map(words, columns)], lines))
+    return PAIRED + "\n\n" + "\n".join(parts)
+
+
+def _levels(base: Row) -> Figures:
+    """The base's own figures, of which the other rows give differences."""
+    found = base.figures.classification
+    if found is None:
+        return {name: value for name, value in _clean(base).items() if name in ("dice", "thresholded_jaccard")}
+    wanted = {name: found.ranking.get(name) for name in ("auc", "sensitivity_at_95_specificity")}
+    wanted["class_balanced_accuracy"] = found.classes.get("class_balanced_accuracy")
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _signed(metric: Metric | None) -> str:
+    """A difference with its interval, in bold where the interval leaves out zero."""
+    if metric is None:
+        return "-"
+    text = f"{metric.value:+.3f}"
+    if metric.low is None or metric.high is None:
+        return text
+    text += f" ({metric.low:+.3f} to {metric.high:+.3f})"
+    return f"**{text}**" if metric.low > 0 or metric.high < 0 else text
+
+
 def split_words(row: Row) -> str:
     """Which pictures a row was tested on."""
     how = {
@@ -86,6 +144,7 @@ def split_words(row: Row) -> str:
         "lesion-80-20": "80/20 by lesion",
         "lesion-60-20-20": "60/20/20 by lesion",
         "image-80-20": "80/20 by picture",
+        "development": "`train` and `val` of the data set's own split, halved by lesion; its `test` was not read",
     }[row.split]
     limit = "" if row.test_limit is None else ", part of `test`"
     return f"{how}{limit}: {row.figures.images} test pictures of {row.figures.lesions} lesions"

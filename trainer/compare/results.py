@@ -13,6 +13,7 @@ from trainer.compare.render import (
     LOW,
     TARGETS,
     VIEWS,
+    ablation_table,
     budget_words,
     hardware_words,
     name_of,
@@ -66,7 +67,7 @@ def to_markdown(folder: Path) -> str:
     groups = {name: rows for name, rows in groups.items() if rows}
     if not groups:
         raise DataError(f"'{folder}' holds no comparison.", "Make one with `python -m trainer compare`.")
-    rows = [row for found in groups.values() for row in found]
+    rows = [row for found in groups.values() for row in found if row.table != "ablations"]
     parts = [
         "# Results of the systems S1 to S10\n",
         "Made by `python -m trainer results` from the rows in [results/compare](results/compare), which "
@@ -93,6 +94,10 @@ def to_markdown(folder: Path) -> str:
     if missing:
         parts.append(f"Without any row yet: {', '.join(missing)}.\n")
     parts += ["## Budgets\n", _budgets(_unique(rows))]
+    for name, found in groups.items():
+        if found[0].table == "ablations":
+            parts += [f"## {TITLES['ablations']}\n", f"{found[0].data}, {split_words(found[0])}.\n"]
+            parts += [ablation_table(folder / name, found)]
     parts += ["## The comparisons in full\n"]
     for name, found in groups.items():
         title = next((TITLES[table] for table in TABLES if table == found[0].table), name)

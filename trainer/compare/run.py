@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,14 +17,16 @@ from edge_infer.benchmark.hardware import conditions, describe_machine
 from trainer.checkpoint import class_names, load_checkpoint
 from trainer.compare.initial import RANDOM, prepared, weights_for
 from trainer.compare.measures import measure, threshold_on
-from trainer.compare.plans import Budget, Plan, Table, plans
+from trainer.compare.plans import BASE, Budget, Plan, Table, plans
 from trainer.compare.predictions import (
     Segmenter,
+    adjust_for_classes,
     open_segmenter,
     predict_masks,
     predict_with,
     reference_classes,
     reference_masks,
+    write_predicted_masks,
 )
 from trainer.compare.render import write_table
 from trainer.compare.rows import SCHEMA, Compute, Row, View, folder_of, read_row, stem_of, store_predictions, write_row
@@ -89,7 +92,7 @@ def compare(job: Job, say: Callable[[str], None] = print) -> Path:
         TrainerError: an unknown row, unreadable data, weights that do not fit.
     """
     chosen = plans(job.table, job.base, job.only)
-    fitted = [replace(plan, recipe=job.budget.fit(plan.recipe)) for plan in chosen]
+    fitted = [replace(plan, recipe=job.budget.fit(plan.recipe, plan.scale)) for plan in chosen]
     for name in job.weights:
         if name not in [plan.name for plan in chosen]:
             raise DataError(f"--init-weights names '{name}', which is no row here.", "Name a row of this table.")
@@ -119,8 +122,10 @@ class _Work:
     def row(self, plan: Plan, full: Recipe) -> None:
         recipe = plan.recipe
         weights = weights_for(recipe, self.job.weights, self.job.imagenet)
-        run = self.job.runs / self._run_name(recipe, weights)
-        views = self._views(recipe)
+        train_records, val_records = self._training_records(plan)
+        trained = replace(recipe, name=plan.weights_of or plan.name)
+        run = self.job.runs / self._run_name(trained, weights, plan.predicted_masks)
+        views = self._views(plan)
         if not self.job.fresh and all(self._done(plan.name, view, recipe, weights) for view in views):
             self.say(f"{plan.name}: done before")
             return
@@ -128,9 +133,9 @@ class _Work:
         pictures = len(self.parts["train"])
         self.say(f"{plan.name}: {pictures} pictures, {recipe.data.size} pixels, initial weights {initialisation}")
         train(
-            recipe,
-            self.parts["train"],
-            self.parts["val"],
+            trained,
+            train_records,
+            val_records,
             run,
             weights=start,
             resume=not self.job.fresh,
@@ -141,7 +146,7 @@ class _Work:
         seconds = _epoch_seconds(run)
         for view in views:
             started = time.monotonic()
-            found, threshold = self._evaluate(run / "best.pt", recipe, view)
+            found, threshold = self._evaluate(run / "best.pt", plan, view)
             compute = Compute(
                 train_images=len(self.parts["train"]),
                 val_images=len(self.parts["val"]),
@@ -151,7 +156,7 @@ class _Work:
                 recipe_epochs=full.optim.epochs,
                 best_epoch=checkpoint.epoch,
                 size=recipe.data.size,
-                recipe_size=full.data.size,
+                recipe_size=round(plan.scale * full.data.size),
                 parameters=sum(value.numel() for value in checkpoint.model.parameters()),
                 train_minutes=round(sum(seconds) / 60, 2),
                 evaluate_minutes=round((time.monotonic() - started) / 60, 2),
@@ -185,25 +190,48 @@ class _Work:
                     row = self._row(name, system, _WORDS[kind], "whole", found, labels, None, None)
                     self._write(row)
 
-    def _views(self, recipe: Recipe) -> list[View]:
+    def _views(self, plan: Plan) -> list[View]:
+        recipe = plan.recipe
         if recipe.task != "classification":
             return ["picture"]
         if recipe.data.roi is None:
             return ["whole"]
+        if self.job.table == "ablations" and not (plan.predicted_masks or plan.name.endswith(BASE)):
+            return ["truth"]
         return ["truth", "predicted"] if self.job.segmenter and not recipe.data.metadata else ["truth"]
 
-    def _evaluate(self, file: Path, recipe: Recipe, view: View) -> tuple[list[Prediction], float | None]:
-        """Predictions on `test`, and the threshold that `val` chooses, seen in the same way."""
-        roi: RoiSource = "predicted" if view == "predicted" else "truth"
-        if view == "predicted" and self.segmenter is None and self.job.segmenter:
+    def _segmenter(self) -> Segmenter:
+        """The job's segmenter, opened once.
+
+        Raises:
+            DataError: it names none.
+        """
+        if self.segmenter is None:
+            if not self.job.segmenter:
+                raise DataError("There is no segmenter for predicted outlines.", "Give --segmenter.")
             self.segmenter = open_segmenter(self.job.segmenter, self.job.device)
+        return self.segmenter
+
+    def _training_records(self, plan: Plan) -> tuple[list[Record], list[Record]]:
+        if not plan.predicted_masks:
+            return self.parts["train"], self.parts["val"]
+        segmenter, known = self._segmenter(), [*self.parts["train"], *self.parts["val"]]
+        folder = self.job.runs / "masks" / re.sub(r"\W+", "-", segmenter.name)
+        outlined = write_predicted_masks(segmenter, known, folder)
+        return outlined[: len(self.parts["train"])], outlined[len(self.parts["train"]) :]
+
+    def _evaluate(self, file: Path, plan: Plan, view: View) -> tuple[list[Prediction], float | None]:
+        """Predictions on `test`, and the threshold that `val` chooses, seen in the same way."""
+        recipe, device = plan.recipe, self.job.device
+        labels = class_names(recipe)
+        roi: RoiSource = "predicted" if view == "predicted" else "truth"
+        segmenter = self._segmenter() if view == "predicted" else None
+        checkpoint = load_checkpoint(file)
 
         def run(records: Sequence[Record]) -> list[Prediction]:
-            return predict_with(
-                load_checkpoint(file), records, roi=roi, segmenter=self.segmenter, device=self.job.device
-            )
+            found = predict_with(checkpoint, records, roi=roi, segmenter=segmenter, device=device, views=plan.views)
+            return adjust_for_classes(found, self.parts["train"], labels) if plan.post_hoc else found
 
-        labels = class_names(recipe)
         threshold = threshold_on(run(self.parts["val"]), labels, POSITIVE[recipe.data.target]) if labels else None
         return run(self.parts["test"]), threshold
 
@@ -263,9 +291,10 @@ class _Work:
         begun = weights.name if weights else RANDOM
         return row.initialisation.startswith(begun) and row.compute.train_images == len(self.parts["train"])
 
-    def _run_name(self, recipe: Recipe, weights: Path | None) -> str:
+    def _run_name(self, recipe: Recipe, weights: Path | None, predicted_masks: bool = False) -> str:
         """A folder name that changes with everything that decides the run, except the code."""
         decides: list[object] = [recipe.to_dict(), self.job.split, self.job.split_seed, weights and weights.name]
+        decides += [self.job.segmenter] * predicted_masks
         decides += [[record.image_id for record in self.parts[part]] for part in ("train", "val")]
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
         return f"{recipe.name}-{recipe.data.size}px-{recipe.optim.epochs}ep-{len(self.parts['train'])}-{digest}"

@@ -15,7 +15,7 @@ from trainer.errors import DataError
 
 SPLITS = ("train", "val", "test")
 
-SplitName = Literal["column", "lesion-80-20", "lesion-60-20-20", "image-80-20"]
+SplitName = Literal["column", "lesion-80-20", "lesion-60-20-20", "image-80-20", "development"]
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 LEAKING: tuple[SplitName, ...] = ("image-80-20",)
 """Splits by picture, as the papers drew them: a lesion in `test` may have a sibling in `train`."""
@@ -146,7 +146,9 @@ def named_split(records: Sequence[Record], name: SplitName, seed: int = 0) -> di
         records: the whole data set.
         name: `column` is `standard_split`; `lesion-80-20` and `lesion-60-20-20` are drawn by lesion, stratified by
             diagnosis; `image-80-20` is drawn by picture, stratified too, and leaks. Where nothing is left for `val`
-            (80/20), a tenth of the other pictures is drawn for it in the same way.
+            (80/20), a tenth of the other pictures is drawn for it in the same way. `development` halves the standard
+            split's `train` and `val` by lesion and leaves its `test` alone, so that design choices may be made on what
+            it calls `test`: four times as many pictures as the standard `val` has.
         seed: of the draw.
     """
     if name == "image-80-20":
@@ -157,6 +159,11 @@ def named_split(records: Sequence[Record], name: SplitName, seed: int = 0) -> di
         first = split_by_lesion(records, seed=seed)
         others = split_by_lesion(first["train"] + first["val"], folds=10, seed=seed)
         parts = {"train": others["train"] + others["test"], "val": others["val"], "test": first["test"]}
+    elif name == "development":
+        halves = cross_fit(records, 2, 1)
+        dx = [record.dx for record in halves["train"]]
+        others = split_by_lesion(halves["train"], min(10, max(dx.count(name) for name in set(dx))), seed)
+        parts = {"train": others["train"] + others["test"], "val": others["val"], "test": halves["val"]}
     elif name == "lesion-60-20-20":
         parts = split_by_lesion(records, seed=seed)
     else:

@@ -24,6 +24,14 @@ VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (3,)), 4: (()
 """By number of views, the axes of (n, c, h, w) along which each is mirrored."""
 
 
+def mean_over_views(network: Callable[[Tensor], Tensor], planes: Tensor, views: int) -> Tensor:
+    """Logits (n, classes) averaged over `views` mirrored copies of (n, c, h, w); it costs as many times as much."""
+    if views == 1:
+        return network(planes)
+    mirrored = torch.cat([planes.flip(axes) if axes else planes for axes in VIEWS[views]])
+    return network(mirrored).reshape(views, planes.shape[0], -1).mean(0)
+
+
 class ServingGraph(nn.Module):
     """Normalisation and the network, in eval mode with contiguous float32 weights."""
 
@@ -55,7 +63,7 @@ class ServingSegmenter(ServingGraph):
 class ServingClassifier(ServingGraph):
     """RGB (n, s, s, 3), 0..255, to class probabilities (n, classes): softmax(logits / temperature).
 
-    With several views the logits are averaged over mirrored copies of the crop, which costs as many times as much.
+    With several views the logits are averaged, see `mean_over_views`.
     """
 
     def __init__(
@@ -71,12 +79,7 @@ class ServingClassifier(ServingGraph):
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""
-        planes = self.normalized(image)
-        if self.views > 1:
-            mirrored = torch.cat([planes.flip(axes) if axes else planes for axes in VIEWS[self.views]])
-            logits = self.network(mirrored).reshape(self.views, planes.shape[0], -1).mean(0)
-        else:
-            logits = self.network(planes)
+        logits = mean_over_views(self.network, self.normalized(image), self.views)
         return torch.softmax(logits / self.temperature, dim=1)
 
 
