@@ -32,8 +32,8 @@ Stored = Annotated[
     str,
     typer.Option(
         "--store",
-        help="How the ONNX files store weights: float16, rounded once and gated, halves them; float32 leaves them as "
-        "they are. Both compute in float32.",
+        help="How the ONNX files store weights: float16 halves them, int8 quarters them, both rounded once and gated; "
+        "float32 leaves them as they are. All compute in float32.",
     ),
 ]
 Results = Annotated[Path | None, typer.Option(help="Folder of predictions and tables; default trainer/results/NAME.")]

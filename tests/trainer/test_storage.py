@@ -1,9 +1,10 @@
-"""Weights as float16: norms folded only where that is right, values rounded once, files that compute the same."""
+"""Weights as float16 or int8: norms folded only where that is right, values rounded once, files that compute alike."""
 
 from __future__ import annotations
 
 import copy
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
@@ -23,7 +27,7 @@ from trainer.export.graphs import ServingClassifier
 from trainer.export.onnx import OPSET, export_onnx
 from trainer.export.quantize import find_blocks, quantize_onnx
 from trainer.export.rounding import fold_norms, rounded
-from trainer.export.storage import MIN_ELEMENTS, load_wide, narrow, parse_store, widen
+from trainer.export.storage import MIN_ELEMENTS, load_wide, narrow, on_grid, parse_store, widen
 
 SIZE = 32
 LABELS = ("a", "b", "mel")
@@ -181,15 +185,19 @@ def test_a_stored_file_computes_bit_for_bit_the_same(files: tuple[Path, Path], n
     assert len(stored(model, TensorProto.FLOAT16)) == 2
 
 
-def test_the_runtime_casts_no_weights_when_it_runs(files: tuple[Path, Path], tmp_path: Path) -> None:
+def optimised(path: Path, folder: Path) -> onnx.ModelProto:
+    """What ONNX Runtime computes with once it has opened the file."""
     options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    onnxruntime.InferenceSession(files[1], options, providers=["CPUExecutionProvider"])
-    optimised = onnx.load(tmp_path / "optimised.onnx")
-    assert stored(optimised, TensorProto.FLOAT16) == []
-    casts = [node.input[0] for node in optimised.graph.node if node.op_type == "Cast"]
-    assert set(casts) <= {"image"}
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnx.load(folder / "optimised.onnx")
+
+
+def test_the_runtime_casts_no_weights_when_it_runs(files: tuple[Path, Path], tmp_path: Path) -> None:
+    model = optimised(files[1], tmp_path)
+    assert stored(model, TensorProto.FLOAT16) == []
+    assert {node.input[0] for node in model.graph.node if node.op_type == "Cast"} <= {"image"}
 
 
 def test_widening_gives_the_plain_file_back_and_bytes_are_deterministic(
@@ -247,7 +255,63 @@ def test_int8_files_come_out_of_stored_ones(files: tuple[Path, Path], tmp_path: 
     assert paths[1].stat().st_size < paths[0].stat().st_size - 64 * 64 * 9
 
 
+def ups() -> nn.Module:
+    """As `Classifier`, with a transposed convolution, whose output channels are its weight's second axis."""
+    torch.manual_seed(2)
+    network = Classifier()
+    network.wide = nn.Sequential(nn.ConvTranspose2d(64, 96, 3, bias=False), nn.BatchNorm2d(96), nn.ReLU())
+    network.mix = nn.Linear(96, 512)
+    return settled(network)
+
+
+@pytest.mark.parametrize("make", [lambda: settled(Classifier()), ups])
+def test_a_file_of_8_bit_weights_computes_what_pytorch_does(make: Callable[[], nn.Module], tmp_path: Path) -> None:
+    trained = make()
+    network = rounded(trained, SIZE, "int8")
+    plain = rounded(trained, SIZE, "float16")
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and layer.weight.numel() >= MIN_ELEMENTS:
+            axis = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+            weight, other = layer.weight.detach(), plain.get_submodule(name).weight
+            assert isinstance(other, Tensor)
+            others = [dim for dim in range(weight.dim()) if dim != axis]
+            step = weight.abs().amax(others, keepdim=True) / 127
+            assert all(len(channel.unique()) <= 255 for channel in weight.unbind(axis))
+            assert ((weight - other).abs() <= 0.51 * step + 1e-3 * other.abs()).all()
+    graph = ServingClassifier(network, Normalization())
+    for store, name in (("float32", "full.onnx"), ("int8", "byte.onnx"), ("int8", "again.onnx")):
+        export_onnx(graph, STAGE, tmp_path / name, LABELS, store=store)  # type: ignore[arg-type]
+    full, byte = (OnnxEngine(tmp_path / name, providers=["cpu"], threads=1) for name in ("full.onnx", "byte.onnx"))
+    assert np.array_equal(full.run(noise(3)), byte.run(noise(3)))
+    expected = graph(torch.from_numpy(noise(3))).detach().numpy()
+    assert np.abs(byte.run(noise(3)) - expected).max() < 1e-5
+    model = onnx.load(tmp_path / "byte.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert len(stored(model, TensorProto.INT8)) == 2 and not stored(model, TensorProto.FLOAT16)
+    assert (
+        load_wide(tmp_path / "byte.onnx").SerializeToString() == onnx.load(tmp_path / "full.onnx").SerializeToString()
+    )
+    assert (tmp_path / "byte.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
+    kept = {tensor.data_type for tensor in optimised(tmp_path / "byte.onnx", tmp_path).graph.initializer}
+    assert kept <= {TensorProto.FLOAT, TensorProto.INT64}
+
+
+@given(
+    weight=arrays(np.float32, (5, 7), elements=st.floats(-1e4, 1e4, width=32)),
+    axis=st.sampled_from([0, 1]),
+    empty=st.booleans(),
+)
+def test_weights_on_the_grid_stay_where_they_are(weight: NDArray[np.float32], axis: int, empty: bool) -> None:
+    if empty:
+        weight[0] = 0
+    once = on_grid(weight, axis)
+    assert np.array_equal(once, on_grid(once, axis))
+    peak = np.abs(weight).max(1 - axis, keepdims=True)
+    assert (np.abs(once - weight) <= 0.5001 * peak / 127 + 1e-30).all()
+    assert not np.signbit(once[once == 0]).any()
+
+
 def test_ways_of_storing_have_names() -> None:
-    assert (parse_store("float16"), parse_store("float32")) == ("float16", "float32")
+    assert [parse_store(name) for name in ("float16", "float32", "int8")] == ["float16", "float32", "int8"]
     with pytest.raises(ExportError, match="int4"):
         parse_store("int4")

@@ -67,7 +67,7 @@ from trainer.refusals import Refusals
 from trainer.report import Summary
 
 SEGMENTER_FILE, CLASSIFIER_FILE, GOLDEN_FILE = "segmenter.onnx", "classifier.onnx", "golden.npz"
-MAX_BUNDLE_BYTES, MAX_PACKAGES_BYTES, MAX_GOLDEN_BYTES = 30_000_000, 30_000_000, 1_000_000
+MAX_BUNDLE_BYTES, MAX_PACKAGES_BYTES, MAX_GOLDEN_BYTES = 46_000_000, 46_000_000, 1_000_000
 
 LABEL_NAMES = {
     "akiec": "actinic keratosis or intraepithelial carcinoma",
@@ -123,8 +123,8 @@ class System:
         segmenter, classifier: the trained networks.
         views: mirrored copies of the crop that the classifier averages over.
         training_hours: wall time of each training by stage, where it is known.
-        store: how the ONNX files store weights. With "float16" all that is made of the system, calibration included,
-            rests on networks with weights so rounded.
+        store: how the ONNX files store weights. Unless it is "float32", all that is made of the system, calibration
+            included, rests on networks with weights so rounded.
     """
 
     segmenter: Checkpoint
@@ -176,7 +176,11 @@ class System:
         first, second = self.segmenter, self.classifier
         if self.store == "float32":
             return first.model, second.model
-        return rounded(first.model, first.recipe.data.size), rounded(second.model, second.recipe.data.size)
+        store = self.store
+        return (
+            rounded(first.model, first.recipe.data.size, store),
+            rounded(second.model, second.recipe.data.size, store),
+        )
 
     def networks(self, temperature: float = 1.0) -> Networks:
         """The same as callables."""
@@ -348,10 +352,10 @@ def _judge_rounding(
     if system.store == "float32":
         return ()
     trained = replace(system, store="float32").networks(temperature)
-    candidates = {"weights in float16": system.networks(temperature)}
+    candidates = {f"weights in {system.store}": system.networks(temperature)}
     [parity] = measure_parities(records, manifest, trained, candidates).values()
-    gates = judge(parity, storage_limits(SEGMENTER_FILE, CLASSIFIER_FILE))
-    require(gates, "Store the weights as they are: --store float32.")
+    gates = judge(parity, storage_limits(SEGMENTER_FILE, CLASSIFIER_FILE, system.store))
+    require(gates, "Store the weights in more bits: --store float16 or float32.")
     return gates
 
 

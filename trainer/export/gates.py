@@ -22,6 +22,7 @@ from edge_infer.preprocess import to_batch
 from trainer.data.ham10000 import Record, read_mask
 from trainer.evaluate import Networks
 from trainer.export.errors import ParityError
+from trainer.export.storage import Store
 from trainer.metrics import Roc
 
 
@@ -115,9 +116,11 @@ def float16_limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
     )
 
 
-def storage_limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
-    """What rounding the weights to float16 may change, before any file is written; see `trainer.export.rounding`."""
-    first, second = (f"float16 weights of {file}" for file in (segmenter, classifier))
+def storage_limits(segmenter: str, classifier: str, store: Store) -> tuple[Limit, ...]:
+    """What rounding the weights may change, before any file is written; see `trainer.export.rounding`."""
+    first, second = (f"{store} weights of {file}" for file in (segmenter, classifier))
+    if store == "int8":
+        return int8_limits(first, second)
     return (*float16_limits(first, second), Limit(f"{first} + {classifier}", "flipped", "<=", 0.005))
 
 

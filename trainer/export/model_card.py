@@ -123,11 +123,13 @@ def _stages(manifest: Manifest) -> str:
 
     head = ["| stage | architecture | parameters | input | GFLOP |", "| --- | --- | --- | --- | --- |"]
     rows = [*head, row("segmenter", manifest.segmenter), row("classifier", manifest.classifier)]
-    if any(recipe.get("weights_stored_as") == "float16" for recipe in manifest.provenance.recipes.values()):
-        rows.append(
-            "\nWeights are rounded to float16, which halves the files; all arithmetic is float32. Every figure here is "
-            "of the rounded networks."
-        )
+    stored = {recipe.get("weights_stored_as") for recipe in manifest.provenance.recipes.values()}
+    for store, saved in {"float16": "halves", "int8": "quarters"}.items():
+        if store in stored:
+            rows.append(
+                f"\nWeights are rounded to {store}, which {saved} the files; all arithmetic is float32. Every figure "
+                "here is of the rounded networks."
+            )
     return "\n".join(rows) + "\n"
 
 

@@ -39,7 +39,8 @@ def export_onnx(
         path: file to write.
         labels: of a classifier.
         more_outputs: after the stage's own, of a `ServingJoint`.
-        store: "float16" stores the weights that it holds exactly so; see `trainer.export.storage.narrow`.
+        store: anything but "float32" stores weights in fewer bits where that is exact, see
+            `trainer.export.storage.narrow`.
 
     Raises:
         ExportError: torch cannot export the model, or the result fails ONNX's checker or keeps a fixed batch.
@@ -66,7 +67,7 @@ def export_onnx(
             "Avoid data-dependent control flow and fixed batch sizes in the model.",
         ) from error
     _strip(proto)
-    if store == "float16":
+    if store != "float32":
         narrow(proto)
     metadata = {
         "edge_infer.stage": json.dumps(dump(stage)),

@@ -1,4 +1,4 @@
-"""Networks whose weights float16 holds exactly, so that every file made of them may store them in half the space.
+"""Networks whose weights 16 or 8 bits hold exactly, so that every file made of them may store them in that space.
 
 Rounding happens here and once: the PyTorch network, its ONNX files and all variants then compute with the same weights,
 in float32. Batch norms are folded first, because folding afterwards would make new weights.
@@ -17,17 +17,18 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from trainer.export.errors import ExportError
-from trainer.export.storage import MIN_ELEMENTS
+from trainer.export.storage import MIN_ELEMENTS, Store, on_grid
 
 
-def rounded(model: nn.Module, size: int) -> nn.Module:
-    """A copy on the CPU in eval mode with batch norms folded and the weights of its layers rounded to float16.
+def rounded(model: nn.Module, size: int, store: Store = "float16") -> nn.Module:
+    """A copy on the CPU in eval mode with batch norms folded and the weights of its layers rounded.
 
     Biases, and weights of fewer than `MIN_ELEMENTS`, keep float32.
 
     Args:
         model: takes (n, 3, size, size).
         size: side of its input in pixels.
+        store: "float16" rounds to that format, "int8" to 255 levels for each output channel.
 
     Raises:
         ExportError: a weight is beyond float16's range.
@@ -36,14 +37,23 @@ def rounded(model: nn.Module, size: int) -> nn.Module:
     fold_norms(result, size)
     for name, module in result.named_modules():
         if isinstance(module, _ConvNd | nn.Linear) and module.weight.numel() >= MIN_ELEMENTS:
-            half = module.weight.data.half()
-            if not half.isfinite().all():
-                raise ExportError(
-                    f"'{name}.weight' goes up to {module.weight.data.abs().max():.3g}, float16 to 65504.",
-                    "Store the weights as they are: --store float32.",
-                )
-            module.weight.data = half.float()
+            module.weight.data = _on_levels(module) if store == "int8" else _in_half(name, module.weight.data)
     return result
+
+
+def _in_half(name: str, weight: Tensor) -> Tensor:
+    half = weight.half()
+    if not half.isfinite().all():
+        raise ExportError(
+            f"'{name}.weight' goes up to {weight.abs().max():.3g}, float16 to 65504.",
+            "Store the weights as they are: --store float32.",
+        )
+    return half.float()
+
+
+def _on_levels(layer: _ConvNd | nn.Linear) -> Tensor:
+    outputs = 1 if isinstance(layer, nn.ConvTranspose2d) and layer.groups == 1 else 0
+    return torch.from_numpy(on_grid(layer.weight.data.contiguous().numpy(), outputs))
 
 
 @torch.no_grad()
