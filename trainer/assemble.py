@@ -24,9 +24,11 @@ from trainer.calibrate import (
     true_areas,
 )
 from trainer.checkpoint import BEST, Checkpoint, load_checkpoint
+from trainer.compare.rows import Row, folder_of, read_rows
 from trainer.config import Recipe, load_recipe
 from trainer.crossfit import OUT_OF_FOLD, fold_folder, load_folds, predict_out_of_fold, used_folds
 from trainer.data.ham10000 import Record, read_ham10000
+from trainer.data.splits import LEAKING
 from trainer.evaluate import (
     Networks,
     Prediction,
@@ -41,6 +43,7 @@ from trainer.evaluate import (
 from trainer.export.bundle import DATA, MELANOMA, Assess, Assessment, Choices, System, write_bundle
 from trainer.export.storage import Store
 from trainer.export.variants import Request
+from trainer.goals import goals_table, papers_table
 from trainer.members import member_runs
 from trainer.refusals import (
     Refusals,
@@ -56,6 +59,7 @@ from trainer.refusals import (
 from trainer.report import Summary, summarise, to_evaluation, to_markdown
 from trainer.report_figures import FIGURES, draw_figures
 
+COMPARISONS = Path(__file__).parent / "results" / "compare"
 MASK_THRESHOLD = 0.5
 PARITY_PICTURES = 128
 VARIANT_PICTURES = 256
@@ -277,6 +281,13 @@ def read_refused(results: Path, manifest: Manifest) -> Refusals:
     return Refusals(refused(trials, manifest), detection(trials, test, manifest))
 
 
+def leaking_rows(name: str, comparisons: Path = COMPARISONS) -> list[Row]:
+    """Rows of a bundle's classifier on splits that leak, as `python -m trainer compare` left them."""
+    recipe = stage_recipes(name)[1]
+    homes = [folder_of(comparisons, "classifiers", split) for split in LEAKING]
+    return [row for home in homes for row in read_rows(home) if row.name == recipe]
+
+
 def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:
     """Computes all figures from the stored predictions; writes `evaluation.json`, `RESULTS.md` and `FIGURES` there."""
     summaries = read_summaries(results, manifest)
@@ -293,5 +304,9 @@ def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:
     draw_figures(results, read_predictions(results / f"{test}.csv"), summaries[test], manifest)
     pictures = "".join(f"![{caption}]({name})\n\n" for name, caption in FIGURES.items())
     above = f"## Figures, {TITLES[test].lower()}\n\n{pictures}{refusal_tables(refusals)}\n"
+    head += f"## Goals, {TITLES[test].lower()}\n\n{goals_table(summaries[test])}\n"
+    protocol = papers_table(leaking_rows(manifest.name))
+    if protocol:
+        head += f"## The papers' protocol, which leaks\n\n{protocol}\n"
     (results / "RESULTS.md").write_text(head + above + tables, encoding="utf-8")
     return summaries

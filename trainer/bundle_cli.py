@@ -185,10 +185,12 @@ def report(
 ) -> None:
     """Make every table, figure and the model card again from the stored predictions, without running a network."""
     from edge_infer.bundle import load_bundle
+    from edge_infer.files import write_atomically
     from trainer.assemble import read_refused, write_tables
     from trainer.errors import TrainerError
     from trainer.export.bundle import seal
     from trainer.export.model_card import MODEL_CARD, model_card
+    from trainer.goals import overview
     from trainer.plots import figure_data, same_numbers
     from trainer.report_figures import FIGURES
 
@@ -200,6 +202,12 @@ def report(
         if not same_numbers(data, figure_data(folder / name)):
             raise TrainerError(f"{folder / name} did not show the predictions beside it.", "It is drawn again now.")
     typer.echo(f"{folder / 'RESULTS.md'}, {folder / 'evaluation.json'}")
+    page = folder.parent / "README.md"
+    text = overview(folder.parent)
+    if check and (not page.is_file() or page.read_text(encoding="utf-8") != text):
+        raise TrainerError(f"{page} did not show the bundles' results.", "Run this without --check and look at it.")
+    write_atomically(page, text.encode())
+    typer.echo(page)
     card = model_card(loaded.manifest, [summaries["test"]], read_refused(folder, loaded.manifest))
     path = loaded.path / MODEL_CARD
     if path.read_text(encoding="utf-8") == card:

@@ -87,6 +87,7 @@ class Summary:
             decided pictures, and the share of all melanomas that are called not suspicious.
         reliability: bins of the melanoma probability.
         subgroups: by attribute and value.
+        diagnoses: classes that the classifier tells apart.
     """
 
     split: str
@@ -105,6 +106,7 @@ class Summary:
     bands: dict[str, tuple[Figures, ...]]
     reliability: tuple[Bin, ...]
     subgroups: dict[str, dict[str, Group]] = field(default_factory=dict)
+    diagnoses: int = 2
 
 
 def summarise(
@@ -154,6 +156,7 @@ def summarise(
         bands={point.name: tuple(_band(scores, point, band, weights) for band in point.bands) for point in points},
         reliability=_reliability(scores),
         subgroups=_subgroups(answered, scores, threshold, weights),
+        diagnoses=len(labels),
     )
 
 
