@@ -83,6 +83,7 @@ class AugmentConfig:
         shear: at most this many degrees.
         brightness, contrast, saturation: factor 1 plus or minus at most this.
         hue: turn of the hue by at most this fraction of a full circle.
+        constancy: probability that the light's estimated colour is taken out, see `trainer.data.constancy`.
         lesion_free: probability that a picture's lesion-free part is shown instead, with an empty mask, see
             `trainer.data.lesion_free`. Segmentation only.
         hairs: at most this many artificial hairs are drawn over the picture; the mask stays.
@@ -102,6 +103,7 @@ class AugmentConfig:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    constancy: float = 0.0
     lesion_free: float = 0.0
     hairs: int = 0
     cutout: float = 0.0

@@ -180,6 +180,25 @@ def test_ablations_end_to_end(
     assert section.splitlines()[-3] in shown and "mobile-classifier-whole | whole" not in shown.split("## Ablations")[0]
 
 
+def test_a_row_stays_done_when_recipes_get_new_keys(
+    home: Path, drawn_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lighten(monkeypatch)
+    asked = job(home, drawn_folder, "roi", only=("resnet50-binary-whole",), out=home / "keys")
+    said: list[str] = []
+    page = compare(asked, say=said.append)
+    path = page.parent / "resnet50-binary-whole.json"
+    plain = json.loads(path.read_text())
+    del plain["recipe"]["augment"]["constancy"]
+    path.write_text(json.dumps(plain))
+    compare(asked, say=said.append)
+    assert said[-1] == "resnet50-binary-whole: done before"
+    plain["recipe"]["augment"]["hue"] = 0.3
+    path.write_text(json.dumps(plain))
+    compare(asked, say=said.append)
+    assert said[-1] != "resnet50-binary-whole: done before"
+
+
 def test_differences_are_paired_and_signed() -> None:
     good = [prediction(i, 1, 0, 0, 9, 0.9 if i % 3 == 0 else 0.1) for i in range(60)]
     bad = [prediction(i, 1, 0, 1, 8, 0.1 if i % 3 == 0 else 0.9) for i in range(60)]

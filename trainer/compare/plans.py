@@ -284,6 +284,7 @@ def ablations(recipe: Recipe) -> list[Plan]:
         replace(made("smaller", what="input side x 0.75 (work x 0.56)"), scale=0.75),
         replace(made("larger", what="input side x 1.5 (work x 2.25)"), scale=1.5),
         made("no-colour", what="no changes of colour", augment=_colourless(augment)),
+        made("constancy", what="colour constancy in half of the pictures", augment=replace(augment, constancy=0.5)),
         made("hairs", what="up to 12 artificial hairs", augment=replace(augment, hairs=12)),
         made("cutout", what="half of the pictures with a blacked-out rectangle", augment=replace(augment, cutout=0.5)),
         same(made("two-views", what="mean of two mirrored views"), views=2),

@@ -30,12 +30,12 @@ from trainer.compare.predictions import (
 )
 from trainer.compare.render import write_table
 from trainer.compare.rows import SCHEMA, Compute, Row, View, folder_of, read_row, stem_of, store_predictions, write_row
-from trainer.config import Recipe
+from trainer.config import Recipe, recipe_from_dict
 from trainer.data.ham10000 import DX, Record
 from trainer.data.isic import detect, read_dataset
 from trainer.data.splits import LEAKING, SplitName, named_split, siblings, spread
 from trainer.engine import train
-from trainer.errors import DataError
+from trainer.errors import DataError, RecipeError
 from trainer.evaluate import Prediction, RoiSource
 
 POSITIVE = {"dx": "mel", "melanoma": "mel", "keratosis": "bkl"}
@@ -283,11 +283,16 @@ class _Work:
         if not path.is_file():
             return False
         row = read_row(path)
-        plain = None if recipe is None else json.loads(json.dumps(recipe.to_dict()))
-        if row.figures.images != len(self.parts["test"]) or row.recipe != plain:
+        if row.figures.images != len(self.parts["test"]) or (row.recipe is None) != (recipe is None):
             return False
-        if recipe is None or row.compute is None:
+        if recipe is None or row.recipe is None or row.compute is None:
             return True
+        try:
+            before = recipe_from_dict(row.recipe, path.name)
+        except RecipeError:
+            return False
+        if before != recipe:
+            return False
         begun = weights.name if weights else RANDOM
         return row.initialisation.startswith(begun) and row.compute.train_images == len(self.parts["train"])
 

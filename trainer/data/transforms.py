@@ -17,6 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from trainer.config import AugmentConfig, Normalization
+from trainer.data.constancy import shades_of_grey
 from trainer.data.lesion_free import lesion_free_frames
 from trainer.data.occlusions import cutmix, cutout, hairs, mosaic
 
@@ -164,6 +165,8 @@ def augment_batch(
         pictures = hairs(pictures, augment.hairs)
     if augment.cutout:
         pictures = cutout(pictures, augment.cutout)
+    if augment.constancy:
+        pictures = shades_of_grey(pictures, augment.constancy)
     return colour(tv_tensors.Image(pictures)).as_subclass(Tensor), moved
 
 
