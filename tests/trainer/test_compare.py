@@ -158,10 +158,14 @@ def test_ablations_end_to_end(
 ) -> None:
     lighten(monkeypatch)
     only = tuple(f"mobile-classifier-{name}" for name in ("base", "whole", "smaller", "post-hoc", "two-views"))
-    only += ("mobile-classifier-predicted-masks",)
+    only += ("mobile-classifier-predicted-masks", "mobile-classifier-distilled")
     asked = job(
         home, drawn_folder, "ablations", only=only, split="development", segmenter=str(toy_bundle), runs=home / "abl"
     )
+    with pytest.raises(DataError, match="learns from mobile-classifier-larger, which is not trained"):
+        compare(asked, say=lambda text: None)
+    teachers = ("mobile-classifier-larger", "mobile-classifier-another-seed")
+    compare(replace(asked, only=teachers), say=lambda text: None)
     page = compare(asked, say=lambda text: None)
     rows = {(row.name.removeprefix("mobile-classifier-"), row.view): row for row in read_rows(page.parent)}
     follows(page.parent, rows.values())
@@ -169,7 +173,9 @@ def test_ablations_end_to_end(
     assert base.compute and smaller.compute and (base.compute.size, smaller.compute.size) == (32, 24)
     assert not [row for row in rows if row[1] == "predicted" and row[0] not in ("base", "predicted-masks")]
     trained = [run for run in (home / "abl").iterdir() if run.name != "masks"]
-    assert len(trained) == 4, "post-hoc adjustment and views are answers of the base's network"
+    assert len(trained) == 7, "post-hoc adjustment and views are answers of the base's network"
+    distilled = rows["distilled", "truth"].recipe
+    assert distilled and distilled["distill"]["teachers"] == list(teachers), "rows name rows, not this machine's files"
     assert any((home / "abl" / "masks").rglob("*.png"))
     text = page.read_text()
     assert "Differences to the base" in text

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Literal, get_args
 
 from edge_infer.bundle import RoiRule
-from trainer.config import AugmentConfig, DataConfig, LossConfig, ModelConfig, Recipe, load_recipe
+from trainer.config import AugmentConfig, DataConfig, DistillConfig, LossConfig, ModelConfig, Recipe, load_recipe
 from trainer.errors import RecipeError
 
 Table = Literal["segmenters", "classifiers", "roi", "metadata", "branches", "ablations"]
@@ -265,6 +265,7 @@ def ablations(recipe: Recipe) -> list[Plan]:
     made = partial(_variant, recipe, system=_system(recipe))
     base = made(BASE[1:], what="as the recipe says")
     same = partial(replace, weights_of=base.name)
+    distill = DistillConfig(tuple(f"{recipe.name}-{name}" for name in ("larger", "another-seed")))
     return [
         base,
         made("another-seed", what="the same with another seed: how much chance does", seed=recipe.seed + 1),
@@ -287,6 +288,7 @@ def ablations(recipe: Recipe) -> list[Plan]:
         made("constancy", what="colour constancy in half of the pictures", augment=replace(augment, constancy=0.5)),
         made("hairs", what="up to 12 artificial hairs", augment=replace(augment, hairs=12)),
         made("cutout", what="half of the pictures with a blacked-out rectangle", augment=replace(augment, cutout=0.5)),
+        made("distilled", what="also learns the mean answer of `larger` and `another-seed`", distill=distill),
         same(made("two-views", what="mean of two mirrored views"), views=2),
         same(made("four-views", what="mean of four mirrored views"), views=4),
     ]

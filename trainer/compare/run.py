@@ -92,7 +92,7 @@ def compare(job: Job, say: Callable[[str], None] = print) -> Path:
         TrainerError: an unknown row, unreadable data, weights that do not fit.
     """
     chosen = plans(job.table, job.base, job.only)
-    fitted = [replace(plan, recipe=job.budget.fit(plan.recipe, plan.scale)) for plan in chosen]
+    fitted = [_fit(plan, job.budget) for plan in chosen]
     for name in job.weights:
         if name not in [plan.name for plan in chosen]:
             raise DataError(f"--init-weights names '{name}', which is no row here.", "Name a row of this table.")
@@ -122,9 +122,7 @@ class _Work:
     def row(self, plan: Plan, full: Recipe) -> None:
         recipe = plan.recipe
         weights = weights_for(recipe, self.job.weights, self.job.imagenet)
-        train_records, val_records = self._training_records(plan)
-        trained = replace(recipe, name=plan.weights_of or plan.name)
-        run = self.job.runs / self._run_name(trained, weights, plan.predicted_masks)
+        run = self._run(plan)
         views = self._views(plan)
         if not self.job.fresh and all(self._done(plan.name, view, recipe, weights) for view in views):
             self.say(f"{plan.name}: done before")
@@ -132,8 +130,9 @@ class _Work:
         start, initialisation = (None, RANDOM) if weights is None else prepared(recipe, weights, run)
         pictures = len(self.parts["train"])
         self.say(f"{plan.name}: {pictures} pictures, {recipe.data.size} pixels, initial weights {initialisation}")
+        train_records, val_records = self._training_records(plan)
         train(
-            trained,
+            self._taught(replace(recipe, name=plan.weights_of or plan.name)),
             train_records,
             val_records,
             run,
@@ -296,13 +295,37 @@ class _Work:
         begun = weights.name if weights else RANDOM
         return row.initialisation.startswith(begun) and row.compute.train_images == len(self.parts["train"])
 
-    def _run_name(self, recipe: Recipe, weights: Path | None, predicted_masks: bool = False) -> str:
-        """A folder name that changes with everything that decides the run, except the code."""
+    def _taught(self, recipe: Recipe) -> Recipe:
+        """The recipe with the checkpoints of other rows in the place of their names as teachers.
+
+        Raises:
+            DataError: a teacher has not been trained.
+        """
+        if recipe.distill is None:
+            return recipe
+        plans_by_name = {plan.name: plan for plan in plans(self.job.table, self.job.base)}
+        files = [self._run(_fit(plans_by_name[name], self.job.budget)) / "best.pt" for name in recipe.distill.teachers]
+        for name, file in zip(recipe.distill.teachers, files, strict=True):
+            if not file.is_file():
+                raise DataError(
+                    f"{recipe.name} learns from {name}, which is not trained.", f"Make the row {name} first."
+                )
+        return replace(recipe, distill=replace(recipe.distill, teachers=tuple(map(str, files))))
+
+    def _run(self, plan: Plan) -> Path:
+        """A row's folder, whose name changes with everything that decides the run, except the code."""
+        recipe = replace(plan.recipe, name=plan.weights_of or plan.name)
+        weights = weights_for(plan.recipe, self.job.weights, self.job.imagenet)
         decides: list[object] = [recipe.to_dict(), self.job.split, self.job.split_seed, weights and weights.name]
-        decides += [self.job.segmenter] * predicted_masks
+        decides += [self.job.segmenter] * plan.predicted_masks
         decides += [[record.image_id for record in self.parts[part]] for part in ("train", "val")]
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
-        return f"{recipe.name}-{recipe.data.size}px-{recipe.optim.epochs}ep-{len(self.parts['train'])}-{digest}"
+        trained = f"{recipe.data.size}px-{recipe.optim.epochs}ep-{len(self.parts['train'])}"
+        return self.job.runs / f"{recipe.name}-{trained}-{digest}"
+
+
+def _fit(plan: Plan, budget: Budget) -> Plan:
+    return replace(plan, recipe=budget.fit(plan.recipe, plan.scale))
 
 
 def _epoch_seconds(run: Path) -> list[float]:
