@@ -18,7 +18,8 @@ from trainer import cli
 from trainer.checkpoint import build_model, init_weights
 from trainer.compare.initial import prepared, weights_for
 from trainer.compare.measures import CHOSEN, differences, measure, threshold_on
-from trainer.compare.plans import TABLES, Budget, Plan, plans
+from trainer.compare.plan import Budget, Plan
+from trainer.compare.plans import TABLES, plans
 from trainer.compare.predictions import adjust_for_classes
 from trainer.compare.render import to_markdown
 from trainer.compare.results import to_markdown as results_page

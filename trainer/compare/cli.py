@@ -74,7 +74,8 @@ def compare(
     """
     import torch
 
-    from trainer.compare.plans import TABLES, Budget
+    from trainer.compare.plan import Budget
+    from trainer.compare.plans import TABLES
     from trainer.compare.run import Job
     from trainer.compare.run import compare as run
     from trainer.data.splits import SPLIT_NAMES

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from edge_infer.bundle import Metric
 from edge_infer.files import write_atomically
+from trainer.compare.ablations import BASE
 from trainer.compare.measures import CHOSEN, HALF, differences
-from trainer.compare.plans import BASE, TITLES, Table
+from trainer.compare.plans import TITLES, Table
 from trainer.compare.rows import Row, read_rows
 from trainer.evaluate import read_predictions
 from trainer.metrics import show

@@ -15,9 +15,11 @@ import torch
 
 from edge_infer.benchmark.hardware import conditions, describe_machine
 from trainer.checkpoint import class_names, load_checkpoint
+from trainer.compare.ablations import BASE
 from trainer.compare.initial import RANDOM, prepared, weights_for
 from trainer.compare.measures import measure, threshold_on
-from trainer.compare.plans import BASE, Budget, Plan, Table, plans
+from trainer.compare.plan import Budget, Plan
+from trainer.compare.plans import Table, plans
 from trainer.compare.predictions import (
     Segmenter,
     adjust_for_classes,
