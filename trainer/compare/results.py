@@ -21,6 +21,7 @@ from trainer.compare.render import (
 )
 from trainer.compare.rows import Row, read_rows
 from trainer.errors import DataError
+from trainer.goals import PAPER
 from trainer.metrics import show
 from trainer.report import Figures, markdown_table
 
@@ -39,9 +40,11 @@ SYSTEMS = {
 
 NOT_GIVEN = "not known here"
 PAPER_MASKS = {"unetplusplus": "Dice 0.921"}
-PAPER_CLASSES = {
-    "resnet50-binary": "accuracy 0.941, sensitivity 0.747, specificity 0.965, F1 0.739 (80/20 by picture, leaking)",
-}
+_FIRST_PAPER = (
+    "accuracy {accuracy:.3f}, sensitivity {sensitivity:.3f}, specificity {specificity:.3f}, F1 {f1:.3f} "
+    "(80/20 by picture, leaking)"
+).format(**PAPER)
+PAPER_CLASSES = {"resnet50-binary": _FIRST_PAPER, "reference-classifier": _FIRST_PAPER}
 PAPER_NOTE = (
     "The papers' figures are those that the project's plan quotes: the Dice of the first paper's segmenter, and the "
     "first paper's ROI classifier on its own split (80/20 by picture at a threshold of 0.5), which leaks. For the "
@@ -52,6 +55,12 @@ BUDGET_NOTE = (
     f"Rows marked {LOW} were trained on fewer pictures, for fewer epochs or at a smaller size than their recipes say, "
     "to show that the system trains and what it gives for that; they say nothing about which system is better at full "
     "budget, and are not to be read against the papers' figures."
+)
+
+
+ELSEWHERE = (
+    "Metadata, the mask as an auxiliary target (CLNet), and the crops of ResNet50 have comparisons of their own below. "
+    "Not tried: the whole picture beside the crop.\n"
 )
 
 
@@ -97,7 +106,7 @@ def to_markdown(folder: Path) -> str:
     for name, found in groups.items():
         if found[0].table == "ablations":
             parts += [f"## {TITLES['ablations']}\n", f"{found[0].data}, {split_words(found[0])}.\n"]
-            parts += [ablation_table(folder / name, found)]
+            parts += [ablation_table(folder / name, found), ELSEWHERE]
     parts += ["## The comparisons in full\n"]
     for name, found in groups.items():
         title = next((TITLES[table] for table in TABLES if table == found[0].table), name)
