@@ -306,7 +306,7 @@ def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:
     pictures = "".join(f"![{caption}]({name})\n\n" for name, caption in FIGURES.items())
     above = f"## Figures, {TITLES[test].lower()}\n\n{pictures}{refusal_tables(refusals)}\n"
     head += f"## Goals, {TITLES[test].lower()}\n\n{goals_table(summaries[test])}\n"
-    protocol = papers_table(leaking_rows(manifest.name))
+    protocol = papers_table(manifest.name, leaking_rows(manifest.name))
     if protocol:
         head += f"## The papers' protocol, which leaks\n\n{protocol}\n"
     (results / "RESULTS.md").write_text(head + above + tables, encoding="utf-8")

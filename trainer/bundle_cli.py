@@ -202,12 +202,12 @@ def report(
         if not same_numbers(data, figure_data(folder / name)):
             raise TrainerError(f"{folder / name} did not show the predictions beside it.", "It is drawn again now.")
     typer.echo(f"{folder / 'RESULTS.md'}, {folder / 'evaluation.json'}")
-    page = folder.parent / "README.md"
-    text = overview(folder.parent)
-    if check and (not page.is_file() or page.read_text(encoding="utf-8") != text):
-        raise TrainerError(f"{page} did not show the bundles' results.", "Run this without --check and look at it.")
-    write_atomically(page, text.encode())
-    typer.echo(page)
+    if folder.parent == RESULTS:
+        page, text = RESULTS / "README.md", overview(RESULTS)
+        if check and (not page.is_file() or page.read_text(encoding="utf-8") != text):
+            raise TrainerError(f"{page} did not show the bundles' results.", "Run this without --check and look at it.")
+        write_atomically(page, text.encode())
+        typer.echo(page)
     card = model_card(loaded.manifest, [summaries["test"]], read_refused(folder, loaded.manifest))
     path = loaded.path / MODEL_CARD
     if path.read_text(encoding="utf-8") == card:

@@ -21,7 +21,7 @@ from trainer.compare.measures import CHOSEN, differences, measure, threshold_on
 from trainer.compare.plan import Budget, Plan
 from trainer.compare.plans import TABLES, plans
 from trainer.compare.predictions import adjust_for_classes
-from trainer.compare.render import to_markdown
+from trainer.compare.render import ablation_table, to_markdown
 from trainer.compare.results import to_markdown as results_page
 from trainer.compare.rows import Row, read_row, read_rows
 from trainer.compare.run import Job, compare
@@ -65,33 +65,55 @@ def test_every_table_has_rows_that_differ() -> None:
         plans("roi", base="mobile-classifier")
 
 
-@pytest.mark.parametrize("base", ["mobile-classifier", "mobile-segmenter"])
+def leaves(value: object, where: str = "") -> dict[str, object]:
+    """Every value of nested plain ones by its path."""
+    if not isinstance(value, dict):
+        return {where: value}
+    return {path: leaf for key, item in value.items() for path, leaf in leaves(item, f"{where}/{key}").items()}
+
+
+TOGETHER = {
+    "/augment/brightness", "/augment/contrast", "/augment/saturation", "/augment/hue",  # colour
+    "/data/roi/margin", "/data/cache_margin", "/data/cache_size", "/data/roi", "/data/roi/background",  # crop
+    "/loss/name", "/loss/label_smoothing",  # focal loss takes none
+    "/distill", "/distill/teachers", "/distill/share", "/distill/temperature",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("base", ["mobile-classifier", "mobile-segmenter", "xception", "unet"])
 def test_an_ablation_changes_one_thing(base: str) -> None:
     first, *others = plans("ablations", base=base)
     assert first.name == f"{base}-base" and first.recipe.folds == 0
-    plain = json.loads(json.dumps(first.recipe.to_dict()))
+    plain = leaves(first.recipe.to_dict())
     for plan in others:
-        row = json.loads(json.dumps(plan.recipe.to_dict()))
-        changed = [key for key in plain if key not in ("name",) and row[key] != plain[key]]
+        row = leaves(plan.recipe.to_dict())
+        changed = {key for key in {*plain, *row} - {"/name"} if row.get(key) != plain.get(key)}
         evaluated = (plan.scale, plan.weights_of, plan.predicted_masks) != (1.0, "", False)
-        assert len(changed) + evaluated == 1, (plan.name, changed)
+        assert (len(changed) <= 1 or changed <= TOGETHER) and bool(changed) != evaluated, (plan.name, changed)
         assert plan.weights_of in ("", first.name)
 
 
+def test_another_seed_stays_another_at_any_budget() -> None:
+    base, other = plans("ablations", only=["mobile-classifier-base", "mobile-classifier-another-seed"])
+    for budget in (Budget(), Budget(seed=0), Budget(seed=7)):
+        assert budget.fit(base).recipe.seed != budget.fit(other).recipe.seed
+
+
 def test_an_ablation_needs_a_recipe_that_it_can_change() -> None:
-    with pytest.raises(RecipeError, match="has no ablations"):
-        plans("ablations", base="resnet50-binary")
+    for base in ("resnet50-binary", "clnet-melanoma", "metadata-fusion", "mobile-segmenter-skin"):
+        with pytest.raises(RecipeError, match="has no ablations"):
+            plans("ablations", base=base)
 
 
 def test_budget_scales_all_sizes_together() -> None:
     recipe = load_recipe("densenet121")
-    small = Budget(epochs=2, size=112, seed=5).fit(recipe)
+    small = Budget(epochs=2, size=112, seed=5).fit_recipe(recipe)
     assert (small.data.size, small.data.cache_size, small.optim.epochs, small.seed) == (112, 144, 2, 5)
-    assert Budget().fit(recipe) == recipe
-    phased = Budget(size=128).fit(load_recipe("mobile-segmenter"))
+    assert Budget().fit_recipe(recipe) == recipe
+    phased = Budget(size=128).fit_recipe(load_recipe("mobile-segmenter"))
     assert (phased.data.size, phased.data.small_size) == (128, 96)
     with pytest.raises(RecipeError, match="unet cannot take 100"):
-        Budget(size=100).fit(load_recipe("unet"))
+        Budget(size=100).fit_recipe(load_recipe("unet"))
 
 
 def test_segmenters_end_to_end(home: Path, drawn_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +185,8 @@ def test_ablations_end_to_end(
     asked = job(
         home, drawn_folder, "ablations", only=only, split="development", segmenter=str(toy_bundle), runs=home / "abl"
     )
+    with pytest.raises(DataError, match="predicted outlines, and there is no segmenter"):
+        compare(replace(asked, segmenter=None), say=lambda text: None)
     with pytest.raises(DataError, match="learns from mobile-classifier-larger, which is not trained"):
         compare(asked, say=lambda text: None)
     teachers = ("mobile-classifier-larger", "mobile-classifier-another-seed")
@@ -178,8 +202,9 @@ def test_ablations_end_to_end(
     distilled = rows["distilled", "truth"].recipe
     assert distilled and distilled["distill"]["teachers"] == list(teachers), "rows name rows, not this machine's files"
     assert any((home / "abl" / "masks").rglob("*.png"))
+    assert rows["predicted-masks", "truth"].segmenter and not rows["whole", "whole"].segmenter
     text = page.read_text()
-    assert "Differences to the base" in text
+    assert "Differences to the base" in text and "Base: **low budget**" in text and "learnt from some of these" in text
     section = text[: text.index("## Rows")]
     for name in ("whole", "smaller", "post-hoc", "two-views", "predicted-masks (predicted crop)"):
         assert f"| mobile-classifier-{name}" in section
@@ -204,6 +229,21 @@ def test_a_row_stays_done_when_recipes_get_new_keys(
     path.write_text(json.dumps(plain))
     compare(asked, say=said.append)
     assert said[-1] != "resnet50-binary-whole: done before"
+
+
+def test_rows_of_another_budget_or_base_get_no_difference(home: Path, tmp_path: Path) -> None:
+    folder = home / "out" / "ablations-development"
+    rows = read_rows(folder)
+    [base] = [row for row in rows if (row.name, row.view) == ("mobile-classifier-base", "truth")]
+    [whole] = [row for row in rows if row.name == "mobile-classifier-whole"]
+    assert base.compute and whole.compute
+    longer = replace(whole, compute=replace(whole.compute, planned_epochs=2))
+    text = ablation_table(folder, [base, longer])
+    assert "| mobile-classifier-whole" not in text and "without a difference: mobile-classifier-whole" in text
+    other, foreign = replace(base, name="mobile-classifier-x-base"), replace(whole, name="mobile-classifier-x-whole")
+    parts = ablation_table(folder, [base, whole, other, foreign]).split("Base: ")[1:]
+    assert ["mobile-classifier-x-whole" in part for part in parts] == [False, True]
+    assert ["| mobile-classifier-whole" in part for part in parts] == [True, False]
 
 
 def test_differences_are_paired_and_signed() -> None:

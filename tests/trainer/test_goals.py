@@ -64,11 +64,13 @@ def row() -> Row:
 
 
 def test_the_papers_protocol_is_shown_only_with_its_leak(row: Row) -> None:
-    assert papers_table([row]) == "", "a sound split is not the papers'"
-    leaking = replace(row, leaks=True, shared=0.6, shared_melanoma=0.67)
-    assert papers_table([replace(leaking, view="truth")]) == "", "crops are predicted in use"
-    text = papers_table([leaking])
-    assert "leaks" in text and "67%" in text
+    sound = replace(row, roi_from="bundle a")
+    assert papers_table("a", [sound]) == "", "a sound split is not the papers'"
+    leaking = replace(sound, leaks=True, shared=0.6, shared_melanoma=0.67)
+    assert papers_table("a", [replace(leaking, view="truth")]) == "", "crops are predicted in use"
+    assert papers_table("b", [leaking]) == "", "these are another bundle's crops"
+    text = papers_table("a", [leaking])
+    assert "leaks" in text and "67%" in text and "low budget" in text
     assert row.figures.classification
     measured = row.figures.classification.decisions[HALF]["sensitivity"].value
     verdict = "matched" if measured >= PAPER["sensitivity"] else "**missed**"
@@ -78,18 +80,19 @@ def test_the_papers_protocol_is_shown_only_with_its_leak(row: Row) -> None:
 def test_bundles_side_by_side(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no results"):
         overview(tmp_path)
-    for name in ("a", "b"):
+    for name in ("mobile", "b"):
         (tmp_path / name).mkdir()
         shutil.copy(RESULTS / "mobile" / "evaluation.json", tmp_path / name)
     plain = json.loads((tmp_path / "b" / "evaluation.json").read_text())
-    plain["test"]["segmentation"]["dice"]["value"] += 0.02
+    plain["test"]["segmentation"]["dice"]["value"] += 0.01
+    plain["test"]["melanoma"]["auc"]["value"] -= 0.02
     (tmp_path / "b" / "evaluation.json").write_text(json.dumps(plain))
-    behind = [row for row in overview(tmp_path).splitlines() if row.startswith("| Dice per picture, after clean-up | ")]
-    assert behind[1:] == [
-        "| Dice per picture, after clean-up | a | b | 0.0200 | **missed** |",
-        "| Dice per picture, after clean-up | b | b | 0.0000 | moonshot |",
-    ]
-    (tmp_path / "a" / "evaluation.json").write_text("{}")
+    text = overview(tmp_path)
+    assert "| Dice per picture, after clean-up | b | 0.0100 | reached |" in text
+    assert "| melanoma AUC, predicted ROI | b | ahead by 0.0200 | moonshot |" in text
+    shutil.rmtree(tmp_path / "b")
+    assert "best other" not in overview(tmp_path), "one bundle alone has nothing to be compared with"
+    (tmp_path / "mobile" / "evaluation.json").write_text("{}")
     with pytest.raises(DataError, match="holds no figures"):
         overview(tmp_path)
 

@@ -18,18 +18,34 @@ BASE = "-base"
 def ablations(recipe: Recipe) -> list[Plan]:
     """The recipe as it is, then with one thing changed in each row; folds and members are left out of all of them.
 
+    A change that the recipe has already is no row.
+
     Raises:
-        RecipeError: it is no single-task recipe, or a classifier of anything but the crop.
+        RecipeError: it goes on from another recipe, is no single-task one, or a classifier of anything but the crop.
     """
-    recipe = replace(recipe, folds=0, members=1, starts_from=None)
-    if recipe.task == "segmentation":
-        return _segmenter_ablations(recipe)
-    if recipe.task != "classification" or recipe.data.roi is None or recipe.data.target != "dx":
+    recipe = replace(recipe, folds=0, members=1)
+    crop = recipe.task == "classification" and recipe.data.roi is not None and recipe.data.target == "dx"
+    if recipe.starts_from or recipe.data.metadata or not (crop or recipe.task == "segmentation"):
         raise RecipeError(
-            f"'{recipe.name}' has no ablations.", "Use a recipe that segments, or names the lesion on a crop."
+            f"'{recipe.name}' has no ablations.",
+            "Use a recipe that segments, or names the lesion on a crop, and starts from no other.",
         )
+    base, *others = _classifier_ablations(recipe) if crop else _segmenter_ablations(recipe)
+    return [base, *(plan for plan in others if _differs(plan, base))]
+
+
+def _differs(plan: Plan, base: Plan) -> bool:
+    """Whether a row is more than a copy of the base under another name."""
+    return replace(plan, name="", what="", recipe=replace(plan.recipe, name=base.recipe.name)) != replace(
+        base, name="", what=""
+    )
+
+
+def _classifier_ablations(recipe: Recipe) -> list[Plan]:
     data, loss, optim, augment = recipe.data, recipe.loss, recipe.optim, recipe.augment
-    roi, cache_margin = recipe.data.roi, recipe.data.cache_margin or recipe.data.roi.margin
+    roi = recipe.data.roi
+    assert roi is not None
+    cache_margin = roi.margin if recipe.data.cache_margin is None else recipe.data.cache_margin
 
     def crop(rule: RoiRule) -> DataConfig:
         return replace(data, roi=rule, cache_margin=rule.margin + cache_margin - roi.margin)
@@ -42,7 +58,7 @@ def ablations(recipe: Recipe) -> list[Plan]:
     distill = DistillConfig(tuple(f"{recipe.name}-{name}" for name in ("larger", "another-seed")))
     return [
         base,
-        made("another-seed", what="the same with another seed: how much chance does", seed=recipe.seed + 1),
+        _reseeded(made("another-seed", what="the same with another seed: how much chance does", seed=recipe.seed + 1)),
         made(f"background-{other}", what=f"skin around the lesion: {other}", data=crop(replace(roi, background=other))),
         made("margin-0", what="margin of the crop: 0 %", data=crop(replace(roi, margin=0.0))),
         made("margin-50", what="margin of the crop: 50 %", data=crop(replace(roi, margin=0.5))),
@@ -73,7 +89,7 @@ def _segmenter_ablations(recipe: Recipe) -> list[Plan]:
     made = partial(variant, recipe, system=system_of(recipe))
     return [
         made(BASE[1:], what="as the recipe says"),
-        made("another-seed", what="the same with another seed: how much chance does", seed=recipe.seed + 1),
+        _reseeded(made("another-seed", what="the same with another seed: how much chance does", seed=recipe.seed + 1)),
         made("no-colour", what="no changes of colour", augment=_colourless(augment)),
         made("hairs", what="up to 12 artificial hairs", augment=replace(augment, hairs=12)),
         made("mosaic", what="a quarter of the pictures are mosaics", augment=replace(augment, mosaic=0.25)),
@@ -82,6 +98,10 @@ def _segmenter_ablations(recipe: Recipe) -> list[Plan]:
         made("no-ema", what="no moving average of the weights", optim=replace(recipe.optim, ema=0.0)),
         made("one-size", what="full size from the first epoch", data=replace(data, small_size=None)),
     ]
+
+
+def _reseeded(plan: Plan) -> Plan:
+    return replace(plan, seed_offset=1)
 
 
 def _colourless(augment: AugmentConfig) -> AugmentConfig:

@@ -47,6 +47,7 @@ class Plan:
         recipe: how it is trained.
         what: what sets it apart, in words.
         scale: its input's side is this many times the budget's.
+        seed_offset: added to the budget's seed, where that overrides the recipe's.
         weights_of: the row whose trained network this one evaluates in another way; "" trains one of its own.
         views: mirrored copies that it averages over when it is evaluated.
         post_hoc: its probabilities are divided by the class frequencies of the training pictures.
@@ -58,6 +59,7 @@ class Plan:
     recipe: Recipe
     what: str
     scale: float = 1.0
+    seed_offset: int = 0
     weights_of: str = ""
     views: int = 1
     post_hoc: bool = False
@@ -82,12 +84,17 @@ class Budget:
     size: int | None = None
     seed: int | None = None
 
-    def fit(self, recipe: Recipe, scale: float = 1.0) -> Recipe:
+    def fit(self, plan: Plan) -> Plan:
+        """The plan at this budget."""
+        return replace(plan, recipe=self.fit_recipe(plan.recipe, plan.scale, plan.seed_offset))
+
+    def fit_recipe(self, recipe: Recipe, scale: float = 1.0, seed_offset: int = 0) -> Recipe:
         """The recipe at this budget: the sizes of small epochs and of the cache keep their ratio to the input.
 
         Args:
             recipe: as it was written.
             scale: of the input's side, on top of the budget.
+            seed_offset: added to the budget's seed.
 
         Raises:
             RecipeError: a network that segments cannot take this size.
@@ -106,7 +113,9 @@ class Budget:
             cache_size=None if data.cache_size is None else _scaled(data.cache_size, size / data.size, 2),
         )
         optim = replace(optim, epochs=self.epochs or optim.epochs)
-        return replace(recipe, data=data, optim=optim, seed=recipe.seed if self.seed is None else self.seed)
+        return replace(
+            recipe, data=data, optim=optim, seed=recipe.seed if self.seed is None else self.seed + seed_offset
+        )
 
 
 def system_of(recipe: Recipe) -> str:

@@ -5,6 +5,7 @@ Networks run at their recipe's precision and on any device, as in training.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,12 +50,14 @@ class Segmenter:
         name: for tables.
         spec: its input.
         run: uint8 RGB (n, h, w, 3) to float32 probability maps (n, h, w).
+        identity: SHA-256 of the file that it comes from, "" where there is none.
         rule: threshold of its maps; no area is refused.
     """
 
     name: str
     spec: InputSpec
     run: Network
+    identity: str = ""
     rule: MaskRule = NO_LIMITS
 
 
@@ -84,11 +87,14 @@ def predict_with(
         batch_size: pictures per call.
 
     Raises:
-        DataError: a predicted ROI without a segmenter or with metadata; with metadata, a true mask is empty.
+        DataError: several views of what is no classifier of pictures alone; a predicted ROI without a segmenter or
+            with metadata; with metadata, a true mask is empty.
     """
     recipe = checkpoint.recipe
     network = TorchNetwork(checkpoint, device, views)
     spec, labels = InputSpec("image", recipe.data.size, recipe.data.size), class_names(recipe)
+    if views > 1 and (recipe.task != "classification" or recipe.data.metadata):
+        raise DataError(f"{recipe.name} cannot average over {views} views.", "Use a classifier of pictures alone.")
     if recipe.task != "classification":
         rules = Rules(spec, _tiny(), (), NO_LIMITS, _WHOLE)
         found = list(predict(records, rules, Networks(network.segment, _no_classes), batch_size=batch_size))
@@ -124,15 +130,15 @@ def open_segmenter(path: str, device: str = "cpu") -> Segmenter:
         if checkpoint.recipe.task == "classification":
             raise DataError(f"{path} does not segment.", "Give the checkpoint of a segmenter.")
         size = checkpoint.recipe.data.size
-        return Segmenter(
-            checkpoint.recipe.name, InputSpec("image", size, size), TorchNetwork(checkpoint, device).segment
-        )
+        network, identity = TorchNetwork(checkpoint, device), hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return Segmenter(checkpoint.recipe.name, InputSpec("image", size, size), network.segment, identity)
     from trainer.export.bundle import open_onnx
 
     bundle = load_bundle(path)
     manifest = bundle.manifest
     rule = MaskRule(manifest.mask.threshold, 0.0, 1.0)
-    return Segmenter(f"bundle {manifest.name}", manifest.segmenter.input, open_onnx(bundle.path).segment, rule)
+    spec, file = manifest.segmenter.input, manifest.files[manifest.segmenter.files["onnx"]]
+    return Segmenter(f"bundle {manifest.name}", spec, open_onnx(bundle.path).segment, file.sha256, rule)
 
 
 class TorchNetwork:

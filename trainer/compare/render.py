@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from edge_infer.bundle import Metric
@@ -33,8 +33,12 @@ LEAK = (
 LOW = "**low budget**"
 PAIRED = (
     "Both networks answer the same pictures; in brackets the 95 % interval of the difference, bootstrapped by lesion, "
-    "in bold where it leaves out zero. One training each: compare with the row of another seed, which shows how much "
-    "chance alone moves a figure."
+    "in bold where it leaves out zero. One cell in twenty is bold by chance alone, and the interval does not hold what "
+    "another training would change: read each row beside that of another seed."
+)
+KNOWN_OUTLINES = (
+    "Predicted crops are those of a segmenter that learnt from some of these pictures: its outlines are better than "
+    "they would be on new ones.\n"
 )
 
 Cell = Callable[[Row], str]
@@ -103,18 +107,41 @@ def ablation_table(folder: Path, rows: Sequence[Row]) -> str:
         rows: its rows.
     """
     bases = [row for row in rows if row.name.endswith(BASE)]
-    parts = []
+    families = {row.name.removesuffix(BASE) for row in bases}
+    parts, left_out = [], []
     for base in bases:
         stored, columns = read_predictions(folder / base.predictions), _levels(base)
         lines = [[name_of(base), base.what, *map(show, columns.values())]]
         for row in rows:
-            if row.name == base.name or not row.name.startswith(base.name.removesuffix(BASE) + "-"):
+            if row.name == base.name or _family(row, families) != base.name.removesuffix(BASE):
                 continue
-            if row.view in (base.view, "whole" if base.view == "truth" else ""):
-                found = differences(read_predictions(folder / row.predictions), stored, row.positive)
-                lines.append([name_of(row), row.what, *(_signed(found.get(column)) for column in columns)])
-        parts.append(markdown_table(["row", "change", *map(words, columns)], lines))
+            if row.view not in (base.view, "whole" if base.view == "truth" else ""):
+                continue
+            if _budget(row) != _budget(base):
+                left_out.append(name_of(row))
+                continue
+            found = differences(read_predictions(folder / row.predictions), stored, row.positive)
+            lines.append([name_of(row), row.what, *(_signed(found.get(column)) for column in columns)])
+        parts += [f"Base: {budget_words(base)}.\n", markdown_table(["row", "change", *map(words, columns)], lines)]
+    if any(row.view == "predicted" for row in rows):
+        parts.append(KNOWN_OUTLINES)
+    if left_out:
+        parts.append(f"Made at another budget than the base, so without a difference: {', '.join(left_out)}.\n")
     return PAIRED + "\n\n" + "\n".join(parts)
+
+
+def _family(row: Row, families: Collection[str]) -> str:
+    """The base recipe whose ablation a row is: of `a` and `a-b`, a row `a-b-c` belongs to the second."""
+    return max((name for name in families if row.name.startswith(f"{name}-")), key=len, default="")
+
+
+def _budget(row: Row) -> tuple[object, ...]:
+    """What two rows must share to be compared."""
+    cost = row.compute
+    if cost is None:
+        return ()
+    pictures = (cost.train_images, cost.val_images, row.figures.images, row.figures.lesions)
+    return (cost.planned_epochs, round(cost.size / cost.recipe_size, 2), *pictures)
 
 
 def _levels(base: Row) -> Figures:

@@ -87,6 +87,8 @@ class Row:
         positive: the class that decisions are about; "" for segmentation.
         predictions: file name of the per-image predictions, beside this file.
         figures: all figures on `test`.
+        segmenter: SHA-256 of the segmenter whose outlines it was shown or learnt from; "" where there is none, and in
+            rows from before this was kept.
     """
 
     schema: int
@@ -110,6 +112,7 @@ class Row:
     positive: str
     predictions: str
     figures: Figured
+    segmenter: str = ""
 
 
 def folder_of(out: Path, table: str, split: SplitName) -> Path:

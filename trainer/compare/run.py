@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 import re
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -94,7 +96,12 @@ def compare(job: Job, say: Callable[[str], None] = print) -> Path:
         TrainerError: an unknown row, unreadable data, weights that do not fit.
     """
     chosen = plans(job.table, job.base, job.only)
-    fitted = [_fit(plan, job.budget) for plan in chosen]
+    fitted = [job.budget.fit(plan) for plan in chosen]
+    if any(plan.predicted_masks for plan in chosen) and not job.segmenter:
+        raise DataError(
+            "One row learns from predicted outlines, and there is no segmenter.",
+            "Give --segmenter, or choose other rows with --only.",
+        )
     for name in job.weights:
         if name not in [plan.name for plan in chosen]:
             raise DataError(f"--init-weights names '{name}', which is no row here.", "Name a row of this table.")
@@ -123,10 +130,10 @@ class _Work:
 
     def row(self, plan: Plan, full: Recipe) -> None:
         recipe = plan.recipe
-        weights = weights_for(recipe, self.job.weights, self.job.imagenet)
+        weights = self._weights(plan)
         run = self._run(plan)
         views = self._views(plan)
-        if not self.job.fresh and all(self._done(plan.name, view, recipe, weights) for view in views):
+        if not self.job.fresh and all(self._done(plan.name, view, plan) for view in views):
             self.say(f"{plan.name}: done before")
             return
         start, initialisation = (None, RANDOM) if weights is None else prepared(recipe, weights, run)
@@ -134,12 +141,12 @@ class _Work:
         self.say(f"{plan.name}: {pictures} pictures, {recipe.data.size} pixels, initial weights {initialisation}")
         train_records, val_records = self._training_records(plan)
         train(
-            self._taught(replace(recipe, name=plan.weights_of or plan.name)),
+            self._taught(_trained(plan)),
             train_records,
             val_records,
             run,
             weights=start,
-            resume=not self.job.fresh,
+            resume=bool(plan.weights_of) or not self.job.fresh,
             cache=self.job.cache,
             device=self.job.device,
         )
@@ -166,7 +173,8 @@ class _Work:
                 hardware=_processor(),
             )
             row = self._row(plan.name, plan.system, plan.what, view, found, class_names(recipe), recipe, threshold)
-            self._write(replace(row, initialisation=initialisation, recipe=recipe.to_dict(), compute=compute))
+            row = replace(row, segmenter=self._outlines(plan, view), initialisation=initialisation)
+            self._write(replace(row, recipe=recipe.to_dict(), compute=compute))
 
     def references(self, targets: Sequence[str], masks: bool) -> None:
         """S10: rows that learnt nothing, on the same pictures."""
@@ -217,7 +225,8 @@ class _Work:
         if not plan.predicted_masks:
             return self.parts["train"], self.parts["val"]
         segmenter, known = self._segmenter(), [*self.parts["train"], *self.parts["val"]]
-        folder = self.job.runs / "masks" / re.sub(r"\W+", "-", segmenter.name)
+        name = re.sub(r"\W+", "-", segmenter.name)
+        folder = self.job.runs / "masks" / f"{name}-{segmenter.identity[:8]}"
         outlined = write_predicted_masks(segmenter, known, folder)
         return outlined[: len(self.parts["train"])], outlined[len(self.parts["train"]) :]
 
@@ -278,56 +287,89 @@ class _Work:
     def _write(self, row: Row) -> None:
         self.say(f"{write_row(row, self.folder)}")
 
-    def _done(self, name: str, view: View, recipe: Recipe | None = None, weights: Path | None = None) -> bool:
-        """Whether the folder holds this row, made from the same recipe, initial weights and numbers of pictures."""
+    def _done(self, name: str, view: View, plan: Plan | None = None) -> bool:
+        """Whether the folder holds this row, made from the same recipe, weights, segmenter and numbers of pictures."""
         path = self.folder / f"{stem_of(name, view)}.json"
         if not path.is_file():
             return False
         row = read_row(path)
-        if row.figures.images != len(self.parts["test"]) or (row.recipe is None) != (recipe is None):
+        if row.figures.images != len(self.parts["test"]) or (row.recipe is None) != (plan is None):
             return False
-        if recipe is None or row.recipe is None or row.compute is None:
+        if plan is None or row.recipe is None or row.compute is None:
             return True
         try:
             before = recipe_from_dict(row.recipe, path.name)
         except RecipeError:
             return False
-        if before != recipe:
-            return False
+        weights = self._weights(plan)
         begun = weights.name if weights else RANDOM
-        return row.initialisation.startswith(begun) and row.compute.train_images == len(self.parts["train"])
+        return (
+            before == plan.recipe
+            and row.initialisation.startswith(begun)
+            and row.compute.train_images == len(self.parts["train"])
+            and row.segmenter in ("", self._outlines(plan, view))
+        )
+
+    def _outlines(self, plan: Plan, view: View) -> str:
+        """Which segmenter's outlines a row learns from or is shown; "" where they are the true ones."""
+        return self._segmenter().identity if plan.predicted_masks or view == "predicted" else ""
+
+    def _weights(self, plan: Plan) -> Path | None:
+        return weights_for(_trained(plan), self.job.weights, self.job.imagenet)
 
     def _taught(self, recipe: Recipe) -> Recipe:
         """The recipe with the checkpoints of other rows in the place of their names as teachers.
 
         Raises:
-            DataError: a teacher has not been trained.
+            DataError: a teacher's row has not been made at this budget.
         """
         if recipe.distill is None:
             return recipe
-        plans_by_name = {plan.name: plan for plan in plans(self.job.table, self.job.base)}
-        files = [self._run(_fit(plans_by_name[name], self.job.budget)) / "best.pt" for name in recipe.distill.teachers]
-        for name, file in zip(recipe.distill.teachers, files, strict=True):
-            if not file.is_file():
+        known = {plan.name: plan for plan in plans(self.job.table, self.job.base)}
+        files = []
+        for name in recipe.distill.teachers:
+            if name not in known:
+                files.append(name)
+                continue
+            teacher = self.job.budget.fit(known[name])
+            file = self._run(teacher) / "best.pt"
+            if not (file.is_file() and all(self._done(name, view, teacher) for view in self._views(teacher))):
                 raise DataError(
                     f"{recipe.name} learns from {name}, which is not trained.", f"Make the row {name} first."
                 )
-        return replace(recipe, distill=replace(recipe.distill, teachers=tuple(map(str, files))))
+            files.append(str(file))
+        return replace(recipe, distill=replace(recipe.distill, teachers=tuple(files)))
 
     def _run(self, plan: Plan) -> Path:
-        """A row's folder, whose name changes with everything that decides the run, except the code."""
-        recipe = replace(plan.recipe, name=plan.weights_of or plan.name)
-        weights = weights_for(plan.recipe, self.job.weights, self.job.imagenet)
-        decides: list[object] = [recipe.to_dict(), self.job.split, self.job.split_seed, weights and weights.name]
-        decides += [self.job.segmenter] * plan.predicted_masks
+        """A row's folder, whose name changes with everything that decides the run, except the code.
+
+        Keys that have their defaults do not count, so that a recipe keeps its folder when recipes get new ones.
+        """
+        recipe, weights = _trained(plan), self._weights(plan)
+        decides: list[object] = [_beyond_defaults(recipe), self.job.split, self.job.split_seed]
+        decides += [weights and weights.name, self._segmenter().identity if plan.predicted_masks else ""]
         decides += [[record.image_id for record in self.parts[part]] for part in ("train", "val")]
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
         trained = f"{recipe.data.size}px-{recipe.optim.epochs}ep-{len(self.parts['train'])}"
         return self.job.runs / f"{recipe.name}-{trained}-{digest}"
 
 
-def _fit(plan: Plan, budget: Budget) -> Plan:
-    return replace(plan, recipe=budget.fit(plan.recipe, plan.scale))
+def _trained(plan: Plan) -> Recipe:
+    """The recipe under the name of the row whose network it is."""
+    return replace(plan.recipe, name=plan.weights_of or plan.name)
+
+
+def _beyond_defaults(value: Any) -> Any:
+    """A configuration as plain values, without those that equal their defaults."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    kept = {}
+    for entry in dataclasses.fields(value):
+        found, made = getattr(value, entry.name), entry.default_factory
+        default = made() if made is not dataclasses.MISSING else entry.default
+        if found != default:
+            kept[entry.name] = _beyond_defaults(found)
+    return kept
 
 
 def _epoch_seconds(run: Path) -> list[float]:
