@@ -22,12 +22,13 @@ from torch import Tensor, nn
 from edge_infer.bundle import InputSpec, OutputSpec, Stage
 from edge_infer.engine import OnnxEngine
 from trainer.config import Normalization
+from trainer.export import rounding
 from trainer.export.errors import ExportError
 from trainer.export.graphs import ServingClassifier
 from trainer.export.onnx import OPSET, export_onnx
 from trainer.export.quantize import find_blocks, quantize_onnx
 from trainer.export.rounding import fold_norms, rounded
-from trainer.export.storage import MIN_ELEMENTS, load_wide, narrow, on_grid, parse_store, widen
+from trainer.export.storage import MIN_ELEMENTS, MIN_INT8_ELEMENTS, load_wide, narrow, on_grid, parse_store, widen
 
 SIZE = 32
 LABELS = ("a", "b", "mel")
@@ -265,7 +266,10 @@ def ups() -> nn.Module:
 
 
 @pytest.mark.parametrize("make", [lambda: settled(Classifier()), ups])
-def test_a_file_of_8_bit_weights_computes_what_pytorch_does(make: Callable[[], nn.Module], tmp_path: Path) -> None:
+def test_a_file_of_8_bit_weights_computes_what_pytorch_does(
+    make: Callable[[], nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounding, "MIN_INT8_ELEMENTS", MIN_ELEMENTS)
     trained = make()
     network = rounded(trained, SIZE, "int8")
     plain = rounded(trained, SIZE, "float16")
@@ -294,6 +298,16 @@ def test_a_file_of_8_bit_weights_computes_what_pytorch_does(make: Callable[[], n
     assert (tmp_path / "byte.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
     kept = {tensor.data_type for tensor in optimised(tmp_path / "byte.onnx", tmp_path).graph.initializer}
     assert kept <= {TensorProto.FLOAT, TensorProto.INT64}
+
+
+def test_only_the_largest_layers_get_8_bits() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3), nn.Conv2d(64, 4096, 1)]
+    assert layers[1].weight.numel() < MIN_INT8_ELEMENTS == layers[2].weight.numel()
+    first, second, third = rounded(nn.Sequential(*layers), SIZE, "int8").children()
+    assert torch.equal(first.weight, layers[0].weight)  # type: ignore[arg-type]
+    assert torch.equal(second.weight, layers[1].weight.half().float())  # type: ignore[arg-type]
+    assert len(third.weight[0].unique()) <= 255 and not torch.equal(third.weight, third.weight.half().float())  # type: ignore[index,operator,arg-type,union-attr]
 
 
 @given(

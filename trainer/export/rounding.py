@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from trainer.export.errors import ExportError
-from trainer.export.storage import MIN_ELEMENTS, Store, on_grid
+from trainer.export.storage import MIN_ELEMENTS, MIN_INT8_ELEMENTS, Store, on_grid
 
 
 def rounded(model: nn.Module, size: int, store: Store = "float16") -> nn.Module:
@@ -28,7 +28,8 @@ def rounded(model: nn.Module, size: int, store: Store = "float16") -> nn.Module:
     Args:
         model: takes (n, 3, size, size).
         size: side of its input in pixels.
-        store: "float16" rounds to that format, "int8" to 255 levels for each output channel.
+        store: "float16" rounds to that format, "int8" weights of `MIN_INT8_ELEMENTS` or more to 255 levels for each
+            output channel and the others to float16.
 
     Raises:
         ExportError: a weight is beyond float16's range.
@@ -37,7 +38,8 @@ def rounded(model: nn.Module, size: int, store: Store = "float16") -> nn.Module:
     fold_norms(result, size)
     for name, module in result.named_modules():
         if isinstance(module, _ConvNd | nn.Linear) and module.weight.numel() >= MIN_ELEMENTS:
-            module.weight.data = _on_levels(module) if store == "int8" else _in_half(name, module.weight.data)
+            eight = store == "int8" and module.weight.numel() >= MIN_INT8_ELEMENTS
+            module.weight.data = _on_levels(module) if eight else _in_half(name, module.weight.data)
     return result
 
 

@@ -22,6 +22,11 @@ MIN_ELEMENTS = 16384
 """Smaller tensors stay float32. First and depthwise layers are small, and sensitive: in `mobile`'s segmenter those of
 1,024 to 16,384 elements would add 7 % to what is saved, and with them rounded the map moves nine times as far."""
 
+MIN_INT8_ELEMENTS = 2**18
+"""Below this, "int8" stores float16. In `reference` these layers, the first ones among them, hold less than a tenth of
+all weights; with them in 8 bits the melanoma probability of 424 validation pictures moves ten times as far: by
+0.0027 in the mean in place of 0.0003."""
+
 LEVELS = 127
 """Largest magnitude of an 8-bit weight; -128 is not used, so that the levels are symmetric."""
 
