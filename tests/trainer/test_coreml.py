@@ -27,6 +27,7 @@ from trainer.config import Normalization
 from trainer.data.drawn import draw_dataset, draw_picture
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.evaluate import Networks
+from trainer.export import coreml
 from trainer.export.coreml import MINIMUM_TARGET, export_coreml, find_float_layers
 from trainer.export.errors import ExportError, ParityError
 from trainer.export.gates import float16_limits, judge, measure_parity, require
@@ -279,10 +280,11 @@ def test_the_layers_that_float16_cannot_hold_are_found_and_stay_float32(tmp_path
 
 @pytest.mark.parametrize(("weights", "share", "tolerance"), [("int8", 0.65, 0.01), ("palette6", 0.55, 0.03)])
 def test_compressed_weights_are_smaller_and_are_what_core_ml_decompresses(
-    weights: Any, share: float, tolerance: float, tmp_path: Path
+    weights: Any, share: float, tolerance: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import coremltools as ct
 
+    monkeypatch.setattr(coreml, "MIN_INT8_ELEMENTS", 2048)
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 32, 3, stride=2, bias=False),
@@ -302,6 +304,12 @@ def test_compressed_weights_are_smaller_and_are_what_core_ml_decompresses(
     small = MilProgram(tmp_path / "small.mlpackage")
     assert any(name.startswith("constexpr_") for name in small.operations)
     assert small.run(batch) == pytest.approx(as_network(graph)(batch), abs=tolerance)
+
+    if weights == "int8":
+        monkeypatch.setattr(coreml, "MIN_INT8_ELEMENTS", 32 * 64 * 9 + 1)
+        export_coreml(graph, spec, None, tmp_path / "none.mlpackage", weights=weights)
+        none = MilProgram(tmp_path / "none.mlpackage")
+        assert not any(name.startswith("constexpr_") for name in none.operations), "no tensor is large enough"
 
     def weight_bytes(path: Path) -> int:
         return sum(file.stat().st_size for file in path.rglob("weight.bin"))

@@ -37,6 +37,7 @@ from edge_infer.bundle import Stage
 from edge_infer.schema import dump
 from trainer.export.errors import ExportError
 from trainer.export.mil import FirstLayers, MilProgram
+from trainer.export.storage import MIN_INT8_ELEMENTS
 
 Precision = Literal["float16", "float32"]
 Weights = Literal["int8", "palette6"]
@@ -67,9 +68,10 @@ def export_coreml(
         precision: of activations and weights. The output is float32 either way.
         float_layers: with "float16", so many of the first layers, and all before and between them, stay in float32
             (`trainer.export.mil.FirstLayers`); see `find_float_layers`.
-        weights: "int8" stores them as 8-bit integers, linear, symmetric, per channel; "palette6" as 6-bit indices
-            into a k-means palette of each tensor; both only in tensors of 2,048 weights or more. Core ML decompresses
-            them when it loads the model: the file gets smaller, the arithmetic does not get faster.
+        weights: "int8" stores tensors of `MIN_INT8_ELEMENTS` or more as 8-bit integers, linear, symmetric, per channel,
+            as `trainer.export.storage` does; "palette6" stores tensors of 2,048 or more as 6-bit indices into a k-means
+            palette of each. Core ML decompresses them when it loads the model: the file gets smaller, the arithmetic
+            does not get faster.
 
     The result takes an RGB image of the stage's size, named as in `stage`, and gives one float32 multi-array of the
     same name, shape and meaning as the ONNX file's output for one picture.
@@ -183,7 +185,8 @@ def _compress(package: Any, weights: Weights | None) -> Any:
     from coremltools.optimize import coreml as optimize
 
     if weights == "int8":
-        linear = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8")
+        below = MIN_INT8_ELEMENTS - 1
+        linear = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8", weight_threshold=below)
         return optimize.linear_quantize_weights(package, optimize.OptimizationConfig(global_config=linear))
     if weights == "palette6":
         palette = optimize.OpPalettizerConfig(mode="kmeans", nbits=6)
