@@ -34,7 +34,8 @@ LOW = "**low budget**"
 PAIRED = (
     "Both networks answer the same pictures; in brackets the 95 % interval of the difference, bootstrapped by lesion, "
     "in bold where it leaves out zero. One cell in twenty is bold by chance alone, and the interval does not hold what "
-    "another training would change: read each row beside that of another seed."
+    "another training would change: read each row beside that of another seed. Each row keeps its best epoch on `val`; "
+    "balanced accuracy still grows with the epochs, so compare it between rows that kept the same one."
 )
 KNOWN_OUTLINES = (
     "Predicted crops are those of a segmenter that learnt from some of these pictures: its outlines are better than "
@@ -111,7 +112,7 @@ def ablation_table(folder: Path, rows: Sequence[Row]) -> str:
     parts, left_out = [], []
     for base in bases:
         stored, columns = read_predictions(folder / base.predictions), _levels(base)
-        lines = [[name_of(base), base.what, *map(show, columns.values())]]
+        lines = [[name_of(base), base.what, _epoch(base), *map(show, columns.values())]]
         for row in rows:
             if row.name == base.name or _family(row, families) != base.name.removesuffix(BASE):
                 continue
@@ -121,13 +122,21 @@ def ablation_table(folder: Path, rows: Sequence[Row]) -> str:
                 left_out.append(name_of(row))
                 continue
             found = differences(read_predictions(folder / row.predictions), stored, row.positive)
-            lines.append([name_of(row), row.what, *(_signed(found.get(column)) for column in columns)])
-        parts += [f"Base: {budget_words(base)}.\n", markdown_table(["row", "change", *map(words, columns)], lines)]
+            lines.append([name_of(row), row.what, _epoch(row), *(_signed(found.get(column)) for column in columns)])
+        parts += [
+            f"Base: {budget_words(base)}.\n",
+            markdown_table(["row", "change", "epoch kept", *map(words, columns)], lines),
+        ]
     if any(row.view == "predicted" for row in rows):
         parts.append(KNOWN_OUTLINES)
     if left_out:
         parts.append(f"Made at another budget than the base, so without a difference: {', '.join(left_out)}.\n")
     return PAIRED + "\n\n" + "\n".join(parts)
+
+
+def _epoch(row: Row) -> str:
+    """The epoch that `val` chose."""
+    return "-" if row.compute is None else str(row.compute.best_epoch)
 
 
 def _family(row: Row, families: Collection[str]) -> str:
