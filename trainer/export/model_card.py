@@ -115,6 +115,12 @@ def _title(summary: Summary) -> str:
     return f"Figures on `{summary.split}`{roi}"
 
 
+_STORED = {
+    "float16": "float16, which halves",
+    "int8": "int8 in the largest layers and to float16 in the others, which takes nearly three quarters off",
+}
+
+
 def _stages(manifest: Manifest) -> str:
     def row(role: str, stage: Stage) -> str:
         size = f"{stage.input.width}x{stage.input.height}"
@@ -124,11 +130,11 @@ def _stages(manifest: Manifest) -> str:
     head = ["| stage | architecture | parameters | input | GFLOP |", "| --- | --- | --- | --- | --- |"]
     rows = [*head, row("segmenter", manifest.segmenter), row("classifier", manifest.classifier)]
     stored = {recipe.get("weights_stored_as") for recipe in manifest.provenance.recipes.values()}
-    for store, saved in {"float16": "halves", "int8": "quarters"}.items():
+    for store, how in _STORED.items():
         if store in stored:
             rows.append(
-                f"\nWeights are rounded to {store}, which {saved} the files; all arithmetic is float32. Every figure "
-                "here is of the rounded networks."
+                f"\nWeights are rounded to {how} the files; all arithmetic is float32. Every figure here is of the "
+                "rounded networks."
             )
     return "\n".join(rows) + "\n"
 
