@@ -355,7 +355,8 @@ def _judge_rounding(
     candidates = {f"weights in {system.store}": system.networks(temperature)}
     [parity] = measure_parities(records, manifest, trained, candidates).values()
     gates = judge(parity, storage_limits(SEGMENTER_FILE, CLASSIFIER_FILE, system.store))
-    require(gates, "Store the weights in more bits: --store float16 or float32.")
+    more = "float16" if system.store == "int8" else "float32"
+    require(gates, f"Store the weights in more bits: --store {more}.")
     return gates
 
 
