@@ -181,7 +181,8 @@ def split_words(row: Row) -> str:
         "lesion-80-20": "80/20 by lesion",
         "lesion-60-20-20": "60/20/20 by lesion",
         "image-80-20": "80/20 by picture",
-        "development": "`train` and `val` of the data set's own split, halved by lesion; its `test` was not read",
+        "development": "`train` and `val` of the data set's own split, halved by lesion: one half, called `test` here, "
+        "judges what the other has taught; the set's own `test` was not read",
     }[row.split]
     limit = "" if row.test_limit is None else ", part of `test`"
     return f"{how}{limit}: {row.figures.images} test pictures of {row.figures.lesions} lesions"
