@@ -27,10 +27,10 @@ from edge_infer.benchmark.results import Results
 from edge_infer.benchmark.runners import LocalRunner
 from edge_infer.benchmark.stability import judge_stability
 from edge_infer.benchmark.stats import Interval, ratio_of_medians, ratio_of_rates
-from edge_infer.bundle import Bundle, load_bundle
-from edge_infer.engine import OnnxEngine
+from edge_infer.bundle.manifest import Bundle, load_bundle
+from edge_infer.diagnoser import Diagnoser
+from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.files import write_atomically
-from edge_infer.pipeline import Diagnoser
 from edge_infer.schema import dump
 
 SCHEMA_VERSION = 1
@@ -285,7 +285,7 @@ _LARGE_NAME = "12-megapixel JPEG: decode and resizes, against Pillow"
 def cold_start(bundle: Bundle, picture: Path, starts: int) -> Goal:
     """`edge-infer diagnose` of one picture in a new process, against one that imports onnxruntime and cv2."""
     command = (
-        *("-c", "from edge_infer.cli import main; main()", "diagnose", str(picture)),
+        *("-c", "from edge_infer.cli.app import main; main()", "diagnose", str(picture)),
         *("--bundle", str(bundle.path.resolve()), "--provider", "cpu", "--format", "json"),
     )
     ours: list[float] = []

@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_infer import bundle as b
-from edge_infer.golden import trace, write_golden
-from edge_infer.image import open_picture
-from edge_infer.preprocess import resize, to_batch
+from edge_infer.bundle import manifest as b
+from edge_infer.bundle.golden import trace, write_golden
+from edge_infer.steps.image import open_picture
+from edge_infer.steps.resize import resize, to_batch
 from trainer._torchvision_compat import ensure_torchvision
 
 SEGMENTER, CLASSIFIER = "unetplusplus", "resnet50"
@@ -63,8 +63,8 @@ def build_networks(segmenter: str = SEGMENTER, classifier: str = CLASSIFIER) -> 
 def serving_networks(pictures: Sequence[bytes], segmenter: str, classifier: str) -> tuple[nn.Module, nn.Module]:
     """The networks as a bundle serves them: uint8 NHWC in, probabilities out; the same ones for the same pictures."""
     first, second = build_networks(segmenter, classifier)
-    from trainer.config import Normalization
-    from trainer.export.graphs import ServingClassifier, ServingSegmenter
+    from trainer.models.serving import ServingClassifier, ServingSegmenter
+    from trainer.recipe import Normalization
 
     serving = ServingSegmenter(first, Normalization()), ServingClassifier(second, Normalization())
     images = [open_picture(data).pixels for data in pictures[:_CALIBRATION]]
@@ -79,9 +79,9 @@ def write_peer_bundles(folder: Path, pictures: Sequence[bytes], segmenter: str, 
     Returns:
         Folders of the two bundles.
     """
-    from trainer.export.graphs import as_network
-    from trainer.export.onnx import export_onnx
-    from trainer.export.quantize import find_blocks, quantize_onnx
+    from trainer.bundle.onnx import export_onnx
+    from trainer.bundle.quantize import find_blocks, quantize_onnx
+    from trainer.models.serving import as_network
 
     first, second = serving_networks(pictures, segmenter, classifier)
     stages = _stages(first, second, segmenter, classifier)
@@ -131,8 +131,8 @@ def _crop(image: NDArray[np.uint8], manifest: b.Manifest, segment: Any) -> NDArr
 
 
 def _stages(first: nn.Module, second: nn.Module, segmenter: str, classifier: str) -> tuple[b.Stage, b.Stage]:
-    from trainer.export.graphs import INPUT_NAME
     from trainer.models.complexity import measure_module
+    from trainer.models.serving import INPUT_NAME
 
     def stage(network: Any, name: str, side: int, output: b.OutputSpec, file: str) -> b.Stage:
         size = measure_module(network.network, side)

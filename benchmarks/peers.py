@@ -19,8 +19,8 @@ from edge_infer.benchmark.probe import probe_peak
 from edge_infer.benchmark.runners import LocalRunner, Runner, load_pictures, skipped_notes
 from edge_infer.benchmark.stability import judge_stability
 from edge_infer.benchmark.suite import MULTI_STREAM, bundle_facts, compare
-from edge_infer.bundle import Bundle, load_bundle
-from edge_infer.engine import available_threads
+from edge_infer.bundle.manifest import Bundle, load_bundle
+from edge_infer.engines.onnx import available_threads
 
 BASELINE = "torch-eager"
 
@@ -87,7 +87,7 @@ def _engines(config: PeerConfig, bundle: Bundle, networks: tuple[Any, Any] | Non
 
         first, second = (OpenVinoEngine(f, n, config.threads) for f, n in zip(files, labels, strict=True))
         return first, second
-    from edge_infer.engine import OnnxEngine
+    from edge_infer.engines.onnx import OnnxEngine
 
     ours = [OnnxEngine(file, providers=["cpu"], threads=config.threads) for file in files]
     return ours[0], ours[1]

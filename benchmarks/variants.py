@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from edge_infer.benchmark.hardware import conditions, describe_machine
 from edge_infer.benchmark.stats import Interval, interval_of, ratio_of_medians
-from edge_infer.bundle import Bundle, StageName
+from edge_infer.bundle.manifest import Bundle, StageName
+from edge_infer.engines.variants import open_variant
 from edge_infer.files import write_atomically
 from edge_infer.schema import dump
-from edge_infer.variants import open_variant
 
 BASELINE = "torch-eager"
 PARTS = ("segmenter", "classifier", "both")
@@ -164,9 +164,9 @@ def _eager(bundle: Bundle) -> list[Callable[[NDArray[np.uint8]], object]]:
     from trainer._torchvision_compat import ensure_torchvision
 
     ensure_torchvision()
-    from trainer.config import Normalization
-    from trainer.export.graphs import ServingClassifier, ServingSegmenter, as_network
     from trainer.models import create
+    from trainer.models.serving import ServingClassifier, ServingSegmenter, as_network
+    from trainer.recipe import Normalization
 
     spec = bundle.manifest
     options: dict[str, Any] = dict(spec.provenance.recipes.get("segmenter", {}).get("model", {}).get("options", {}))

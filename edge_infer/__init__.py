@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from edge_infer.diagnoser import Diagnoser
+    from edge_infer.diagnosis import Diagnosis, Reason
     from edge_infer.errors import EdgeInferError
-    from edge_infer.pipeline import Diagnoser
-    from edge_infer.results import Diagnosis, Reason
 
 __all__ = ["Diagnoser", "Diagnosis", "EdgeInferError", "Reason", "__version__"]
 
 _HOME = {
-    "Diagnoser": "edge_infer.pipeline",
-    "Diagnosis": "edge_infer.results",
+    "Diagnoser": "edge_infer.diagnoser",
+    "Diagnosis": "edge_infer.diagnosis",
     "EdgeInferError": "edge_infer.errors",
-    "Reason": "edge_infer.results",
+    "Reason": "edge_infer.diagnosis",
 }
 
 

@@ -1,5 +1,5 @@
 """Entry point of `python -m trainer`."""
 
-from trainer.cli import main
+from trainer.cli.app import main
 
 main()

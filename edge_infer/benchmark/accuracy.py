@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.benchmark.results import Accuracy, Check, Labelled, ResultsError
-from edge_infer.golden import read_golden, replay
-from edge_infer.pipeline import Diagnoser
+from edge_infer.bundle.golden import read_golden, replay
+from edge_infer.diagnoser import Diagnoser
 
 MELANOMA_DX = "mel"
 # The bounds that the trainer sets for an int8 file against float32; a target that only computes in another place has

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.benchmark.results import STAGES, Pictures, ResultsError
-from edge_infer.bundle import DEFAULT_VARIANT, Bundle
-from edge_infer.engine import Engine
-from edge_infer.golden import read_golden
-from edge_infer.image import open_picture
-from edge_infer.pipeline import Diagnoser
-from edge_infer.results import Diagnosis
+from edge_infer.bundle.golden import read_golden
+from edge_infer.bundle.manifest import DEFAULT_VARIANT, Bundle
+from edge_infer.diagnoser import Diagnoser
+from edge_infer.diagnosis import Diagnosis
+from edge_infer.engines.onnx import Engine
+from edge_infer.steps.image import open_picture
 
 _GOLDEN_SIZE = (450, 600)
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}

@@ -21,8 +21,8 @@ from edge_infer.benchmark.accuracy import replay_golden
 from edge_infer.benchmark.measure import Effort
 from edge_infer.benchmark.results import Results, contradictions
 from edge_infer.benchmark.runners import LocalRunner, load_pictures
-from edge_infer.bundle import load_bundle
-from edge_infer.engine import Engine, OnnxEngine
+from edge_infer.bundle.manifest import load_bundle
+from edge_infer.engines.onnx import Engine, OnnxEngine
 from trainer.data.drawn import draw_picture
 
 
@@ -128,7 +128,7 @@ def test_the_pair_is_the_same_in_every_library(
     def copied(source: Path, target: Path, *_: Any, **__: Any) -> None:
         shutil.copy(source, target)
 
-    monkeypatch.setattr("trainer.export.quantize.quantize_onnx", copied)
+    monkeypatch.setattr("trainer.bundle.quantize.quantize_onnx", copied)
     names = "unet_mobilenet_v2", "simple_cnn"
     folder, _ = networks.write_peer_bundles(tmp_path, encoded, *names)
     bundle = load_bundle(folder)

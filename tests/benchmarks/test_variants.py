@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks import variants
-from edge_infer.bundle import Bundle, Variant, load_bundle
+from edge_infer.bundle.manifest import Bundle, Variant, load_bundle
 
 
 def test_candidates_take_turns_and_the_first_one_changes() -> None:

@@ -15,23 +15,23 @@ import pytest
 import torch
 
 from edge_infer import Diagnoser
-from edge_infer.bundle import MANIFEST, Manifest, Stage, load_bundle
-from edge_infer.engine import OnnxEngine
-from edge_infer.golden import read_golden, replay
+from edge_infer.bundle.golden import read_golden, replay
+from edge_infer.bundle.manifest import MANIFEST, Manifest, Stage, load_bundle
+from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.schema import parse
 from tests.support.sabotage import SABOTAGE
 from tests.support.toy_system import CLASSIFIER_SIZE, SEGMENTER_SIZE, toy_choices, toy_system, wide_system
-from trainer.assemble import assessor, read_refused, write_tables
+from trainer.bundle import write as exporter
+from trainer.bundle.errors import ExportError, ParityError
+from trainer.bundle.onnx import export_onnx
+from trainer.bundle.storage import load_wide
+from trainer.bundle.write import CLASSIFIER_FILE, GOLDEN_FILE, SEGMENTER_FILE, System, open_onnx, write_bundle
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
-from trainer.evaluate import Rules, predict, read_predictions, select
-from trainer.export import bundle as exporter
-from trainer.export.bundle import CLASSIFIER_FILE, GOLDEN_FILE, SEGMENTER_FILE, System, open_onnx, write_bundle
-from trainer.export.errors import ExportError, ParityError
-from trainer.export.graphs import ServingGraph, as_network
-from trainer.export.model_card import MODEL_CARD, model_card
-from trainer.export.onnx import export_onnx
-from trainer.export.storage import load_wide
+from trainer.models.serving import ServingGraph, as_network
+from trainer.pipeline import assessor, read_refused, write_tables
+from trainer.report.model_card import MODEL_CARD, model_card
+from trainer.scoring.predict import Rules, predict, read_predictions, select
 
 
 @pytest.fixture(scope="module")

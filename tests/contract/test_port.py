@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_infer.bundle import RoiRule
-from edge_infer.postprocess import Box, clean_mask, crop_roi, lesion_box, restore_mask, roi_box
-from edge_infer.preprocess import resize
-from edge_infer.quality import measure_quality
+from edge_infer.bundle.manifest import RoiRule
+from edge_infer.steps.mask import Box, clean_mask, crop_roi, lesion_box, restore_mask, roi_box
+from edge_infer.steps.quality import measure_quality
+from edge_infer.steps.resize import resize
 from trainer.data.drawn import draw_picture
 
 Floats = NDArray[np.float64]

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from edge_infer.bundle import Bundle, load_bundle
-from edge_infer.engine import OnnxEngine
-from trainer.checkpoint import load_checkpoint
+from edge_infer.bundle.manifest import Bundle, load_bundle
+from edge_infer.engines.onnx import OnnxEngine
+from trainer.bundle.errors import ExportError
+from trainer.bundle.extend import extend_bundle
+from trainer.bundle.onnx import export_onnx
+from trainer.bundle.recover import recover_checkpoint, recover_graph
+from trainer.bundle.rounding import rounded
+from trainer.bundle.storage import MIN_ELEMENTS
+from trainer.bundle.variants import Request
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import read_ham10000
-from trainer.evaluate import select
-from trainer.export.errors import ExportError
-from trainer.export.extend import extend_bundle
-from trainer.export.graphs import ServingClassifier, ServingSegmenter, as_network
-from trainer.export.onnx import export_onnx
-from trainer.export.recover import recover_checkpoint, recover_graph
-from trainer.export.rounding import rounded
-from trainer.export.storage import MIN_ELEMENTS
-from trainer.export.variants import Request
 from trainer.models.ensemble import Ensemble
+from trainer.models.serving import ServingClassifier, ServingSegmenter, as_network
+from trainer.scoring.predict import select
+from trainer.training.checkpoint import load_checkpoint
 
 MOBILE = Path(__file__).parents[2] / "exported/mobile"
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from edge_infer.bundle import MANIFEST, Bundle, StageName, load_bundle
-from edge_infer.golden import read_golden, replay
+from edge_infer.bundle.golden import read_golden, replay
+from edge_infer.bundle.manifest import MANIFEST, Bundle, StageName, load_bundle
+from edge_infer.engines.variants import open_variant
 from edge_infer.schema import dump
-from edge_infer.variants import open_variant
-from trainer.assemble import read_refused, write_tables
-from trainer.bundle_cli import RESULTS
-from trainer.export.bundle import check_sizes
-from trainer.export.model_card import MODEL_CARD, model_card
-from trainer.report import headline
+from trainer.bundle.write import check_sizes
+from trainer.cli.bundle import RESULTS
+from trainer.pipeline import read_refused, write_tables
+from trainer.report.model_card import MODEL_CARD, model_card
+from trainer.report.summary import headline
 
 REPOSITORY = Path(__file__).parents[2]
 STAGES: tuple[StageName, StageName] = ("segmenter", "classifier")

@@ -13,27 +13,27 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edge_infer.bundle import Manifest, load_bundle
-from edge_infer.cli import app
+from edge_infer.bundle.golden import read_golden, replay
+from edge_infer.bundle.manifest import Manifest, load_bundle
+from edge_infer.cli.app import app
+from edge_infer.engines.loading import STAGES
+from edge_infer.engines.variants import open_variant as open_engine
 from edge_infer.errors import ProviderUnavailableError
-from edge_infer.golden import read_golden, replay
-from edge_infer.loading import STAGES
-from edge_infer.variants import open_variant as open_engine
 from tests.support.sabotage import SABOTAGE, SwappedChannels, no_mean
 from tests.support.toy_system import toy_choices, toy_system
+from trainer.bundle import variants as exporter
+from trainer.bundle.errors import ExportError, ParityError
+from trainer.bundle.gates import Limit, int8_limits
+from trainer.bundle.onnx import export_onnx
+from trainer.bundle.variants import KINDS, Request, add_variants, open_variant, parse_names
+from trainer.bundle.write import GOLDEN_FILE, Assessment, golden_traces, write_bundle
+from trainer.choices.refusals import Refusals
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
-from trainer.evaluate import Networks, Rules, predict, select
-from trainer.export import variants as exporter
-from trainer.export.bundle import GOLDEN_FILE, Assessment, golden_traces, write_bundle
-from trainer.export.errors import ExportError, ParityError
-from trainer.export.gates import Limit, int8_limits
-from trainer.export.graphs import ServingGraph
-from trainer.export.model_card import MODEL_CARD
-from trainer.export.onnx import export_onnx
-from trainer.export.variants import KINDS, Request, add_variants, open_variant, parse_names
-from trainer.refusals import Refusals
-from trainer.report import summarise, to_evaluation
+from trainer.models.serving import ServingGraph
+from trainer.report.model_card import MODEL_CARD
+from trainer.report.summary import summarise, to_evaluation
+from trainer.scoring.predict import Networks, Rules, predict, select
 
 NAMES = ("int8", "int8-arm", "coreml-float16")
 

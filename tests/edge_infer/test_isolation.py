@@ -61,7 +61,7 @@ def test_the_whole_runtime_works_without_torch_and_network(toy_bundle: Path, nev
             importlib.import_module(module.name)
 
     from edge_infer import Diagnoser
-    from edge_infer.golden import read_golden, replay
+    from edge_infer.bundle.golden import read_golden, replay
 
     with Diagnoser.load(sys.argv[1]) as diagnoser:
         result = diagnoser.diagnose(sys.argv[2])
@@ -70,7 +70,7 @@ def test_the_whole_runtime_works_without_torch_and_network(toy_bundle: Path, nev
         golden = read_golden(diagnoser.bundle.path / diagnoser.manifest.golden.file)
         assert all(c.passed for c in replay(golden, diagnoser.manifest, diagnoser.segment, diagnoser.classify))
 
-    from edge_infer.cli import main
+    from edge_infer.cli.app import main
 
     bundle, picture, overlays = sys.argv[1:]
     sys.argv[1:] = ["diagnose", picture, "--bundle", bundle, "--format", "ndjson", "--save-overlay", overlays]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from trainer.export.graphs import ServingGraph
+from trainer.models.serving import ServingGraph
 
 
 class SwappedChannels(nn.Module):

@@ -1,4 +1,4 @@
-"""What each of two processes does in `tests/trainer/test_distributed.py`; torchrun starts them.
+"""What each of two processes does in `tests/trainer/training/test_distributed.py`; torchrun starts them.
 
     torchrun --nproc-per-node 2 tests/support/shared_training.py FOLDER DATA
 
@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainer import cli, engine
-from trainer.distributed import World, joined
+from trainer.cli import app as cli
+from trainer.training import loop as engine
+from trainer.training.distributed import World, joined
 
 networks: list[nn.Module] = []
 

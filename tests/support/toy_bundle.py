@@ -18,7 +18,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_infer.bundle import (
+from edge_infer.bundle.golden import trace, write_golden
+from edge_infer.bundle.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
     Calibration,
@@ -37,8 +38,7 @@ from edge_infer.bundle import (
     RoiRule,
     Stage,
 )
-from edge_infer.engine import OnnxEngine
-from edge_infer.golden import trace, write_golden
+from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.schema import dump
 from trainer.data.drawn import draw_picture
 

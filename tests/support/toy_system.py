@@ -10,10 +10,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from edge_infer.bundle import Calibration, MaskRule, OperatingPoint, QualityLimits
-from trainer.checkpoint import Checkpoint
-from trainer.config import Recipe, load_recipe
-from trainer.export.bundle import Choices, System
+from edge_infer.bundle.manifest import Calibration, MaskRule, OperatingPoint, QualityLimits
+from trainer.bundle.write import Choices, System
+from trainer.recipe import Recipe, load_recipe
+from trainer.training.checkpoint import Checkpoint
 
 SEGMENTER_SIZE, CLASSIFIER_SIZE = 96, 48
 

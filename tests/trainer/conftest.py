@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.config import Recipe, load_recipe
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
+from trainer.recipe import Recipe, load_recipe
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge_infer.bundle import RoiRule
-from edge_infer.postprocess import Box, crop_roi, largest_region, lesion_box, restore_mask, roi_box
-from edge_infer.preprocess import resize
+from edge_infer.bundle.manifest import RoiRule
+from edge_infer.steps.mask import Box, crop_roi, largest_region, lesion_box, restore_mask, roi_box
+from edge_infer.steps.resize import resize
 from trainer.data.ham10000 import Record, read_image, read_mask
 from trainer.errors import DataError
 

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from trainer.config import AugmentConfig, Normalization
 from trainer.data.constancy import shades_of_grey
 from trainer.data.lesion_free import lesion_free_frames
 from trainer.data.occlusions import cutmix, cutout, hairs, mosaic
+from trainer.recipe import AugmentConfig, Normalization
 
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 _RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))

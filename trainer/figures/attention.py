@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_infer.preprocess import to_batch
-from trainer.checkpoint import Checkpoint, class_names
+from edge_infer.steps.resize import to_batch
 from trainer.data.transforms import normalize, to_float
 from trainer.errors import DataError, MissingPackageError
 from trainer.figures.panels import save
-from trainer.tasks import split_outputs
+from trainer.training.checkpoint import Checkpoint, class_names
+from trainer.training.tasks import split_outputs
 
 _POOLING = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout, nn.Identity)
 
@@ -33,7 +33,7 @@ def attention_maps(checkpoint: Checkpoint, crops: Sequence[NDArray[np.uint8]], l
     Args:
         checkpoint: a network that classifies.
         crops: RGB uint8, shape (s, s, 3) each.
-        label: the class, a position in `trainer.checkpoint.class_names`.
+        label: the class, a position in `trainer.training.checkpoint.class_names`.
 
     Returns:
         Float32 0..1, shape (n, s, s); each map's largest value is 1 unless it is 0 everywhere.

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.bundle import InputSpec, load_bundle
-from edge_infer.golden import Network
-from edge_infer.image import open_picture
-from edge_infer.postprocess import Box, clean_mask, crop_roi, lesion_box, restore_mask, roi_box
-from edge_infer.preprocess import resize, to_batch
-from trainer.checkpoint import class_names, load_checkpoint
-from trainer.compare.predictions import TorchNetwork, open_segmenter
-from trainer.config import Recipe
+from edge_infer.bundle.golden import Network
+from edge_infer.bundle.manifest import InputSpec, load_bundle
+from edge_infer.steps.image import open_picture
+from edge_infer.steps.mask import Box, clean_mask, crop_roi, lesion_box, restore_mask, roi_box
+from edge_infer.steps.resize import resize, to_batch
 from trainer.data.ham10000 import Record, read_mask
 from trainer.errors import DataError
-from trainer.evaluate import Counts, Prediction, Rules, overlap
+from trainer.papers.predictions import TorchNetwork, open_segmenter
+from trainer.recipe import Recipe
+from trainer.scoring.predict import Counts, Prediction, Rules, overlap
+from trainer.training.checkpoint import class_names, load_checkpoint
 
 HALF = 0.5
 
@@ -73,7 +73,7 @@ class Case:
 
 def open_bundle(name: str) -> Seer:
     """A bundle by path or name, at its default operating point."""
-    from trainer.export.bundle import MELANOMA, open_onnx
+    from trainer.bundle.write import MELANOMA, open_onnx
 
     bundle = load_bundle(name)
     manifest = bundle.manifest
@@ -91,7 +91,7 @@ def open_checkpoints(segmenter: str, classifier: Path | None, device: str = "cpu
     Raises:
         DataError: the classifier takes no crop, or metadata.
     """
-    from edge_infer.bundle import RoiRule
+    from edge_infer.bundle.manifest import RoiRule
 
     first = open_segmenter(segmenter, device)
     if classifier is None:

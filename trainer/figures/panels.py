@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge_infer.files import write_atomically
 from trainer.figures.cases import Case, Seer
-from trainer.plots import COLOURS
+from trainer.scoring.plots import COLOURS
 
 TRUE_COLOUR, FOUND_COLOUR, BOX_COLOUR = COLOURS[2], COLOURS[4], "white"
 COLUMNS = ("picture", "ground truth", "prediction", "region of interest", "decision")

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from trainer.config import Task
 from trainer.errors import ModelError
+from trainer.recipe import Task
 
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 

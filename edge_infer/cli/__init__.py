@@ -1,0 +1,1 @@
+"""`edge-infer`: one file a command; `app` joins them."""

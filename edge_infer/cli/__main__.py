@@ -1,0 +1,5 @@
+"""`python -m edge_infer.cli`."""
+
+from edge_infer.cli.app import main
+
+main()

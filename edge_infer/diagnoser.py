@@ -1,0 +1,459 @@
+"""`Diagnoser`: picture in, diagnosis out, one or many."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from types import MappingProxyType, TracebackType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_infer.bundle.manifest import DEFAULT_VARIANT, Band, Bundle, Manifest, Tolerance
+from edge_infer.diagnosis import MELANOMA, NOT_MELANOMA, Diagnosis, Reason
+from edge_infer.engines.loading import STAGES, Loading, start_loading
+from edge_infer.engines.onnx import Engine
+from edge_infer.errors import BundleMismatchError, EngineError, ImageError, InferenceError
+from edge_infer.output.wording import percent
+from edge_infer.steps.appearance import appearance_problem, dermoscopy_score, measure_appearance
+from edge_infer.steps.image import DEFAULT_MAX_PIXELS, ImageInput, Picture, open_picture
+from edge_infer.steps.mask import (
+    Box,
+    clean_mask,
+    crop_roi,
+    lesion_box,
+    lesion_confidence,
+    restore_mask,
+    roi_box,
+)
+from edge_infer.steps.quality import Problem, Quality, lesion_problem, measure_quality, picture_problem
+from edge_infer.steps.resize import resize, to_batch
+
+
+class Diagnoser:
+    """Diagnoses dermoscopic pictures with one bundle.
+
+    Immutable after loading and safe to share between threads. Use it as a context manager, or call `close`.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        segmenter: Engine,
+        classifier: Engine,
+        *,
+        variant: str = DEFAULT_VARIANT,
+        operating_point: str | None = None,
+        abstain: float | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> None:
+        """Joins a checked bundle with two loaded networks of one variant; most callers use `load`.
+
+        Raises:
+            BundleMismatchError: a network's input size or labels differ from the manifest.
+            BundleError: the bundle has no such operating point, or no band of this share.
+        """
+        self._bundle = bundle
+        self._operating_point = bundle.manifest.operating_point(operating_point)
+        self._band = None if abstain is None else self._operating_point.band(abstain)
+        self._max_pixels = max_pixels
+        self._variant = variant
+        self._segmenter: Engine | None = segmenter
+        self._classifier: Engine | None = classifier
+        self._warnings = tuple(dict.fromkeys((*segmenter.warnings, *classifier.warnings)))
+        self._provider = segmenter.provider
+        _check_engines(bundle.manifest, segmenter, classifier)
+        # A picture decoded at this size or above still fills both networks' inputs for lesions of ordinary size.
+        self._decode_side = 2 * max(
+            bundle.manifest.segmenter.input.height,
+            bundle.manifest.segmenter.input.width,
+            bundle.manifest.classifier.input.height,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | os.PathLike[str] | None = None,
+        *,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+        variant: str | None = None,
+        operating_point: str | None = None,
+        abstain: float | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> Diagnoser:
+        """Loads a bundle, after checking the hash of every file but those of other variants.
+
+        Args:
+            bundle: path or name of a bundle; None takes the one that ships with the package.
+            providers: execution providers in order of preference ("cpu", "cuda", "coreml", ... or ONNX Runtime's
+                names); the first must become active. None picks the best installed one. On macOS, one of
+                `edge_infer.engines.onnx.NATIVE_COREML` alone is Core ML itself with these compute units.
+            threads: threads inside an operator; None takes what affinity and the cgroup quota allow. OpenCV's own
+                threads are the process's affair: see `cv2.setNumThreads`.
+            variant: which form of both networks, such as "int8" or "coreml-float16"; None takes float32, or with Core
+                ML itself the bundle's first Core ML variant. None other is ever picked without being asked for.
+            operating_point: name of the decision threshold to use; None takes the bundle's default.
+            abstain: share of least certain pictures to leave undecided, one of those that the operating point has a
+                band for (such as 0.1, 0.2, 0.3). Between the band's limits the result is indeterminate with the reason
+                "uncertain", and its probability is still given. None decides every picture.
+            max_pixels: larger pictures are refused before they are decoded.
+
+        Raises:
+            BundleError: not found, damaged, tampered with, or of another schema version; see its subclasses.
+            EngineError: no engine, or the wanted provider is not available; see its subclasses.
+        """
+        loading = start_loading(bundle, providers=providers, threads=threads, variant=variant)
+        return cls.from_loading(loading, operating_point=operating_point, abstain=abstain, max_pixels=max_pixels)
+
+    @classmethod
+    def from_loading(
+        cls,
+        loading: Loading,
+        *,
+        operating_point: str | None = None,
+        abstain: float | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> Diagnoser:
+        """Waits for networks that were started with `edge_infer.engines.loading.start_loading`; see `load`."""
+        point = loading.bundle.manifest.operating_point(operating_point)
+        if abstain is not None:
+            point.band(abstain)
+        return cls(
+            *loading.wait(),
+            variant=loading.variant,
+            operating_point=operating_point,
+            abstain=abstain,
+            max_pixels=max_pixels,
+        )
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle in use."""
+        return self._bundle
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its manifest."""
+        return self._bundle.manifest
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that runs the networks."""
+        return self._provider
+
+    @property
+    def variant(self) -> str:
+        """Name of the bundle's variant that is loaded."""
+        return self._variant
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How far this variant may deviate when the golden examples are replayed."""
+        stages = (self.manifest.variant(stage, self._variant).tolerance for stage in STAGES)
+        first, second = stages
+        return first.wider(second)
+
+    def diagnose(self, image: ImageInput) -> Diagnosis:
+        """Diagnoses one picture.
+
+        Args:
+            image: path, encoded bytes (JPEG, PNG, WebP, BMP, TIFF), or RGB uint8 array of shape (height, width, 3).
+
+        Raises:
+            ImageError: the picture cannot be used; see its subclasses.
+            EngineError: the engine failed.
+        """
+        work = self._prepare(image)
+        self._segment([work])
+        self._classify([work])
+        return self._finish(work)
+
+    def diagnose_many(self, images: Iterable[ImageInput], batch_size: int = 8) -> Iterator[Diagnosis]:
+        """Diagnoses pictures in batches, lazily and in order.
+
+        A picture that cannot be used becomes a `Diagnosis` with status "error"; the others go on.
+
+        Args:
+            images: as for `diagnose`; may be a generator.
+            batch_size: pictures per network call, and how many are held in memory at once.
+
+        Raises:
+            ValueError: batch_size is below 1.
+            EngineError: the engine failed.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        return self._diagnose_batches(iter(images), batch_size)
+
+    def _diagnose_batches(self, images: Iterator[ImageInput], batch_size: int) -> Iterator[Diagnosis]:
+        while batch := list(islice(images, batch_size)):
+            works: list[_Work | Diagnosis] = []
+            for image in batch:
+                try:
+                    works.append(self._prepare(image))
+                except ImageError as error:
+                    works.append(self._failed(image, error))
+            usable = [work for work in works if isinstance(work, _Work)]
+            self._segment(usable)
+            self._classify(usable)
+            for work in works:
+                yield self._finish(work) if isinstance(work, _Work) else work
+
+    def segment(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Lesion probability maps: uint8 RGB (n, height, width, 3) in, float32 (n, height, width) in 0..1 out.
+
+        Raises:
+            InferenceError: the engine failed or its output is no probability map.
+        """
+        maps = _running(self._segmenter).run(batch)
+        return _checked("segmenter", maps, batch.shape[:3])
+
+    def classify(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Calibrated class probabilities: uint8 RGB (n, size, size, 3) in, float32 (n, classes) in 0..1 out.
+
+        Raises:
+            InferenceError: the engine failed or its output is no probability.
+        """
+        probabilities = _running(self._classifier).run(batch)
+        return _checked("classifier", probabilities, (batch.shape[0], len(self.manifest.labels)))
+
+    def warmup(self) -> None:
+        """Runs both networks once, so that the first diagnosis does not pay for lazy initialisation."""
+        first, second = self.manifest.segmenter.input, self.manifest.classifier.input
+        self.segment(np.zeros((1, first.height, first.width, 3), np.uint8))
+        self.classify(np.zeros((1, second.height, second.width, 3), np.uint8))
+
+    def close(self) -> None:
+        """Frees the networks. Later calls raise EngineError; closing twice is harmless."""
+        for engine in (self._segmenter, self._classifier):
+            if engine is not None:
+                engine.close()
+        self._segmenter = self._classifier = None
+
+    def __enter__(self) -> Diagnoser:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def _prepare(self, image: ImageInput) -> _Work:
+        clock = _Clock()
+        picture = open_picture(image, max_pixels=self._max_pixels, min_side=self._decode_side)
+        clock.lap("decode")
+        spec = self.manifest.segmenter.input
+        pixels = resize(picture.pixels, spec.height, spec.width)
+        quality = measure_quality(pixels)
+        work = _Work(_source(image), picture, pixels, quality, clock)
+        work.problem = picture_problem(picture.height, picture.width, quality, self.manifest.quality)
+        rule = self.manifest.dermoscopy
+        if rule is not None:
+            work.dermoscopy = dermoscopy_score(measure_appearance(pixels), rule)
+            work.problem = work.problem or appearance_problem(work.dermoscopy, rule)
+        clock.lap("preprocess")
+        return work
+
+    def _segment(self, works: Sequence[_Work]) -> None:
+        usable = [work for work in works if work.problem is None]
+        if not usable:
+            return
+        start = time.perf_counter()
+        maps = self.segment(to_batch([work.segmenter_input for work in usable]))
+        share = (time.perf_counter() - start) * 1000 / len(usable)
+        for work, probability in zip(usable, maps, strict=True):
+            work.clock.add("segment", share)
+            work.clock.restart()
+            self._locate(work, probability)
+            work.clock.lap("postprocess")
+
+    def _locate(self, work: _Work, probability: NDArray[np.float32]) -> None:
+        """Mask, box and ROI of one picture, or the reason why there are none."""
+        rule, picture = self.manifest.mask, work.picture
+        small = clean_mask(probability, rule.threshold)
+        mask = restore_mask(small, picture.height, picture.width)
+        mask.flags.writeable = False
+        box = lesion_box(mask)
+        area = cv2.countNonZero(mask) / mask.size
+        confidence = lesion_confidence(probability, small)
+        work.problem = lesion_problem(area, confidence, rule)
+        if box is not None:
+            work.mask, work.lesion_box, work.area, work.confidence = mask, box, area, confidence
+        if box is None or work.problem is not None:
+            return
+        size = self.manifest.classifier.input.height
+        work.roi_box = roi_box(box, picture.height, picture.width, self.manifest.roi.margin)
+        side = work.roi_box.x1 - work.roi_box.x0
+        finest = max((factor for factor in (1, 2, 4, 8) if side // factor >= size), default=1)
+        if finest < picture.reduction:
+            picture = picture.at(finest)
+        rows, columns = picture.pixels.shape[:2]
+        if picture.reduction == 1:
+            work.roi = crop_roi(picture.pixels, mask, work.roi_box, self.manifest.roi, size)
+        else:
+            reduced_mask = restore_mask(small, rows, columns)
+            reduced_box = lesion_box(reduced_mask) or Box(0, 0, columns, rows)
+            square = roi_box(reduced_box, rows, columns, self.manifest.roi.margin)
+            work.roi = crop_roi(picture.pixels, reduced_mask, square, self.manifest.roi, size)
+        work.roi.flags.writeable = False
+        if box.x0 == 0 or box.y0 == 0 or box.x1 == picture.width or box.y1 == picture.height:
+            work.warnings.append("The lesion reaches the picture's edge; part of it may be missing.")
+        if side < size:
+            work.warnings.append(f"The lesion is small: its crop of {side} pixels was enlarged to {size}.")
+
+    def _classify(self, works: Sequence[_Work]) -> None:
+        usable = [work for work in works if work.problem is None]
+        rois = [work.roi for work in usable if work.roi is not None]
+        if not rois:
+            return
+        start = time.perf_counter()
+        rows = self.classify(to_batch(rois))
+        share = (time.perf_counter() - start) * 1000 / len(usable)
+        for work, row in zip(usable, rows, strict=True):
+            work.probabilities = row
+            work.clock.add("classify", share)
+
+    def _finish(self, work: _Work) -> Diagnosis:
+        manifest, point = self.manifest, self._operating_point
+        probability = label = None
+        by_class: dict[str, float] = {}
+        if work.probabilities is not None:
+            by_class = {name: float(p) for name, p in zip(manifest.labels, work.probabilities, strict=True)}
+            probability = by_class[manifest.melanoma_label]
+            work.problem = _uncertainty(probability, self._band)
+            if work.problem is None:
+                label = MELANOMA if probability >= point.threshold else NOT_MELANOMA
+        reason, message = work.problem or (None, None)
+        quality = work.quality._asdict() | ({} if work.dermoscopy is None else {"dermoscopy": work.dermoscopy})
+        return Diagnosis(
+            status="ok" if work.problem is None else "indeterminate",
+            source=work.source,
+            reason=reason,
+            message=message,
+            melanoma_probability=probability,
+            label=label,
+            threshold=point.threshold,
+            operating_point=point.name,
+            band=None if self._band is None else (self._band.low, self._band.high),
+            probabilities=MappingProxyType(by_class),
+            image_size=(work.picture.height, work.picture.width),
+            mask=work.mask,
+            lesion_box=work.lesion_box,
+            roi_box=work.roi_box,
+            roi=work.roi,
+            lesion_area_fraction=work.area,
+            lesion_confidence=work.confidence,
+            quality=MappingProxyType(quality),
+            timings_ms=MappingProxyType(work.clock.timings()),
+            provider=self._provider,
+            variant=self._variant,
+            bundle=manifest.name,
+            bundle_sha256=self._bundle.sha256,
+            warnings=(*self._warnings, *work.picture.warnings, *work.warnings),
+        )
+
+    def _failed(self, image: ImageInput, error: ImageError) -> Diagnosis:
+        return Diagnosis(
+            status="error",
+            source=_source(image),
+            message=str(error),
+            error=error,
+            bundle=self.manifest.name,
+            bundle_sha256=self._bundle.sha256,
+        )
+
+
+class _Clock:
+    """Adds up the milliseconds of named steps."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, float] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        self._start = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        self.add(step, (time.perf_counter() - self._start) * 1000)
+        self.restart()
+
+    def add(self, step: str, milliseconds: float) -> None:
+        self._steps[step] = self._steps.get(step, 0.0) + milliseconds
+
+    def timings(self) -> dict[str, float]:
+        return {**self._steps, "total": sum(self._steps.values())}
+
+
+@dataclass
+class _Work:
+    """One picture on its way through the stages."""
+
+    source: str | None
+    picture: Picture
+    segmenter_input: NDArray[np.uint8]
+    quality: Quality
+    clock: _Clock
+    problem: Problem | None = None
+    dermoscopy: float | None = None
+    mask: NDArray[np.uint8] | None = None
+    lesion_box: Box | None = None
+    roi_box: Box | None = None
+    roi: NDArray[np.uint8] | None = None
+    area: float | None = None
+    confidence: float | None = None
+    probabilities: NDArray[np.float32] | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def _uncertainty(probability: float, band: Band | None) -> Problem | None:
+    if band is None or not band.low < probability < band.high:
+        return None
+    return Reason.UNCERTAIN, (
+        f"The probability of melanoma, {percent(probability)}, is too close to the threshold: between "
+        f"{percent(band.low)} and {percent(band.high)} nothing is decided."
+    )
+
+
+def _source(image: ImageInput) -> str | None:
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else None
+
+
+def _running(engine: Engine | None) -> Engine:
+    if engine is None:
+        raise EngineError("This Diagnoser is closed.", "Load a new one.")
+    return engine
+
+
+def _checked(stage: str, values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if values.shape != shape:
+        raise InferenceError(
+            f"The {stage} returned shape {values.shape}, not {shape}.", "Restore or re-export the bundle."
+        )
+    # NaN fails both comparisons, so it is caught here too.
+    if not (values.min() >= -1e-4 and values.max() <= 1 + 1e-4):
+        raise InferenceError(f"The {stage} returned values that are no probabilities.", "Try the cpu provider.")
+    return np.clip(values, 0.0, 1.0)
+
+
+def _check_engines(manifest: Manifest, segmenter: Engine, classifier: Engine) -> None:
+    remedy = "Export the bundle again; do not mix files of different bundles."
+    for name, engine, spec in (
+        ("segmenter", segmenter, manifest.segmenter.input),
+        ("classifier", classifier, manifest.classifier.input),
+    ):
+        wanted = (spec.height, spec.width, spec.channels)
+        if any(size not in (None, want) for size, want in zip(engine.input_shape, wanted, strict=True)):
+            raise BundleMismatchError(f"The {name} takes {engine.input_shape}, the manifest says {wanted}.", remedy)
+    stored = classifier.metadata.get("edge_infer.labels")
+    try:
+        labels = None if stored is None else tuple(json.loads(stored))
+    except ValueError:
+        labels = (stored,)
+    if labels != manifest.labels:
+        raise BundleMismatchError(
+            f"The classifier was exported for the labels {labels}, the manifest says {manifest.labels}.", remedy
+        )

@@ -1,0 +1,128 @@
+"""What a diagnosis is: frozen, typed, JSON-ready."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_infer.errors import EdgeInferError
+from edge_infer.steps.mask import Box
+
+
+class Reason(StrEnum):
+    """Why a picture is indeterminate; all but UNCERTAIN leave it without a probability."""
+
+    NO_LESION = "no_lesion"
+    LESION_UNCERTAIN = "lesion_uncertain"
+    LESION_TOO_SMALL = "lesion_too_small"
+    LESION_FILLS_FRAME = "lesion_fills_frame"
+    PICTURE_TOO_SMALL = "picture_too_small"
+    BLANK = "blank"
+    UNIFORM = "uniform"
+    TOO_DARK = "too_dark"
+    OVEREXPOSED = "overexposed"
+    BLURRED = "blurred"
+    NOT_DERMOSCOPY = "not_dermoscopy"
+    UNCERTAIN = "uncertain"
+
+
+Status = Literal["ok", "indeterminate", "error"]
+MELANOMA, NOT_MELANOMA = "melanoma", "not melanoma"
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """The answer for one picture.
+
+    Attributes:
+        status: "ok": there is a decision. "indeterminate": there is none, and `reason` says why. "error": the picture
+            could not be used and `error` says why (only `diagnose_many` returns these; `diagnose` raises).
+        source: path of the picture, or None for bytes and arrays.
+        reason: typed reason of an indeterminate result.
+        message: the reason in one sentence for people.
+        error: the typed error of a failed picture.
+        melanoma_probability: calibrated probability of melanoma, 0..1; None unless status is "ok" or the reason is
+            "uncertain".
+        label: "melanoma" where the probability reaches `threshold`, else "not melanoma"; None unless status is "ok".
+        threshold: the decision threshold used, 0..1.
+        operating_point: name of the operating point that the threshold belongs to.
+        band: where the caller asked for abstention, the probabilities (low, high) between which there is no decision.
+        probabilities: calibrated probability by class, in the bundle's order; empty where `melanoma_probability` is
+            None.
+        image_size: (height, width) of the upright picture in pixels.
+        mask: uint8 0/1, shape `image_size`; the cleaned lesion, where one was found.
+        lesion_box: smallest rectangle around the lesion, in pixels of the original picture.
+        roi_box: the square that was cropped, in the same pixels; it may reach outside the picture.
+        roi: the crop that the classifier saw: RGB uint8, shape (size, size, 3).
+        lesion_area_fraction: lesion pixels over all pixels, 0..1.
+        lesion_confidence: the segmenter's mean probability inside its outline, 0..1.
+        quality: measures of the picture: luminance, contrast, sharpness (see `edge_infer.steps.quality`), and the score
+            `dermoscopy` (see `edge_infer.steps.appearance`) where the bundle has a rule for it.
+        timings_ms: wall time of each step in milliseconds. Where pictures are diagnosed in a batch, a network's time is
+            the batch's time divided by its pictures.
+        provider: the execution provider that ran, as the engine itself reports it.
+        variant: which of the bundle's variants ran, such as "float32" or "int8".
+        bundle: name of the bundle.
+        bundle_sha256: hash of its manifest, which covers all its files.
+        warnings: what a careful reader should know about this answer.
+    """
+
+    status: Status
+    source: str | None = None
+    reason: Reason | None = None
+    message: str | None = None
+    error: EdgeInferError | None = None
+    melanoma_probability: float | None = None
+    label: str | None = None
+    threshold: float | None = None
+    operating_point: str | None = None
+    band: tuple[float, float] | None = None
+    probabilities: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    image_size: tuple[int, int] | None = None
+    mask: NDArray[np.uint8] | None = field(default=None, repr=False)
+    lesion_box: Box | None = None
+    roi_box: Box | None = None
+    roi: NDArray[np.uint8] | None = field(default=None, repr=False)
+    lesion_area_fraction: float | None = None
+    lesion_confidence: float | None = None
+    quality: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    timings_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    provider: str | None = None
+    variant: str | None = None
+    bundle: str | None = None
+    bundle_sha256: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values. Arrays are left out: `render` writes them as files."""
+        return {
+            "source": self.source,
+            "status": self.status,
+            "reason": self.reason.value if self.reason else None,
+            "message": self.message,
+            "error": self.error.to_dict() if self.error else None,
+            "melanoma_probability": self.melanoma_probability,
+            "label": self.label,
+            "threshold": self.threshold,
+            "operating_point": self.operating_point,
+            "band": list(self.band) if self.band else None,
+            "probabilities": dict(self.probabilities),
+            "image_size": list(self.image_size) if self.image_size else None,
+            "lesion_box": list(self.lesion_box) if self.lesion_box else None,
+            "roi_box": list(self.roi_box) if self.roi_box else None,
+            "lesion_area_fraction": self.lesion_area_fraction,
+            "lesion_confidence": self.lesion_confidence,
+            "quality": dict(self.quality),
+            "timings_ms": dict(self.timings_ms),
+            "provider": self.provider,
+            "variant": self.variant,
+            "bundle": self.bundle,
+            "bundle_sha256": self.bundle_sha256,
+            "warnings": list(self.warnings),
+        }

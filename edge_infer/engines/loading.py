@@ -1,0 +1,202 @@
+"""From a bundle on disk to two running networks, with both stages made ready at the same time.
+
+Each stage has a thread: it hashes the stage's file, compares the hash with the manifest, and only then loads the file
+into an engine. Meanwhile the thread that started them is free, for example to import what a diagnosis needs.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+from edge_infer.bundle.manifest import DEFAULT_VARIANT, Bundle, StageName, find_bundle, read_manifest, verify_file
+from edge_infer.engines.onnx import NATIVE_COREML, ComputeUnits, Engine, load_onnxruntime, require_macos
+from edge_infer.engines.variants import open_variant
+from edge_infer.errors import BundleError, BundleMismatchError, ProviderUnavailableError
+
+STAGES: tuple[StageName, StageName] = ("segmenter", "classifier")
+
+
+class Loading:
+    """Two networks on their way; made by `start_loading`.
+
+    Attributes:
+        bundle: its manifest is read; the files of this variant are checked by the time `wait` returns.
+        variant: name of the variant that is loaded.
+    """
+
+    def __init__(
+        self, bundle: Bundle, variant: str, prepare: Callable[[], object], opener: Callable[[StageName], Engine]
+    ) -> None:
+        """Starts the threads.
+
+        Args:
+            bundle: with its manifest read.
+            variant: whose files are checked.
+            prepare: called once, in this thread, while files are hashed; imports what `opener` needs. Two threads that
+                import the same library at the same time would wait for each other, or see it half made.
+            opener: loads one stage; called in that stage's thread after its files were checked.
+        """
+        self.bundle, self.variant = bundle, variant
+        self._prepared = threading.Event()
+        self._failure: BaseException | None = None
+        files = files_of(bundle, variant)
+        self._parts = [_Part(bundle, stage, files[stage], opener, self._prepared) for stage in STAGES]
+        for part in self._parts:
+            part.start()
+        try:
+            prepare()
+        except Exception as error:
+            self._failure = error
+            for part in self._parts:
+                part.give_up = True
+        finally:
+            self._prepared.set()
+
+    def wait(self) -> tuple[Bundle, Engine, Engine]:
+        """The checked bundle, its segmenter and its classifier.
+
+        Raises:
+            BundleError: a file is missing or differs from its hash; see its subclasses.
+            EngineError: no engine, or a stage cannot be loaded; see its subclasses.
+        """
+        for part in self._parts:
+            part.join()
+        failures = [part.failure for part in self._parts if part.failure is not None]
+        if self._failure is not None:
+            failures.append(self._failure)
+        engines = [part.engine for part in self._parts if part.engine is not None]
+        if failures:
+            for engine in engines:
+                engine.close()
+            raise failures[0]
+        segmenter, classifier = engines
+        return self.bundle, segmenter, classifier
+
+
+class _Part(threading.Thread):
+    """Checks and loads one stage."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        stage: StageName,
+        files: Sequence[str],
+        opener: Callable[[StageName], Engine],
+        prepared: threading.Event,
+    ) -> None:
+        super().__init__(name=f"load-{stage}", daemon=True)
+        self._bundle, self._stage, self._files, self._opener = bundle, stage, files, opener
+        self._prepared = prepared
+        self.give_up = False
+        self.engine: Engine | None = None
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        """The thread's work; what goes wrong is kept for `Loading.wait`."""
+        try:
+            for name in self._files:
+                verify_file(self._bundle.path, name, self._bundle.manifest.files[name])
+            self._prepared.wait()
+            if not self.give_up:
+                self.engine = self._opener(self._stage)
+        except BaseException as error:
+            self.failure = error
+
+
+def files_of(bundle: Bundle, variant: str) -> dict[StageName, list[str]]:
+    """Which of the bundle's files each stage's thread checks: the variant's own, and with the segmenter all that belong
+    to no variant. Files of other variants are not used, so they are not read.
+
+    Raises:
+        BundleError: the bundle has no such variant.
+    """
+    manifest = bundle.manifest
+    others = [entry.file for stage in STAGES for entry in manifest.variants(stage).values()]
+
+    def inside(file: str, path: str) -> bool:
+        return file == path or file.startswith(f"{path}/")
+
+    own = {stage: manifest.variant(stage, variant).file for stage in STAGES}
+    found = {stage: [file for file in manifest.files if inside(file, own[stage])] for stage in STAGES}
+    shared = (file for file in manifest.files if not any(inside(file, path) for path in others))
+    found["segmenter"] += shared
+    return found
+
+
+def start_loading(
+    bundle: str | os.PathLike[str] | None = None,
+    *,
+    providers: Sequence[str] | None = None,
+    threads: int | None = None,
+    variant: str | None = None,
+) -> Loading:
+    """Finds a bundle, reads its manifest, and starts to check and load its networks.
+
+    The arguments are those of `edge_infer.Diagnoser.load`.
+
+    Raises:
+        BundleError: not found, its manifest cannot be read, or it has no such variant.
+        ProviderUnavailableError: Core ML was asked for where it cannot be, or together with other providers.
+        What comes later is raised by `Loading.wait`.
+    """
+    found = read_manifest(find_bundle(bundle))
+    units = _compute_units(providers)
+    name = _choose_variant(found, variant, units)
+    chosen = None if units is not None else providers
+
+    def opener(stage: StageName) -> Engine:
+        return open_variant(found, stage, name, providers=chosen, threads=threads, compute_units=units or "ALL")
+
+    return Loading(found, name, _prepare(found.manifest.variant("segmenter", name).format), opener)
+
+
+def _prepare(format: str) -> Callable[[], object]:
+    """What imports the library that runs this format."""
+    if format == "onnx":
+        return load_onnxruntime
+    from edge_infer.engines.coreml import import_coreml
+
+    return import_coreml
+
+
+def _compute_units(providers: Sequence[str] | None) -> ComputeUnits | None:
+    """What Core ML may use where it is the wanted provider itself; None where the providers are ONNX Runtime's.
+
+    Raises:
+        ProviderUnavailableError: Core ML and another provider, or this is not macOS.
+    """
+    wanted = [NATIVE_COREML[name.lower()] for name in providers or () if name.lower() in NATIVE_COREML]
+    if not wanted:
+        return None
+    if len(wanted) < len(providers or ()) or len(wanted) > 1:
+        raise ProviderUnavailableError(
+            f"{', '.join(providers or ())}: Core ML itself cannot share a network with another provider.",
+            "Give one of them alone; what Core ML may use is part of its name.",
+        )
+    require_macos()
+    return wanted[0]
+
+
+def _choose_variant(bundle: Bundle, variant: str | None, units: ComputeUnits | None) -> str:
+    """The variant to load: the wanted one; the bundle's first Core ML variant for Core ML; otherwise float32."""
+    known = bundle.manifest.variants("segmenter")
+    packages = [name for name, entry in known.items() if entry.format == "coreml"]
+    if variant is None and units is not None and not packages:
+        left_out = "".join(f" {name}: {why}" for name, why in bundle.manifest.variants_left_out.items())
+        raise BundleError(
+            f"Bundle '{bundle.manifest.name}' has no Core ML variant.{left_out}",
+            "Export one with `python -m trainer export`, or use --provider coreml, ONNX Runtime's own way to Core ML.",
+        )
+    name = variant or (packages[0] if units is not None else DEFAULT_VARIANT)
+    for stage in STAGES:
+        format = bundle.manifest.variant(stage, name).format
+        if units is not None and format != "coreml":
+            raise BundleMismatchError(
+                f"Variant '{name}' is an ONNX file, which Core ML itself does not run.",
+                f"Choose a Core ML variant ({', '.join(packages) or 'this bundle has none'}), or --provider coreml.",
+            )
+        if format == "coreml":
+            require_macos()
+    return name

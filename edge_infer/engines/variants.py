@@ -1,0 +1,46 @@
+"""Opens one form of a stage, whatever engine it needs; see `edge_infer.bundle.manifest.Variant`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge_infer.bundle.manifest import Bundle, StageName
+from edge_infer.engines.onnx import ComputeUnits, Engine, OnnxEngine
+from edge_infer.errors import ProviderUnavailableError
+
+
+def open_variant(
+    bundle: Bundle,
+    stage: StageName,
+    variant: str | None = None,
+    *,
+    providers: Sequence[str] | None = None,
+    threads: int | None = None,
+    compute_units: ComputeUnits = "ALL",
+) -> Engine:
+    """Loads one network of a bundle whose files were checked.
+
+    Args:
+        bundle: see `edge_infer.bundle.manifest.load_bundle`.
+        stage: which network.
+        variant: its name; None is the float32 ONNX file.
+        providers: of ONNX Runtime, as for `OnnxEngine`; only for ONNX files.
+        threads: the same.
+        compute_units: of Core ML; only for Core ML packages.
+
+    Raises:
+        BundleError: the bundle has no such variant of this stage.
+        ProviderUnavailableError: a provider is not available, or a Core ML package is to run in ONNX Runtime.
+        EngineError: the network cannot be loaded; see its subclasses.
+    """
+    entry, path = bundle.manifest.variant(stage, variant), bundle.variant_file(stage, variant)
+    if entry.format == "onnx":
+        return OnnxEngine(path, providers=providers, threads=threads)
+    if providers:
+        raise ProviderUnavailableError(
+            f"Variant '{variant}' is a Core ML package; ONNX Runtime's provider '{providers[0]}' cannot run it.",
+            "Leave the provider out, or choose an ONNX variant.",
+        )
+    from edge_infer.engines.coreml import CoreMLEngine
+
+    return CoreMLEngine(path, compute_units=compute_units)

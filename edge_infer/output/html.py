@@ -1,0 +1,120 @@
+"""A report for people as one self-contained HTML page: no scripts, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from datetime import datetime
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_infer import __version__
+from edge_infer.bundle.manifest import Bundle, OperatingPoint
+from edge_infer.diagnosis import MELANOMA, Diagnosis
+from edge_infer.output.picture import draw_outline, encode_jpeg
+from edge_infer.output.wording import DISCLAIMER, advice, decision, percent, reason_title, sentence
+
+_THUMBNAIL = 400
+
+_STYLE = """
+:root { color-scheme: light dark; --alarm: #d98200; --calm: #2b8cc4; --unsure: #b3a200; --failed: #c0392b; }
+body { font: 16px/1.45 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin: 0 0 .3rem; } h2 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; }
+p { margin: .3rem 0; } .small { font-size: .85rem; opacity: .8; }
+.notice { border-left: .3rem solid var(--alarm); padding-left: .8rem; }
+article { display: flex; flex-wrap: wrap; gap: 1rem; border-top: 1px solid #8886; padding: 1rem 0; }
+article > div { flex: 1 1 20rem; } figure { margin: 0; width: 25rem; max-width: 100%; }
+img { max-width: 100%; border-radius: .3rem; display: block; }
+.answer { font-size: 1.15rem; font-weight: 600; }
+.alarm { color: var(--alarm); } .calm { color: var(--calm); } .unsure { color: var(--unsure); }
+.failed { color: var(--failed); }
+.scale { position: relative; height: .7rem; background: #8884; border-radius: .35rem; max-width: 25rem; }
+.scale i { position: absolute; inset: 0 auto 0 0; background: currentColor; border-radius: .35rem; }
+.scale b { position: absolute; top: -.2rem; bottom: -.2rem; width: 2px; background: CanvasText; }
+"""
+
+
+class HtmlReport:
+    """Collects results one by one and turns them into a page."""
+
+    def __init__(self, bundle: Bundle, operating_point: OperatingPoint) -> None:
+        self._bundle = bundle
+        self._point = operating_point
+        self._articles: list[str] = []
+        self._tally: Counter[str] = Counter()
+
+    def add(self, diagnosis: Diagnosis, picture: NDArray[np.uint8] | None) -> None:
+        """Adds one result.
+
+        Args:
+            diagnosis: the result.
+            picture: RGB uint8, shape (h, w, 3), the whole picture; None where it could not be read.
+        """
+        tone, words = self._words(diagnosis)
+        self._tally[tone] += 1
+        figure = ""
+        if picture is not None:
+            thumbnail = draw_outline(picture, diagnosis, _THUMBNAIL / max(picture.shape[:2]))
+            data = base64.b64encode(encode_jpeg(thumbnail)).decode("ascii")
+            figure = f'<figure><img alt="" src="data:image/jpeg;base64,{data}"></figure>'
+        name = "standard input" if diagnosis.source == "-" else diagnosis.source or "picture"
+        readable = name.encode("utf-8", "replace").decode("utf-8")
+        self._articles.append(
+            f"<article>{figure}<div><h2>{escape(readable)}</h2>"
+            f'<p class="answer {tone}">{escape(words)}</p>{self._details(diagnosis, tone)}</div></article>'
+        )
+
+    def page(self) -> str:
+        """The HTML text."""
+        manifest, point = self._bundle.manifest, self._point
+        counts = [
+            f"{self._tally[tone]} {word}"
+            for tone, word in (
+                ("alarm", "suspicious"),
+                ("calm", "not suspicious"),
+                ("unsure", "indeterminate"),
+                ("failed", "failed"),
+            )
+        ]
+        made = datetime.now().astimezone().isoformat(" ", "minutes")
+        return (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>edge-infer report</title>'
+            f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>\n'
+            f"<h1>{len(self._articles)} pictures: {', '.join(counts)}</h1>\n"
+            f'<p class="notice">{escape(DISCLAIMER)} {escape(manifest.intended_use)}</p>\n'
+            f"<p>Operating point <b>{escape(point.name)}</b>: suspicious from {percent(point.threshold)} upwards. "
+            f"{escape(sentence(point.meaning))}</p>\n"
+            f'<p class="small">Bundle {escape(manifest.name)} ({self._bundle.sha256[:12]}), edge-infer {__version__}, '
+            f"{made}. Outline: what was taken for the lesion. Square: what the classifier saw.</p>\n"
+            + "\n".join(self._articles)
+            + "\n</body></html>\n"
+        )
+
+    @staticmethod
+    def _words(diagnosis: Diagnosis) -> tuple[str, str]:
+        if diagnosis.error is not None:
+            return "failed", f"Failed: {diagnosis.error.message}"
+        if diagnosis.status != "ok":
+            return "unsure", f"Indeterminate: {reason_title(diagnosis)}"
+        tone = "alarm" if diagnosis.label == MELANOMA else "calm"
+        return tone, f"Melanoma {percent(diagnosis.melanoma_probability)}: {decision(diagnosis)}"
+
+    def _details(self, diagnosis: Diagnosis, tone: str) -> str:
+        lines: list[str] = []
+        if diagnosis.error is not None:
+            lines.append(f"<p>{escape(diagnosis.error.remedy)}</p>")
+        elif diagnosis.message:
+            lines.append(f"<p>{escape(diagnosis.message)} {escape(advice(diagnosis))}</p>")
+        if diagnosis.melanoma_probability is not None and diagnosis.threshold is not None:
+            lines.append(
+                f'<div class="scale {tone}"><i style="width:{100 * diagnosis.melanoma_probability:.1f}%"></i>'
+                f'<b style="left:{100 * diagnosis.threshold:.1f}%"></b></div>'
+            )
+            names = self._bundle.manifest.label_names
+            ranked = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
+            classes = ", ".join(f"{names[label]} {percent(p).replace(' ', chr(160))}" for label, p in ranked)
+            lines.append(f'<p class="small">{escape(classes)}</p>')
+        lines += [f'<p class="unsure">Note: {escape(warning)}</p>' for warning in diagnosis.warnings]
+        return "".join(lines)

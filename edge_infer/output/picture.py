@@ -1,0 +1,158 @@
+"""Pictures for people: the overlay, the mask and the crop of a diagnosis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_infer.diagnosis import MELANOMA, Diagnosis
+from edge_infer.output.wording import DISCLAIMER, decision, percent, reason_title
+from edge_infer.steps.resize import resize
+
+Colour = tuple[int, int, int]
+
+# Okabe and Ito's palette, told apart by colour-blind readers too.
+_ORANGE, _BLUE, _YELLOW = (230, 159, 0), (86, 180, 233), (240, 228, 66)
+_WHITE, _GREY, _DARK = (255, 255, 255), (190, 190, 190), (24, 26, 30)
+
+_MIN_WIDTH = 480
+_MAX_SIDE = 2048
+
+
+def draw_overlay(picture: NDArray[np.uint8], diagnosis: Diagnosis) -> NDArray[np.uint8]:
+    """The picture with the lesion's outline and the crop's square, and the answer in words below.
+
+    Small pictures are enlarged and large ones reduced, so that the words can be read and the file stays small.
+
+    Args:
+        picture: RGB uint8, shape (h, w, 3): the whole picture at `diagnosis.image_size`.
+        diagnosis: with status "ok" or "indeterminate".
+
+    Returns:
+        RGB uint8, shape (H, W, 3): at least 480 wide; the picture's longer side is at most 2048.
+    """
+    wanted = max(1.0, _MIN_WIDTH / picture.shape[1])
+    return _with_caption(draw_outline(picture, diagnosis, min(wanted, _MAX_SIDE / max(picture.shape[:2]))), diagnosis)
+
+
+def draw_outline(picture: NDArray[np.uint8], diagnosis: Diagnosis, scale: float = 1.0) -> NDArray[np.uint8]:
+    """The picture, resized by `scale`, with the lesion's outline and the crop's square, without words.
+
+    Arguments and result as for `draw_overlay`. The outline is orange at or above the threshold, blue below it, yellow
+    where there is no probability.
+    """
+    height, width = picture.shape[:2]
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    canvas = resize(picture, rows, columns).copy()
+    thickness = max(2, round(min(rows, columns) / 220))
+    colour = _colour(diagnosis)
+    if diagnosis.roi_box is not None:
+        across, down = columns / width, rows / height
+        box = diagnosis.roi_box
+        x0, y0, x1, y1 = (round(box.x0 * across), round(box.y0 * down), round(box.x1 * across), round(box.y1 * down))
+        inner = max(1, thickness // 2)
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), _DARK, inner + 2)
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), _WHITE, inner)
+    if diagnosis.mask is not None:
+        mask = resize(diagnosis.mask * np.uint8(255), rows, columns) >= 128
+        contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        for contour in contours:
+            # A dark halo makes the line show on light and on dark skin.
+            cv2.polylines(canvas, [contour], True, _DARK, thickness + 2, cv2.LINE_AA)
+            cv2.polylines(canvas, [contour], True, colour, thickness, cv2.LINE_AA)
+    return canvas
+
+
+def mask_picture(diagnosis: Diagnosis) -> NDArray[np.uint8] | None:
+    """The lesion as uint8 0 and 255, shape `image_size`; all zero where none was found, None where none was sought."""
+    if diagnosis.mask is not None:
+        return diagnosis.mask * np.uint8(255)
+    if diagnosis.reason is not None and diagnosis.reason.value == "no_lesion" and diagnosis.image_size:
+        return np.zeros(diagnosis.image_size, np.uint8)
+    return None
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int = 85) -> bytes:
+    """JPEG bytes of an RGB (h, w, 3) uint8 picture."""
+    encoded, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
+        raise ValueError(f"OpenCV cannot encode a picture of shape {image.shape}")
+    return bytes(data)
+
+
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """PNG bytes of an RGB (h, w, 3) or grey (h, w) uint8 picture."""
+    encoded, data = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
+    if not encoded:
+        raise ValueError(f"OpenCV cannot encode a picture of shape {image.shape}")
+    return bytes(data)
+
+
+def _colour(diagnosis: Diagnosis) -> Colour:
+    if diagnosis.status != "ok":
+        return _YELLOW
+    return _ORANGE if diagnosis.label == MELANOMA else _BLUE
+
+
+def _with_caption(canvas: NDArray[np.uint8], diagnosis: Diagnosis) -> NDArray[np.uint8]:
+    rows, columns = canvas.shape[:2]
+    colour = _colour(diagnosis)
+    width = max(columns, _MIN_WIDTH)
+    size = max(0.5, width / 1200)
+    pad = round(20 * size)
+    lines: list[tuple[str, Colour, float, int]] = []
+    for text, shade, factor, font in _caption(diagnosis, colour):
+        lines += [(part, shade, factor, font) for part in _wrap(text, font, size * factor, width - 2 * pad)]
+    steps = [round(34 * size * factor) for _, _, factor, _ in lines]
+    strip = np.full((sum(steps) + 2 * pad, width, 3), _DARK, np.uint8)
+    strip[: max(3, pad // 4)] = colour
+    y = pad
+    for (text, shade, factor, font), step in zip(lines, steps, strict=True):
+        y += step
+        cv2.putText(strip, text, (pad, y - step // 4), font, size * factor, shade, 1, cv2.LINE_AA)
+    upper = np.full((rows, width, 3), _DARK, np.uint8)
+    left = (width - columns) // 2
+    upper[:, left : left + columns] = canvas
+    return np.vstack([upper, strip])
+
+
+def _caption(diagnosis: Diagnosis, colour: Colour) -> Iterator[tuple[str, Colour, float, int]]:
+    """Lines as text, colour, relative size and font."""
+    bold, plain = cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_SIMPLEX
+    if diagnosis.status == "ok":
+        yield f"Melanoma {percent(diagnosis.melanoma_probability)}: {decision(diagnosis)}", colour, 1.2, bold
+    else:
+        yield f"Indeterminate: {reason_title(diagnosis)}", colour, 1.2, bold
+        yield diagnosis.message or "", _WHITE, 0.9, plain
+    for warning in diagnosis.warnings:
+        yield f"Note: {warning}", _WHITE, 0.9, plain
+    bundle = f"bundle {diagnosis.bundle} {(diagnosis.bundle_sha256 or '')[:8]}"
+    yield f'Operating point "{diagnosis.operating_point}" | {bundle}', _GREY, 0.8, plain
+    yield DISCLAIMER, _GREY, 0.8, plain
+
+
+def _wrap(text: str, font: int, size: float, width: int) -> list[str]:
+    """Breaks a text at spaces so that every line fits; a word that is too long alone is cut."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        longer = f"{line} {word}".strip()
+        if _text_width(longer, font, size) <= width:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        while _text_width(word, font, size) > width and len(word) > 1:
+            fits = max(1, math.floor(len(word) * width / _text_width(word, font, size)) - 1)
+            lines.append(word[:fits])
+            word = word[fits:]
+        line = word
+    return [*lines, line] if line else lines
+
+
+def _text_width(text: str, font: int, size: float) -> int:
+    return int(cv2.getTextSize(text, font, size, 1)[0][0])

@@ -1,0 +1,59 @@
+"""`edge-infer benchmark` as people and scripts call it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edge_infer.benchmark.results import Results, read_results
+from edge_infer.benchmark.targets import CATALOGUE
+from edge_infer.cli.app import app
+from edge_infer.schema import parse
+
+QUICK = ["--threads", "1", "--batch-size", "1", "--runs", "10", "--seconds", "0.05", "--cold", "0"]
+
+
+def test_a_table_for_people_and_a_file_for_the_report(toy_bundle: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "here.json"
+    done = CliRunner().invoke(
+        app, ["benchmark", "--bundle", str(toy_bundle), "--target", "cpu", *QUICK, "-o", str(output)]
+    )
+    assert done.exit_code == 0, done.output
+    assert "p50 ms" in done.stdout and "Not available here: " in done.stdout
+    assert read_results(output).rows[0].target == "cpu"
+
+
+def test_json_alone_on_stdout(toy_bundle: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["benchmark", "--bundle", str(toy_bundle), "--target", "cpu", *QUICK, "--format", "json"]
+    )
+    assert done.exit_code == 0
+    assert parse(Results, json.loads(done.stdout)).rows[0].status == "ok"
+
+
+def test_a_failed_row_is_exit_code_3_and_the_file_is_written(toy_bundle: Path, tmp_path: Path) -> None:
+    output = tmp_path / "a.json"
+    arguments = ["benchmark", "--bundle", str(toy_bundle), "--target", "qnn-htp", *QUICK, "-o", str(output)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 3
+    assert "FAILED" in done.stdout and "QNNExecutionProvider" in done.stdout
+    assert read_results(output).rows[0].status == "failed"
+
+
+def test_targets_are_listed_with_reasons(toy_bundle: Path) -> None:
+    done = CliRunner().invoke(app, ["benchmark", "--bundle", str(toy_bundle), "--list-targets"])
+    lines = done.stdout.splitlines()
+    assert done.exit_code == 0 and len(lines) == len(CATALOGUE)
+    assert lines[0].split() == ["cpu", "available"]
+    assert all("available" in line or "no: " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("extra", "code"),
+    [(["--target", "gpu"], 3), (["--runs", "0"], 2), (["--pictures", "no-such-folder"], 2), (["--data", "."], 3)],
+)
+def test_wrong_usage_has_an_exit_code(toy_bundle: Path, extra: list[str], code: int) -> None:
+    assert CliRunner().invoke(app, ["benchmark", "--bundle", str(toy_bundle), *extra]).exit_code == code

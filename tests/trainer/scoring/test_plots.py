@@ -1,0 +1,75 @@
+"""Figures carry the numbers that they show, and the same numbers give the same file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import roc_curve
+
+from edge_infer.bundle.manifest import Metric
+from trainer.errors import DataError
+from trainer.scoring.metrics import lesion_weights
+from trainer.scoring.plots import (
+    Answers,
+    ForestRow,
+    Line,
+    Mark,
+    coverage_plot,
+    figure_data,
+    forest_plot,
+    reliability_plot,
+    roc_curve_plot,
+)
+
+RNG = np.random.default_rng(0)
+POSITIVE = RNG.random(120) < 0.3
+SCORE = np.clip(0.3 * POSITIVE + 0.6 * RNG.random(120), 0, 1).round(2)
+WEIGHTS = lesion_weights([str(i // 2) for i in range(120)], 50)
+
+
+def answers(name: str = "all", *, intervals: bool = True) -> Answers:
+    return Answers(name, SCORE, POSITIVE, WEIGHTS if intervals else None)
+
+
+def draw_all(folder: Path) -> list[Path]:
+    metric = Metric(0.8, 0.7, 0.9)
+    paths = [folder / f"{name}.png" for name in ("roc", "reliability", "coverage", "forest")]
+    roc_curve_plot(paths[0], [answers(), answers("other", intervals=False)], [Mark("point", metric, Metric(0.6))])
+    reliability_plot(paths[1], [answers("before", intervals=False), answers("after")])
+    coverage_plot(paths[2], {"sensitivity": [Line("point", [0, 0.1], [metric, Metric(0.9)])]})
+    rows = [ForestRow("sex", "male", "n = 3", {"AUC": metric}), ForestRow("age", "30-49", "n = 1", {"AUC": None})]
+    forest_plot(paths[3], rows, {"AUC": metric}, "Subgroups")
+    return paths
+
+
+def test_the_same_numbers_give_the_same_bytes_without_a_date(tmp_path: Path) -> None:
+    for first, second in zip(draw_all(tmp_path / "a"), draw_all(tmp_path / "b"), strict=True):
+        assert first.read_bytes() == second.read_bytes()
+        with Image.open(first) as image:
+            assert set(image.text) == {"Data"}  # type: ignore[attr-defined]
+            assert min(image.size) > 100
+
+
+def test_the_roc_curve_is_scikit_learns(tmp_path: Path) -> None:
+    roc_curve_plot(tmp_path / "roc.png", [answers()])
+    curve = figure_data(tmp_path / "roc.png")["curves"]["all"]
+    alarms, hits, _ = roc_curve(POSITIVE, SCORE, drop_intermediate=False)
+    expected = [hits[alarms <= x + 1e-9].max() for x in np.linspace(0, 1, len(curve["sensitivity"]))]
+    assert curve["sensitivity"] == pytest.approx(expected, abs=1e-4)
+    assert all(low <= high for low, high in zip(curve["low"], curve["high"], strict=True))
+
+
+def test_figures_hold_what_they_show(tmp_path: Path) -> None:
+    roc, reliability, coverage, forest = map(figure_data, draw_all(tmp_path))
+    assert roc["points"] == {"point": [0.4, 0.8]}
+    assert list(reliability) == ["before", "after"] and sum(reliability["after"]["pictures"]) == 120
+    assert coverage["sensitivity"]["point"]["y"] == [[0.8, 0.7, 0.9], [0.9, None, None]]
+    assert forest == {"AUC": {"sex: male": [0.8, 0.7, 0.9]}}
+    with pytest.raises(DataError):
+        figure_data(tmp_path / "missing.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "other.png")
+    with pytest.raises(DataError):
+        figure_data(tmp_path / "other.png")

@@ -1,0 +1,1 @@
+"""`python -m trainer`: one file a command; `app` joins them."""

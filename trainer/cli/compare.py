@@ -1,0 +1,149 @@
+"""`python -m trainer compare ...` and `python -m trainer results`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+Name = TypeVar("Name")
+
+RESULTS = Path(__file__).parents[1] / "results" / "compare"
+REPORT = Path(__file__).parents[1] / "RESULTS.md"
+
+
+def compare(
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="segmenters (S1 to S4 and S8's mask branch), classifiers (S5 to S7), roi (with and without region of "
+            "interest), metadata (S9 against the image alone), branches (CLNet, S8, against its branches alone) or "
+            "ablations (a recipe against itself with one thing changed)."
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    out: Annotated[Path, typer.Option(help="Folder of results; each table gets a folder in it.")] = RESULTS,
+    runs: Annotated[Path, typer.Option(help="Folder of the training runs; interrupted ones go on.")] = Path(
+        "runs/compare"
+    ),
+    only: Annotated[list[str] | None, typer.Option(help="Only this row; may be given several times.")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Recipe whose variants the tables roi, metadata, branches and ablations compare.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Overrides the recipes' epochs.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only so many pictures of each split.")] = None,
+    test_limit: Annotated[
+        int | None, typer.Option(min=1, help="Pictures of `test`, where others than --limit.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=16, help="Side of the networks' input in pixels; cache and crops scale along.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Overrides the recipes' seed.")] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="column (the data set's own, by lesion), lesion-80-20, lesion-60-20-20, development (train and val "
+            "halved by lesion: for choices), or image-80-20 as the papers did, which leaks and is marked so."
+        ),
+    ] = "column",
+    segmenter: Annotated[
+        str | None,
+        typer.Option(
+            help="Bundle, or a segmenter's best.pt: classifiers are evaluated on its crops too, and the ablation "
+            "predicted-masks trains on them."
+        ),
+    ] = None,
+    imagenet: Annotated[
+        Path | None, typer.Option(help="Folder of ImageNet weights; networks that have some there start from them.")
+    ] = None,
+    init_weights: Annotated[
+        list[str] | None, typer.Option(help="ROW=FILE: initial weights of one row; may be given several times.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train and evaluate again what is there already.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    cache: Annotated[Path, typer.Option(help="Folder for decoded pictures.")] = Path("cache"),
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train systems side by side and evaluate them on `test`: one of the papers' comparisons.
+
+    Each row is a recipe. Rows that are done are skipped, interrupted ones continued, so the same command completes a
+    table; rows may also be made one at a time (--only), at budgets of their own, on several machines. Smaller budgets
+    than the recipes' are marked in every output. The folder gets one JSON and one CSV of per-image predictions a row,
+    and a README.md with the tables.
+    """
+    import torch
+
+    from trainer.data.splits import SPLIT_NAMES
+    from trainer.papers.plan import Budget
+    from trainer.papers.plans import TABLES
+    from trainer.papers.run import Job
+    from trainer.papers.run import compare as run
+
+    if threads:
+        torch.set_num_threads(threads)
+    job = Job(
+        table=_one_of(table, TABLES, "table"),
+        data=data,
+        out=out,
+        runs=runs,
+        base=base,
+        only=tuple(only or ()),
+        budget=Budget(epochs, limit, test_limit, size, seed),
+        split=_one_of(split, SPLIT_NAMES, "split"),
+        segmenter=segmenter,
+        weights=dict(map(_assignment, init_weights or ())),
+        imagenet=imagenet,
+        fresh=fresh,
+        device=device,
+        cache=cache,
+    )
+    typer.echo(run(job, lambda text: typer.echo(text, err=True)))
+
+
+def results(
+    folder: Annotated[Path, typer.Argument(help="Folder of the comparisons.")] = RESULTS,
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")] = REPORT,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where the file says otherwise.")] = False,
+) -> None:
+    """Compose RESULTS.md: every system S1 to S10 beside the papers' figures, from the rows of all comparisons."""
+    from trainer.errors import TrainerError
+    from trainer.papers.results import to_markdown
+
+    text = to_markdown(folder)
+    if check:
+        if not out.is_file() or out.read_text(encoding="utf-8") != text:
+            raise TrainerError(f"{out} does not follow from {folder}.", "Run `python -m trainer results`.")
+        return
+    from edge_infer.files import write_atomically
+
+    write_atomically(out, text.encode())
+    typer.echo(out)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    app.command()(compare)
+    app.command()(results)
+
+
+def _one_of(value: str, known: tuple[Name, ...], what: str) -> Name:
+    import difflib
+
+    from trainer.errors import TrainerError
+
+    for name in known:
+        if name == value:
+            return name
+    near = difflib.get_close_matches(value, [str(name) for name in known], n=1)
+    hint = f"Did you mean '{near[0]}'? " if near else ""
+    raise TrainerError(f"There is no {what} '{value}'.", f"{hint}Known: {', '.join(map(str, known))}.")
+
+
+def _assignment(text: str) -> tuple[str, Path]:
+    from trainer.errors import TrainerError
+
+    name, equals, file = text.partition("=")
+    if not equals or not file:
+        raise TrainerError(f"'{text}' names no file.", "Write --init-weights ROW=FILE.")
+    return name, Path(file)

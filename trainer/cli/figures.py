@@ -1,0 +1,158 @@
+"""`python -m trainer figures ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from trainer.data.ham10000 import Record
+    from trainer.figures.cases import Seer
+
+figures_app = typer.Typer(
+    no_args_is_help=True,
+    help="Draw figures: cases side by side, curves, Grad-CAM++ maps. Those with photos belong to nobody's repository.",
+)
+
+Data = Annotated[Path, typer.Option(help="Folder of the data set.")]
+Out = Annotated[Path, typer.Option(help="PNG file to write.")]
+Split = Annotated[str, typer.Option(help="train, val or test.")]
+Images = Annotated[list[str] | None, typer.Option("--image", help="Image id; may be given several times.")]
+Bundle = Annotated[str | None, typer.Option(help="Bundle by path or name: both stages.")]
+Segmenter = Annotated[str | None, typer.Option(help="Instead of --bundle: a segmenter's best.pt, or a bundle.")]
+Classifier = Annotated[Path | None, typer.Option(help="With --segmenter: a classifier's best.pt.")]
+
+
+@figures_app.command()
+def panels(
+    data: Data,
+    out: Out,
+    bundle: Bundle = None,
+    segmenter: Segmenter = None,
+    classifier: Classifier = None,
+    image: Images = None,
+    split: Split = "test",
+    count: Annotated[int, typer.Option(min=1, help="Pictures, spread over the split, where none is named.")] = 5,
+) -> None:
+    """Picture, ground truth, prediction, region of interest and decision, one line a picture."""
+    from trainer.figures.cases import look
+    from trainer.figures.panels import draw_panels
+
+    seer = _seer(bundle, segmenter, classifier)
+    draw_panels(out, [("", look(record, seer)) for record in _records(data, split, image, count)], seer)
+    typer.echo(out)
+
+
+@figures_app.command()
+def extremes(
+    data: Data,
+    out: Out,
+    predictions: Annotated[Path, typer.Option(help="CSV of per-image predictions of the same networks.")],
+    bundle: Bundle = None,
+    segmenter: Segmenter = None,
+    classifier: Classifier = None,
+    count: Annotated[int, typer.Option(min=1, help="Pictures of each kind.")] = 2,
+) -> None:
+    """The best, the median and the worst cases by Dice after clean-up, as stored in a predictions file."""
+    from trainer.figures.cases import extremes as choose
+    from trainer.figures.cases import look
+    from trainer.figures.panels import draw_panels
+    from trainer.scoring.predict import read_predictions
+
+    seer = _seer(bundle, segmenter, classifier)
+    chosen = choose(read_predictions(predictions), count)
+    cases = [(kind, look(record, seer)) for kind, ids in chosen.items() for record in _records(data, "", ids, len(ids))]
+    draw_panels(out, cases, seer)
+    typer.echo(out)
+
+
+@figures_app.command()
+def curves(
+    predictions: Annotated[list[Path], typer.Argument(help="CSV files of per-image predictions.")],
+    out: Annotated[Path, typer.Option(help="Folder: roc.png and reliability.png are written there.")],
+    resamples: Annotated[int, typer.Option(min=0, help="Of the bootstrap by lesion; 0 draws no intervals.")] = 1000,
+) -> None:
+    """ROC and reliability curves of melanoma, from stored predictions: no picture and no network is needed."""
+    from trainer.choices.operating_points import scores_of
+    from trainer.errors import DataError
+    from trainer.scoring.metrics import lesion_weights
+    from trainer.scoring.plots import Answers, reliability_plot, roc_curve_plot
+    from trainer.scoring.predict import read_predictions
+
+    found: list[Answers] = []
+    for path in predictions:
+        answered = [p for p in read_predictions(path) if p.probabilities and not p.reason]
+        if not answered or "mel" not in answered[0].probabilities:
+            raise DataError(f"'{path}' holds no probabilities of melanoma.", "Give a classifier's predictions.")
+        scores = scores_of(answered, list(answered[0].probabilities))
+        weights = lesion_weights(scores.lesions, resamples) if resamples else None
+        name = path.stem if path.stem not in [one.name for one in found] else f"{path.parent.name}/{path.stem}"
+        found.append(Answers(name, scores.score, scores.positive, weights))
+    roc_curve_plot(out / "roc.png", found)
+    reliability_plot(out / "reliability.png", found)
+    typer.echo(f"{out / 'roc.png'}\n{out / 'reliability.png'}")
+
+
+@figures_app.command(name="grad-cam")
+def grad_cam(
+    classifier: Annotated[Path, typer.Option(help="Checkpoint of a network that classifies (best.pt).")],
+    data: Data,
+    out: Out,
+    label: Annotated[str | None, typer.Option(help="Class whose evidence is shown; default: melanoma.")] = None,
+    image: Images = None,
+    split: Split = "test",
+    count: Annotated[int, typer.Option(min=1, help="Pictures, spread over the split, where none is named.")] = 5,
+) -> None:
+    """Grad-CAM++: where the evidence for a class was, on the crops (true masks) or pictures that the network takes."""
+    from trainer.errors import DataError
+    from trainer.figures.attention import attention_maps, draw_attention
+    from trainer.figures.cases import view_of
+    from trainer.papers.predictions import TorchNetwork
+    from trainer.training.checkpoint import class_names, load_checkpoint
+
+    checkpoint = load_checkpoint(classifier)
+    labels = class_names(checkpoint.recipe)
+    wanted = label or next((name for name in ("mel", "bkl") if name in labels), "")
+    if wanted not in labels:
+        raise DataError(
+            f"'{checkpoint.recipe.name}' has no class '{wanted}'.", f"It has: {', '.join(labels) or 'none'}."
+        )
+    records = _records(data, split, image, count)
+    crops = [view_of(record, checkpoint.recipe) for record in records]
+    maps = attention_maps(checkpoint, crops, labels.index(wanted))
+    scores = TorchNetwork(checkpoint, "cpu").probabilities(crops)[:, labels.index(wanted)]
+    notes = [
+        f"{record.image_id}\ndiagnosis {record.dx}, p({wanted}) {score:.2f}"
+        for record, score in zip(records, scores, strict=True)
+    ]
+    draw_attention(out, crops, maps, notes, f"Grad-CAM++ of {checkpoint.recipe.name} for '{wanted}'")
+    typer.echo(out)
+
+
+def _seer(bundle: str | None, segmenter: str | None, classifier: Path | None) -> Seer:
+    from trainer.errors import TrainerError
+    from trainer.figures.cases import open_bundle, open_checkpoints
+
+    if bundle is not None and segmenter is None and classifier is None:
+        return open_bundle(bundle)
+    if bundle is None and segmenter is not None:
+        return open_checkpoints(segmenter, classifier)
+    raise TrainerError("It is not clear whose figures to draw.", "Give --bundle, or --segmenter (and --classifier).")
+
+
+def _records(data: Path, split: str, ids: list[str] | None, count: int) -> list[Record]:
+    """The named records in this order, or some of a split."""
+    from trainer.data.isic import read_dataset
+    from trainer.errors import DataError
+    from trainer.scoring.predict import select
+
+    records = read_dataset(data)
+    if not ids:
+        return select(records, split, count)
+    known = {record.image_id: record for record in records}
+    missing = [name for name in ids if name not in known]
+    if missing:
+        raise DataError(f"The data set has no picture {', '.join(missing)}.", "Name pictures by their image id.")
+    return [known[name] for name in ids]

@@ -1,1 +1,0 @@
-"""From two checkpoints to a bundle: graphs, ONNX files, parity gates, golden examples, manifest and model card."""

@@ -1,0 +1,196 @@
+"""RESULTS.md: every system S1 to S10 beside the figures of the papers, from the rows of all comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from trainer.errors import DataError
+from trainer.papers.measures import CHOSEN, HALF
+from trainer.papers.plans import TABLES, TITLES
+from trainer.papers.render import (
+    INTERVALS,
+    LEAK,
+    LOW,
+    TARGETS,
+    VIEWS,
+    ablation_table,
+    budget_words,
+    hardware_words,
+    name_of,
+    split_words,
+)
+from trainer.papers.rows import Row, read_rows
+from trainer.report.goals import PAPER
+from trainer.report.summary import Figures, markdown_table
+from trainer.scoring.metrics import show
+
+SYSTEMS = {
+    "S1": "U-Net++-inspired segmentation",
+    "S2": "U-Net",
+    "S3": "residual U-Net",
+    "S4": "U-Net with pretrained encoder",
+    "S5": "simple CNN",
+    "S6": "ROI classifier",
+    "S7": "ROI classifier, other backbones",
+    "S8": "CLNet",
+    "S9": "metadata fusion",
+    "S10": "random and constant-negative",
+}
+
+NOT_GIVEN = "not known here"
+PAPER_MASKS = {"unetplusplus": "Dice 0.921"}
+_FIRST_PAPER = (
+    "accuracy {accuracy:.3f}, sensitivity {sensitivity:.3f}, specificity {specificity:.3f}, F1 {f1:.3f} "
+    "(80/20 by picture, leaking)"
+).format(**PAPER)
+PAPER_CLASSES = {"resnet50-binary": _FIRST_PAPER, "reference-classifier": _FIRST_PAPER}
+PAPER_NOTE = (
+    "The papers' figures are those that the project's plan quotes: the Dice of the first paper's segmenter, and the "
+    "first paper's ROI classifier on its own split (80/20 by picture at a threshold of 0.5), which leaks. For the "
+    "other systems the plan quotes none. It also quotes an accuracy of 0.824 over the seven diagnoses, without saying "
+    "for which network."
+)
+BUDGET_NOTE = (
+    f"Rows marked {LOW} were trained on fewer pictures, for fewer epochs or at a smaller size than their recipes say, "
+    "to show that the system trains and what it gives for that; they say nothing about which system is better at full "
+    "budget, and are not to be read against the papers' figures."
+)
+
+
+ELSEWHERE = (
+    "Metadata, the mask as an auxiliary target (CLNet), and the crops of ResNet50 have comparisons of their own below. "
+    "Not tried: the whole picture beside the crop.\n"
+)
+
+
+def to_markdown(folder: Path) -> str:
+    """The page; every figure comes from a row's JSON file in one of the comparisons' folders.
+
+    Raises:
+        DataError: there is no row, or one cannot be read.
+    """
+    groups = (
+        {home.name: read_rows(home) for home in sorted(folder.iterdir()) if home.is_dir()} if folder.is_dir() else {}
+    )
+    groups = {name: rows for name, rows in groups.items() if rows}
+    if not groups:
+        raise DataError(f"'{folder}' holds no comparison.", "Make one with `python -m trainer compare`.")
+    rows = [row for found in groups.values() for row in found if row.table != "ablations"]
+    parts = [
+        "# Results of the systems S1 to S10\n",
+        "Made by `python -m trainer results` from the rows in [results/compare](results/compare), which "
+        "`python -m trainer compare` writes. The shipped bundles are reported in their own model cards.\n",
+        f"Epoch and threshold are chosen on `val`, figures are on `test`. {INTERVALS}\n",
+        PAPER_NOTE + "\n",
+        BUDGET_NOTE + "\n",
+    ]
+    leaking = [row for row in rows if row.leaks]
+    if leaking:
+        parts.append(
+            "Rows marked **leaks**: " + LEAK.format(all=leaking[0].shared, melanoma=leaking[0].shared_melanoma) + "\n"
+        )
+    parts += ["## Segmentation: S1 to S4, S8, S10\n", _masks(_unique([row for row in rows if row.figures.clean]))]
+    for positive in ("mel", "bkl"):
+        these = [row for row in rows if row.figures.classification and row.positive == positive]
+        if these:
+            systems = "S5 to S10" if positive == "mel" else "S8, S10"
+            parts += [f"## Classification, {TARGETS[positive]} against the rest: {systems}\n", _classes(_unique(these))]
+    seven = [row for row in rows if row.figures.classification and row.figures.classification.classes]
+    if seven:
+        parts += ["## Seven diagnoses\n", _seven(_unique(seven))]
+    missing = [f"{name} ({SYSTEMS[name]})" for name in SYSTEMS if name not in {row.system for row in rows}]
+    if missing:
+        parts.append(f"Without any row yet: {', '.join(missing)}.\n")
+    parts += ["## Budgets\n", _budgets(_unique(rows))]
+    for name, found in groups.items():
+        if found[0].table == "ablations":
+            parts += [f"## {TITLES['ablations']}\n", f"{found[0].data}, {split_words(found[0])}.\n"]
+            parts += [ablation_table(folder / name, found), ELSEWHERE]
+    parts += ["## The comparisons in full\n"]
+    for name, found in groups.items():
+        title = next((TITLES[table] for table in TABLES if table == found[0].table), name)
+        parts.append(f"- [{title}]({_link(folder, name)}): {split_words(found[0])}")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _link(folder: Path, name: str) -> str:
+    return f"results/{folder.name}/{name}/README.md"
+
+
+def _unique(rows: Sequence[Row]) -> list[Row]:
+    """One row for each network and view: the same run may stand in two comparisons."""
+    kept: dict[tuple[object, ...], Row] = {}
+    for row in sorted(rows, key=_order):
+        kept.setdefault((row.name, row.view, row.split, row.roi_from), row)
+    return list(kept.values())
+
+
+def _order(row: Row) -> tuple[int, str, str, str]:
+    return int(row.system.removeprefix("S")), row.name, row.view, row.split
+
+
+def _masks(rows: Sequence[Row]) -> str:
+    names = {"dice": "Dice", "jaccard": "Jaccard", "thresholded_jaccard": "thresholded Jaccard"}
+
+    def figures(row: Row) -> list[str]:
+        clean = row.figures.clean.per_picture if row.figures.clean else {}
+        return [show(clean.get(name)) for name in names]
+
+    return _table(rows, list(names.values()), figures, PAPER_MASKS)
+
+
+def _classes(rows: Sequence[Row]) -> str:
+    names = ("AUC", "sensitivity at 95 % specificity", "accuracy", "sensitivity", "specificity", "F1")
+
+    def figures(row: Row) -> list[str]:
+        found = row.figures.classification
+        ranking: Figures = found.ranking if found else {}
+        decided: Figures = (found.decisions.get(CHOSEN) or found.decisions[HALF]) if found else {}
+        cells = [show(ranking.get(name)) for name in ("auc", "sensitivity_at_95_specificity")]
+        return cells + [show(decided.get(name)) for name in ("accuracy", "sensitivity", "specificity", "f1")]
+
+    note = "Decisions are at the threshold that `val` chose by Youden's index; S10 decides at 0.5.\n\n"
+    return note + _table(rows, names, figures, PAPER_CLASSES)
+
+
+def _seven(rows: Sequence[Row]) -> str:
+    names = ("class_accuracy", "class_balanced_accuracy", "class_calibration_error")
+
+    def figures(row: Row) -> list[str]:
+        found = row.figures.classification
+        return [show(found.classes.get(name) if found else None) for name in names]
+
+    return _table(rows, ("accuracy", "balanced accuracy", "calibration error"), figures, {})
+
+
+def _table(
+    rows: Sequence[Row], columns: Sequence[str], figures: Callable[[Row], list[str]], paper: dict[str, str]
+) -> str:
+    lines = []
+    for row in rows:
+        marks = [LOW] if row.compute and row.compute.low_budget else []
+        marks += ["**leaks**"] if row.leaks else []
+        cited = "-" if row.system == "S10" else paper.get(row.name, NOT_GIVEN)
+        lines.append([row.system, name_of(row), row.what, ", ".join(marks) or "-", *figures(row), cited])
+    return markdown_table(["system", "row", "what it is", "mark", *columns, "paper"], lines)
+
+
+def _budgets(rows: Sequence[Row]) -> str:
+    trained = [row for row in rows if row.compute]
+    lines = [
+        [
+            row.system,
+            name_of(row),
+            VIEWS[row.view],
+            budget_words(row),
+            row.initialisation,
+            str(row.seed),
+            row.split,
+            str(row.figures.images),
+            hardware_words(row),
+        ]
+        for row in trained
+    ]
+    head = ["system", "row", "sees", "trained with", "initial weights", "seed", "split", "test pictures", "hardware"]
+    return markdown_table(head, lines)

@@ -1,0 +1,1 @@
+"""Tables, figures, goals and the model card, from stored predictions alone."""

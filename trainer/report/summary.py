@@ -1,0 +1,344 @@
+"""Every table, from stored per-image predictions: nothing here runs a network.
+
+`summarise` computes the figures, `to_markdown` prints them. Pictures that the runtime would refuse are counted by
+reason. Classification figures are over the answered pictures; `auc_all_pictures` also covers the refused ones, at their
+worst: a refused melanoma ranks below and any other refused lesion above everything that was answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge_infer.bundle.manifest import Band, Evaluation, Metric, OperatingPoint
+from trainer.choices.operating_points import Scores, certainty, scores_of
+from trainer.scoring.metrics import (
+    Bools,
+    Measure,
+    Overlaps,
+    Roc,
+    Weights,
+    decision_measures,
+    lesion_weights,
+    mean_of,
+    melanoma_measures,
+    multiclass_measures,
+    reliability_bins,
+    segmentation_measures,
+    show,
+    with_interval,
+    with_intervals,
+)
+from trainer.scoring.predict import Counts, Prediction, indeterminate
+
+REFERRED = (0.1, 0.2, 0.3)
+"""Shares of least certain pictures that are referred in the table of coverage against error."""
+
+REFERRAL_NOTE = (
+    "Pictures whose probability is nearest to the threshold are left to others (distance of arcsin(sqrt(p))); the "
+    "figures are of the rest. `melanomas missed` is the share of all melanomas that are called not suspicious. The row "
+    "`specialist`, 20 %, is the goal of sensitivity at 95 % specificity with the least certain 20 % referred.\n"
+)
+BANDS_NOTE = (
+    "With `--abstain` the limits are fixed beforehand, not on these pictures, so that the share decided differs a "
+    "little from what was meant.\n"
+)
+
+Figures = dict[str, Metric]
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One bar of the reliability diagram: pictures, mean melanoma probability, share of melanoma."""
+
+    pictures: int
+    predicted: float
+    observed: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """One row of a subgroup table."""
+
+    pictures: int
+    melanomas: int
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All figures of one split.
+
+    Attributes:
+        split: evaluated split.
+        images, lesions, melanomas: counts of all pictures.
+        answered: pictures that got a probability.
+        indeterminate: the others by reason.
+        segmentation, segmentation_raw: over all pictures, after and before clean-up; empty for true ROIs.
+        dice_by_class: mean Dice after clean-up.
+        melanoma: ranking, calibration, Brier score over answered pictures; `auc_all_pictures` over all.
+        classes: figures over all classes.
+        operating_points: decision figures by operating point.
+        referral: by operating point and share of least certain pictures left out, that is, those with the least
+            `trainer.choices.operating_points.certainty`: figures of the rest.
+        bands: by operating point, for each of its bands what its fixed limits give: share decided, figures of the
+            decided pictures, and the share of all melanomas that are called not suspicious.
+        reliability: bins of the melanoma probability.
+        subgroups: by attribute and value.
+        diagnoses: classes that the classifier tells apart.
+    """
+
+    split: str
+    images: int
+    lesions: int
+    melanomas: int
+    answered: int
+    indeterminate: dict[str, int]
+    segmentation: Figures
+    segmentation_raw: Figures
+    dice_by_class: Figures
+    melanoma: Figures
+    classes: Figures
+    operating_points: dict[str, Figures]
+    referral: dict[str, dict[str, Figures]]
+    bands: dict[str, tuple[Figures, ...]]
+    reliability: tuple[Bin, ...]
+    subgroups: dict[str, dict[str, Group]] = field(default_factory=dict)
+    diagnoses: int = 2
+
+
+def summarise(
+    predictions: Sequence[Prediction],
+    labels: Sequence[str],
+    melanoma_label: str,
+    points: Sequence[OperatingPoint],
+    default_point: str,
+    resamples: int = 1000,
+) -> Summary:
+    """Computes all figures of one predictions file.
+
+    Args:
+        predictions: rows of one split.
+        labels: the classifier's classes in order.
+        melanoma_label: which of them is melanoma.
+        points: operating points; their thresholds apply to the stored probabilities.
+        default_point: the one that subgroups are measured at.
+        resamples: of the bootstrap by lesion.
+    """
+    answered = [p for p in predictions if not p.reason]
+    scores = scores_of(answered, labels, melanoma_label)
+    weights = lesion_weights(scores.lesions, resamples)
+    every = lesion_weights([p.lesion_id for p in predictions], resamples)
+    threshold = next(point.threshold for point in points if point.name == default_point)
+    clean, raw = overlaps_of(predictions, "clean"), overlaps_of(predictions, "raw")
+    classes = [p.dx for p in predictions]
+    melanoma = with_intervals(melanoma_measures(scores.score, scores.positive), weights)
+    melanoma |= _auc_all(predictions, melanoma_label, every)
+    return Summary(
+        split=predictions[0].split,
+        images=len(predictions),
+        lesions=len({p.lesion_id for p in predictions}),
+        melanomas=sum(p.dx == melanoma_label for p in predictions),
+        answered=len(answered),
+        indeterminate=indeterminate(predictions),
+        segmentation=with_intervals(segmentation_measures(clean, classes), every) if clean else {},
+        segmentation_raw=with_intervals(segmentation_measures(raw, classes), every) if raw else {},
+        dice_by_class=_dice_by_class(clean, classes, every) if clean else {},
+        melanoma=melanoma,
+        classes=with_intervals(multiclass_measures(scores.probabilities, scores.truth), weights),
+        operating_points={
+            point.name: with_intervals(decision_measures(scores.score >= point.threshold, scores.positive), weights)
+            for point in points
+        },
+        referral=_referral(scores, points, weights),
+        bands={point.name: tuple(_band(scores, point, band, weights) for band in point.bands) for point in points},
+        reliability=_reliability(scores),
+        subgroups=_subgroups(answered, scores, threshold, weights),
+        diagnoses=len(labels),
+    )
+
+
+def headline(summary: Summary) -> Figures:
+    """The figures that go into a manifest."""
+    segmentation = ("dice", "jaccard", "thresholded_jaccard", "jaccard_below_0.65", "worst_class_dice")
+    chosen = {name: summary.segmentation[name] for name in segmentation if name in summary.segmentation}
+    if "dice" in summary.segmentation_raw:
+        chosen["dice_before_cleanup"] = summary.segmentation_raw["dice"]
+    melanoma = {f"melanoma_{name}": metric for name, metric in summary.melanoma.items()}
+    return chosen | melanoma | summary.classes | {"answered": Metric(summary.answered / summary.images)}
+
+
+def to_evaluation(summary: Summary, data: str, command: str) -> Evaluation:
+    """The manifest's entry."""
+    return Evaluation(data, summary.split, summary.images, summary.lesions, command, headline(summary))
+
+
+def to_markdown(summary: Summary, title: str, points: Sequence[OperatingPoint]) -> str:
+    """All tables of one split; `points` are those that `summarise` was given."""
+    refused = ", ".join(f"{reason} {count}" for reason, count in sorted(summary.indeterminate.items())) or "none"
+    parts = [
+        f"## {title}\n",
+        f"{summary.images} pictures of {summary.lesions} lesions, {summary.melanomas} pictures of melanoma. "
+        f"{summary.answered} pictures got a probability; refused: {refused}. "
+        "Intervals: 95 %, bootstrap by lesion, 1000 resamples.\n",
+    ]
+    if summary.segmentation:
+        rows = [
+            [words(name), show(summary.segmentation_raw.get(name)), show(metric)]
+            for name, metric in summary.segmentation.items()
+        ]
+        parts += ["### Segmentation\n", markdown_table(["per picture", "before clean-up", "after clean-up"], rows)]
+        parts.append(markdown_table(["class", "Dice"], [[name, show(m)] for name, m in summary.dice_by_class.items()]))
+    rows = [[words(name), show(metric)] for name, metric in (summary.melanoma | summary.classes).items()]
+    parts += ["### Classification\n", markdown_table(["measure", "value"], rows)]
+    names = list(next(iter(summary.operating_points.values()), {}))
+    rows = [
+        [point, *(show(figures.get(name)) for name in names)] for point, figures in summary.operating_points.items()
+    ]
+    parts += ["### Operating points\n", markdown_table(["operating point", *map(words, names)], rows)]
+    names = list(next(iter(next(iter(summary.referral.values()), {}).values()), {}))
+    rows = [
+        [point, share, *(show(figures.get(name)) for name in names)]
+        for point, shares in summary.referral.items()
+        for share, figures in shares.items()
+    ]
+    head = ["operating point", "referred", *map(words, names)]
+    parts += ["### When the least certain are referred\n", REFERRAL_NOTE, markdown_table(head, rows)]
+    rows = [
+        [point.name, f"{band.referred:.0%}", f"{band.low:.3f} to {band.high:.3f}", *map(show, figures.values())]
+        for point in points
+        for band, figures in zip(point.bands, summary.bands[point.name], strict=True)
+    ]
+    if rows:
+        names = next(list(figures) for found in summary.bands.values() for figures in found)
+        head = ["operating point", "meant to refer", "undecided between", *map(words, names)]
+        parts += ["### Abstention as it ships\n", BANDS_NOTE, markdown_table(head, rows)]
+    rows = [[str(b.pictures), f"{b.predicted:.3f}", f"{b.observed:.3f}"] for b in summary.reliability]
+    parts += ["### Reliability\n", markdown_table(["pictures", "mean melanoma probability", "share of melanoma"], rows)]
+    if summary.subgroups:
+        rows = [
+            [attribute, value, str(group.pictures), str(group.melanomas), *map(show, map(group.figures.get, _GROUPED))]
+            for attribute, groups in summary.subgroups.items()
+            for value, group in groups.items()
+        ]
+        head = ["attribute", "value", "pictures", "melanomas", *map(words, _GROUPED)]
+        parts += ["### Subgroups, at the default operating point\n", markdown_table(head, rows)]
+    return "\n".join(parts)
+
+
+_GROUPED = ("dice", "auc", "sensitivity", "specificity")
+
+ATTRIBUTES: dict[str, Callable[[Prediction], str]] = {
+    "sex": lambda p: p.sex or "unknown",
+    "age": lambda p: _age_band(p.age),
+    "site": lambda p: p.localization or "unknown",
+    "diagnosis by": lambda p: p.dx_type or "unknown",
+}
+
+
+def _age_band(age: float | None) -> str:
+    if age is None:
+        return "unknown"
+    return "below 30" if age < 30 else "30-49" if age < 50 else "50-69" if age < 70 else "70 and above"
+
+
+def overlaps_of(predictions: Sequence[Prediction], which: str) -> Overlaps | None:
+    """Pixel counts of every picture, `which` is "clean" or "raw"; None where some picture has none."""
+    counts: list[Counts | None] = [getattr(p, which) for p in predictions]
+    known = [entry for entry in counts if entry is not None]
+    if len(known) != len(counts):
+        return None
+    return Overlaps(*np.array(known, dtype=np.float64).T)
+
+
+def _dice_by_class(overlaps: Overlaps, classes: Sequence[str], weights: Weights) -> Figures:
+    names = np.asarray(classes)
+    return with_intervals({name: mean_of(overlaps.dice, names == name) for name in sorted(set(classes))}, weights)
+
+
+def _auc_all(predictions: Sequence[Prediction], melanoma_label: str, weights: Weights) -> Figures:
+    positive = np.array([p.dx == melanoma_label for p in predictions])
+    worst = np.where(positive, -1.0, 2.0)
+    score = np.array([p.probabilities[melanoma_label] if not p.reason else np.nan for p in predictions])
+    metric = with_interval(Roc(np.where(np.isnan(score), worst, score), positive).auc, weights)
+    return {} if metric is None else {"auc_all_pictures": metric}
+
+
+def _referral(scores: Scores, points: Sequence[OperatingPoint], weights: Weights) -> dict[str, dict[str, Figures]]:
+    table: dict[str, dict[str, Figures]] = {}
+    for point in points:
+        distance = certainty(scores.score, point.threshold)
+        table[point.name] = {}
+        for share in (0.0, *REFERRED):
+            kept = distance >= np.quantile(distance, share)
+            table[point.name][f"{share:.0%}"] = with_intervals(_partly(scores, point.threshold, kept), weights)
+    return table
+
+
+def _partly(scores: Scores, threshold: float, kept: Bools) -> dict[str, Measure]:
+    """Figures where only the pictures in `kept` are decided; `melanomas_missed` is of all melanomas."""
+    score, positive = scores.score[kept], scores.positive[kept]
+    called = score >= threshold
+    decided = decision_measures(called, positive)
+    measures: dict[str, Measure] = {
+        "sensitivity": decided["sensitivity"],
+        "specificity": decided["specificity"],
+        "accuracy": decided["accuracy"],
+        "sensitivity_at_95_specificity": Roc(score, positive).sensitivity_at_specificity(0.95),
+    }
+    among = {name: _among(measure, kept) for name, measure in measures.items()}
+    missed = kept & (scores.score < threshold)
+    return among | {
+        "melanomas_kept": mean_of(kept, scores.positive),
+        "melanomas_missed": mean_of(missed, scores.positive),
+    }
+
+
+def _among(measure: Measure, kept: Bools) -> Measure:
+    return lambda weights: measure(weights[:, kept])
+
+
+def _band(scores: Scores, point: OperatingPoint, band: Band, weights: Weights) -> Figures:
+    kept = ~((band.low < scores.score) & (scores.score < band.high))
+    measures = {"decided": mean_of(kept)} | _partly(scores, point.threshold, kept)
+    return with_intervals(measures, weights)
+
+
+def _reliability(scores: Scores) -> tuple[Bin, ...]:
+    found = reliability_bins(scores.score, scores.positive)
+    return tuple(Bin(b.pictures, b.predicted, b.observed.value) for b in found)
+
+
+def _subgroups(
+    answered: Sequence[Prediction], scores: Scores, threshold: float, weights: Weights
+) -> dict[str, dict[str, Group]]:
+    dice = np.array([np.nan if p.clean is None else p.clean.dice for p in answered])
+    called, positive = scores.score >= threshold, scores.positive
+    table: dict[str, dict[str, Group]] = {}
+    for attribute, value_of in ATTRIBUTES.items():
+        values = np.array([value_of(p) for p in answered])
+        table[attribute] = {}
+        for value in sorted(set(values)):
+            chosen = values == value
+            measures: dict[str, Measure] = {
+                "dice": mean_of(dice[chosen]),
+                "auc": Roc(scores.score[chosen], positive[chosen]).auc,
+                "sensitivity": mean_of(called[chosen], positive[chosen]),
+                "specificity": mean_of(~called[chosen], ~positive[chosen]),
+            }
+            figures = with_intervals(measures, weights[:, chosen])
+            table[attribute][str(value)] = Group(int(chosen.sum()), int(positive[chosen].sum()), figures)
+    return table
+
+
+def words(name: str) -> str:
+    """A measure's name as a table shows it."""
+    return name.replace("_", " ").replace("auc", "AUC").replace("dice", "Dice").replace("jaccard", "Jaccard")
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, with a line break at its end."""
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Networks and pictures in, predictions on disk out; and every metric."""

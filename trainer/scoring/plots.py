@@ -1,0 +1,316 @@
+"""Figures as PNG files, drawn from stored predictions: ROC curves, reliability, coverage against error, subgroups.
+
+Each function draws one figure, and the file carries the numbers that it shows as JSON in its metadata
+(`figure_data` reads them), so that a figure can be checked against the predictions although another version of
+matplotlib would set other pixels. Files hold no date and no version: the same numbers on the same version of matplotlib
+give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from edge_infer.bundle.manifest import Metric
+from trainer.errors import DataError
+from trainer.scoring.metrics import Bools, Floats, Roc, Weights, reliability_bins
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
+"""Okabe and Ito's palette, told apart by colour-blind readers too."""
+
+_GRID = np.round(np.linspace(0, 1, 401), 6)
+_STYLE = {"color": "#999999", "linewidth": 0.8}
+_DPI = 100
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A named set of melanoma probabilities with their truth.
+
+    Attributes:
+        name: for the legend.
+        score: probability of melanoma, shape (n,).
+        positive: whether the picture shows one, shape (n,).
+        weights: bootstrap resamples by lesion (`trainer.scoring.metrics.lesion_weights`), shape (b, n), for 95 %
+            intervals; None draws none.
+    """
+
+    name: str
+    score: Floats
+    positive: Bools
+    weights: Weights | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A named curve: y with its intervals over x, both of equal length."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[Metric]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A named operating point in a ROC diagram, with what it gave."""
+
+    name: str
+    sensitivity: Metric
+    specificity: Metric
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """One subgroup: its attribute, its value, its size in words, and its figures (None where undefined)."""
+
+    attribute: str
+    value: str
+    size: str
+    figures: Mapping[str, Metric | None]
+
+
+def roc_curve_plot(
+    path: Path, answers: Sequence[Answers], marks: Sequence[Mark] = (), title: str = "ROC curve, melanoma"
+) -> None:
+    """ROC curves with their AUC, and operating points as crosses of their 95 % intervals.
+
+    Args:
+        path: PNG file.
+        answers: one curve each; the first one with weights also gets its 95 % band.
+        marks: operating points.
+        title: above the figure.
+    """
+    figure, axes = _square()
+    data: dict[str, Any] = {"curves": {}, "points": {}}
+    banded = next((one for one in answers if one.weights is not None), None)
+    for one, colour in zip(answers, _cycle(len(answers)), strict=True):
+        roc = Roc(one.score, one.positive)
+        whole = np.ones((1, len(one.score)))
+        curve = roc.sensitivities(whole, 1 - _GRID)[0]
+        area = float(roc.auc(whole)[0])
+        data["curves"][one.name] = {"auc": _plain(area), "sensitivity": _plain(curve)}
+        if one is banded and one.weights is not None:
+            low, high = np.nanpercentile(roc.sensitivities(one.weights, 1 - _GRID), (2.5, 97.5), axis=0)
+            axes.fill_between(_GRID, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
+            data["curves"][one.name] |= {"low": _plain(low), "high": _plain(high)}
+        axes.plot(_GRID, curve, color=colour, drawstyle="steps-post", label=f"{one.name}, AUC {area:.3f}")
+    for mark, colour in zip(marks, _cycle(len(marks), len(answers)), strict=True):
+        x, y = 1 - mark.specificity.value, mark.sensitivity.value
+        axes.errorbar(
+            [x],
+            [y],
+            xerr=_error(mark.specificity),
+            yerr=_error(mark.sensitivity),
+            fmt="o",
+            color=colour,
+            capsize=2,
+            markersize=5,
+            label=f"{mark.name}: sensitivity {y:.2f}, specificity {1 - x:.2f}",
+        )
+        data["points"][mark.name] = [_plain(x), _plain(y)]
+    axes.plot([0, 1], [0, 1], linestyle=":", **_STYLE)
+    axes.set(title=title, xlabel="false alarms: 1 - specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1.005))
+    axes.legend(loc="lower right", fontsize="small")
+    _save(figure, path, data)
+
+
+def reliability_plot(path: Path, answers: Sequence[Answers], title: str = "Reliability, melanoma") -> None:
+    """Share of melanoma against predicted probability in bins of equal width, with how many pictures each bin holds.
+
+    Args:
+        path: PNG file.
+        answers: one line each, such as before and after calibration; with weights, each bin gets its 95 % interval.
+        title: above the figure.
+    """
+    figure, axes = _square(lower=True)
+    upper, lower = axes
+    data: dict[str, Any] = {}
+    width = 1 / 15
+    for i, (one, colour) in enumerate(zip(answers, _cycle(len(answers)), strict=True)):
+        bins = reliability_bins(one.score, one.positive, one.weights)
+        predicted = [b.predicted for b in bins]
+        observed = [b.observed for b in bins]
+        upper.errorbar(
+            predicted,
+            [m.value for m in observed],
+            yerr=_errors(observed),
+            fmt="o-" if i == len(answers) - 1 else "s--",
+            color=colour,
+            markersize=4,
+            linewidth=1.2,
+            elinewidth=0.8,
+            capsize=2,
+            label=one.name,
+        )
+        centres = (np.arange(15) + 0.5) * width
+        shift = (i + 0.5) / len(answers) - 0.5
+        counts = np.zeros(15)
+        counts[[b.index for b in bins]] = [b.pictures for b in bins]
+        lower.bar(centres + shift * width * 0.9, counts, width * 0.9 / len(answers), color=colour)
+        data[one.name] = {
+            "predicted": _plain(predicted),
+            "observed": [_plain([m.value, m.low, m.high]) for m in observed],
+            "pictures": [b.pictures for b in bins],
+        }
+    upper.plot([0, 1], [0, 1], linestyle=":", **_STYLE)
+    upper.set(title=title, ylabel="share of melanoma", xlim=(0, 1), ylim=(-0.01, 1.01))
+    upper.legend(loc="upper left", fontsize="small")
+    lower.set(xlabel="predicted probability of melanoma", ylabel="pictures", yscale="log", ylim=(0.7, None))
+    _save(figure, path, data)
+
+
+def coverage_plot(
+    path: Path,
+    panels: Mapping[str, Sequence[Line]],
+    x_name: str = "share of pictures referred, least certain first",
+    title: str = "Coverage against error",
+) -> None:
+    """What is gained when the least certain pictures are left to others: one panel a measure, one curve a line.
+
+    Args:
+        path: PNG file.
+        panels: lines by the measure's name; x is the share referred, 0..1.
+        x_name: below each panel.
+        title: above the figure.
+    """
+    figure = Figure(figsize=(4.2 * len(panels), 4.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    data: dict[str, Any] = {}
+    for axes, (measure, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for line, colour in zip(lines, _cycle(len(lines)), strict=True):
+            axes.plot(line.x, [m.value for m in line.y], color=colour, label=line.name)
+            low = [m.value if m.low is None else m.low for m in line.y]
+            high = [m.value if m.high is None else m.high for m in line.y]
+            axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
+            data.setdefault(measure, {})[line.name] = {
+                "x": _plain(line.x),
+                "y": [_plain([m.value, m.low, m.high]) for m in line.y],
+            }
+        axes.set(title=measure, xlabel=x_name, xlim=(0, max(max(line.x) for line in lines)))
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.legend(fontsize="small")
+    figure.suptitle(title)
+    _save(figure, path, data)
+
+
+def forest_plot(path: Path, rows: Sequence[ForestRow], overall: Mapping[str, Metric], title: str) -> None:
+    """Figures of subgroups with their 95 % intervals, beside the figure over all as a vertical line.
+
+    Args:
+        path: PNG file.
+        rows: subgroups in order; those of one attribute follow each other.
+        overall: figures over all pictures: one panel each.
+        title: above the figure.
+    """
+    names = list(overall)
+    figure = Figure(figsize=(3.4 + 2.6 * len(names), 1.2 + 0.24 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    places = -np.arange(len(rows), dtype=float)
+    data: dict[str, Any] = {name: {} for name in names}
+    for axes, name, colour in zip(panels, names, _cycle(len(names)), strict=True):
+        axes.axvline(overall[name].value, linestyle=":", **_STYLE)
+        for row, y in zip(rows, places, strict=True):
+            metric = row.figures.get(name)
+            if metric is None:
+                continue
+            known = metric.low is not None
+            axes.errorbar(
+                [metric.value],
+                [y],
+                xerr=_error(metric),
+                fmt="o" if known else "x",
+                color=colour if known else "#999999",
+                markersize=4,
+                capsize=2,
+                elinewidth=1,
+            )
+            data[name][f"{row.attribute}: {row.value}"] = _plain([metric.value, metric.low, metric.high])
+        axes.set(title=name.replace("auc", "AUC"), xlim=(-0.02, 1.02))
+        axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+        for i in range(1, len(rows)):
+            if rows[i].attribute != rows[i - 1].attribute:
+                axes.axhline(0.5 - i, color="#cccccc", linewidth=0.8)
+    panels[0].set_yticks(places, [f"{row.attribute}: {row.value} ({row.size})" for row in rows], fontsize="small")
+    panels[0].set_ylim(0.6 - len(rows), 0.6)
+    figure.suptitle(title)
+    _save(figure, path, data)
+
+
+def figure_data(path: Path) -> Any:
+    """The numbers that a figure shows, as they were drawn.
+
+    Raises:
+        DataError: the file is missing, or no figure of this module.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return json.loads(image.text["Data"])  # type: ignore[attr-defined]
+    except (OSError, KeyError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"'{path}' is no figure with its numbers: {error}.", "Draw it with `python -m trainer report`."
+        ) from error
+
+
+def same_numbers(first: Any, second: Any, tolerance: float = 1e-3) -> bool:
+    """Whether two figures' numbers agree; both as `figure_data` gives them."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(same_numbers(first[k], second[k], tolerance) for k in first)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(lambda a, b: same_numbers(a, b, tolerance), first, second))
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return abs(first - second) <= tolerance
+    return bool(first == second)
+
+
+def _square(lower: bool = False) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(5.6, 6.4 if lower else 5.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1)) if lower else figure.subplots()
+    upper: Axes = axes[0] if lower else axes
+    upper.grid(color="#dddddd", linewidth=0.6)
+    return figure, axes
+
+
+def _cycle(count: int, start: int = 0) -> list[str]:
+    return [COLOURS[(start + i) % len(COLOURS)] for i in range(count)]
+
+
+def _error(metric: Metric) -> Any:
+    """Distances to both ends of an interval as `errorbar` wants them; None where there is no interval."""
+    if metric.low is None or metric.high is None:
+        return None
+    return [[max(metric.value - metric.low, 0.0)], [max(metric.high - metric.value, 0.0)]]
+
+
+def _errors(metrics: Sequence[Metric]) -> Any:
+    if all(metric.low is None for metric in metrics):
+        return None
+    below = [0.0 if m.low is None else max(m.value - m.low, 0.0) for m in metrics]
+    above = [0.0 if m.high is None else max(m.high - m.value, 0.0) for m in metrics]
+    return [below, above]
+
+
+def _plain(values: Any) -> Any:
+    """Numbers as JSON keeps them: four decimals, None where unknown."""
+    if isinstance(values, np.ndarray | list | tuple):
+        return [_plain(value) for value in values]
+    if values is None or not np.isfinite(values):
+        return None
+    return round(float(values), 4)
+
+
+def _save(figure: Figure, path: Path, data: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    figure.savefig(path, dpi=_DPI, metadata={"Software": None, "Data": text}, pil_kwargs={"optimize": True})

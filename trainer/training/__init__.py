@@ -1,0 +1,1 @@
+"""The loop, tasks, losses, folds, distillation and checkpoints."""
