@@ -61,7 +61,7 @@ def peers(
     from edge_infer.benchmark.measure import Effort
     from edge_infer.benchmark.results import write_results
     from edge_infer.benchmark.table import format_results
-    from edge_infer.bundle.manifest import find_bundle
+    from edge_infer.bundle.store import find_bundle
 
     paths = pictures or [EXAMPLES]
     with tempfile.TemporaryDirectory() as temporary:
@@ -110,7 +110,7 @@ def goals(
     """
     from benchmarks import goals as g
     from edge_infer.benchmark.results import read_results
-    from edge_infer.bundle.manifest import load_bundle
+    from edge_infer.bundle.store import load_bundle
 
     def progress(text: str) -> None:
         typer.echo(text, err=True)
@@ -149,7 +149,7 @@ def variants(
 ) -> None:
     """Sizes and single-thread times of a bundle's variants against PyTorch eager, in turn in one process."""
     from benchmarks.variants import compare_variants, markdown, write_comparison
-    from edge_infer.bundle.manifest import load_bundle
+    from edge_infer.bundle.store import load_bundle
 
     result = compare_variants(load_bundle(bundle), rounds)
     write_comparison(output, result)

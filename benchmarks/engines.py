@@ -19,7 +19,7 @@ from edge_infer.errors import EngineNotInstalledError, InferenceError
 
 
 class TorchEngine:
-    """A serving network in PyTorch; see `edge_infer.engines.onnx.Engine`."""
+    """A serving network in PyTorch; see `edge_infer.engines.base.Engine`."""
 
     def __init__(self, network: Any, labels: str | None, mode: str) -> None:
         """Prepares it.
@@ -59,7 +59,7 @@ class TorchEngine:
 
 
 class OpenVinoEngine:
-    """An ONNX file in OpenVINO's own runtime; see `edge_infer.engines.onnx.Engine`."""
+    """An ONNX file in OpenVINO's own runtime; see `edge_infer.engines.base.Engine`."""
 
     def __init__(self, path: Path, labels: str | None, threads: int) -> None:
         """Compiles it for the CPU, latency first, in the precision of the file.

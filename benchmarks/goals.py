@@ -27,7 +27,7 @@ from edge_infer.benchmark.results import Results
 from edge_infer.benchmark.runners import LocalRunner
 from edge_infer.benchmark.stability import judge_stability
 from edge_infer.benchmark.stats import Interval, ratio_of_medians, ratio_of_rates
-from edge_infer.bundle.manifest import Bundle, load_bundle
+from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.diagnoser import Diagnoser
 from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.files import write_atomically

@@ -19,8 +19,8 @@ from edge_infer.benchmark.probe import probe_peak
 from edge_infer.benchmark.runners import LocalRunner, Runner, load_pictures, skipped_notes
 from edge_infer.benchmark.stability import judge_stability
 from edge_infer.benchmark.suite import MULTI_STREAM, bundle_facts, compare
-from edge_infer.bundle.manifest import Bundle, load_bundle
-from edge_infer.engines.onnx import available_threads
+from edge_infer.bundle.store import Bundle, load_bundle
+from edge_infer.engines.threads import available_threads
 
 BASELINE = "torch-eager"
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from edge_infer.benchmark.hardware import conditions, describe_machine
 from edge_infer.benchmark.stats import Interval, interval_of, ratio_of_medians
-from edge_infer.bundle.manifest import Bundle, StageName
+from edge_infer.bundle.manifest import StageName
+from edge_infer.bundle.store import Bundle
 from edge_infer.engines.variants import open_variant
 from edge_infer.files import write_atomically
 from edge_infer.schema import dump

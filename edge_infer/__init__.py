@@ -9,8 +9,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edge_infer.diagnoser import Diagnoser
-    from edge_infer.diagnosis import Diagnosis, Reason
+    from edge_infer.diagnosis import Diagnosis
     from edge_infer.errors import EdgeInferError
+    from edge_infer.reasons import Reason
 
 __all__ = ["Diagnoser", "Diagnosis", "EdgeInferError", "Reason", "__version__"]
 

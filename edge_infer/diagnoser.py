@@ -14,24 +14,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.bundle.manifest import DEFAULT_VARIANT, Band, Bundle, Manifest, Tolerance
-from edge_infer.diagnosis import MELANOMA, NOT_MELANOMA, Diagnosis, Reason
+from edge_infer.bundle.manifest import DEFAULT_VARIANT, Manifest
+from edge_infer.bundle.store import Bundle
+from edge_infer.diagnosis import MELANOMA, NOT_MELANOMA, Diagnosis
+from edge_infer.engines.base import Engine
 from edge_infer.engines.loading import STAGES, Loading, start_loading
-from edge_infer.engines.onnx import Engine
 from edge_infer.errors import BundleMismatchError, EngineError, ImageError, InferenceError
+from edge_infer.geometry import Box
 from edge_infer.output.wording import percent
+from edge_infer.reasons import Problem, Reason
+from edge_infer.rules import Band, Tolerance
 from edge_infer.steps.appearance import appearance_problem, dermoscopy_score, measure_appearance
+from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
 from edge_infer.steps.image import DEFAULT_MAX_PIXELS, ImageInput, Picture, open_picture
-from edge_infer.steps.mask import (
-    Box,
-    clean_mask,
-    crop_roi,
-    lesion_box,
-    lesion_confidence,
-    restore_mask,
-    roi_box,
-)
-from edge_infer.steps.quality import Problem, Quality, lesion_problem, measure_quality, picture_problem
+from edge_infer.steps.mask import clean_mask, lesion_confidence, restore_mask
+from edge_infer.steps.quality import Quality, lesion_problem, measure_quality, picture_problem
 from edge_infer.steps.resize import resize, to_batch
 
 
@@ -93,7 +90,7 @@ class Diagnoser:
             bundle: path or name of a bundle; None takes the one that ships with the package.
             providers: execution providers in order of preference ("cpu", "cuda", "coreml", ... or ONNX Runtime's
                 names); the first must become active. None picks the best installed one. On macOS, one of
-                `edge_infer.engines.onnx.NATIVE_COREML` alone is Core ML itself with these compute units.
+                `edge_infer.engines.base.NATIVE_COREML` alone is Core ML itself with these compute units.
             threads: threads inside an operator; None takes what affinity and the cgroup quota allow. OpenCV's own
                 threads are the process's affair: see `cv2.setNumThreads`.
             variant: which form of both networks, such as "int8" or "coreml-float16"; None takes float32, or with Core

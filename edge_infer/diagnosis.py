@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -12,25 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.errors import EdgeInferError
-from edge_infer.steps.mask import Box
-
-
-class Reason(StrEnum):
-    """Why a picture is indeterminate; all but UNCERTAIN leave it without a probability."""
-
-    NO_LESION = "no_lesion"
-    LESION_UNCERTAIN = "lesion_uncertain"
-    LESION_TOO_SMALL = "lesion_too_small"
-    LESION_FILLS_FRAME = "lesion_fills_frame"
-    PICTURE_TOO_SMALL = "picture_too_small"
-    BLANK = "blank"
-    UNIFORM = "uniform"
-    TOO_DARK = "too_dark"
-    OVEREXPOSED = "overexposed"
-    BLURRED = "blurred"
-    NOT_DERMOSCOPY = "not_dermoscopy"
-    UNCERTAIN = "uncertain"
-
+from edge_infer.geometry import Box
+from edge_infer.reasons import Reason
 
 Status = Literal["ok", "indeterminate", "error"]
 MELANOMA, NOT_MELANOMA = "melanoma", "not melanoma"

@@ -5,27 +5,16 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from edge_infer.bundle.manifest import Manifest
 from edge_infer.schema import dump
+from trainer.bundle.provenance import DATA, MELANOMA
 from trainer.bundle.storage import Store
+from trainer.bundle.system import Assess, Assessment, System
 from trainer.bundle.variants import Request
-from trainer.bundle.write import DATA, MELANOMA, Assess, Assessment, Choices, System, write_bundle
-from trainer.choices.appearance import fit_dermoscopy_rule
-from trainer.choices.operating_points import (
-    DEFAULT_POINT,
-    area_limits,
-    choose_operating_points,
-    confidence_limit,
-    fit_temperature,
-    measure_pictures,
-    quality_limits,
-    scores_of,
-    temper,
-    true_areas,
-)
+from trainer.bundle.write import write_bundle
+from trainer.choices.choose import choose
 from trainer.choices.refusals import (
     Refusals,
     detection,
@@ -38,29 +27,19 @@ from trainer.choices.refusals import (
     write_trials,
 )
 from trainer.data.ham10000 import Record, read_ham10000
-from trainer.data.splits import LEAKING
-from trainer.papers.rows import Row, folder_of, read_rows
+from trainer.papers.against_goals import leaking_rows, papers_table
 from trainer.recipe import Recipe, load_recipe
 from trainer.report.figures import FIGURES, draw_figures
-from trainer.report.goals import goals_table, papers_table
-from trainer.report.summary import Summary, summarise, to_evaluation, to_markdown
-from trainer.scoring.predict import (
-    Networks,
-    Prediction,
-    RoiSource,
-    Rules,
-    predict,
-    read_predictions,
-    refuse,
-    select,
-    write_predictions,
-)
-from trainer.training.checkpoint import BEST, Checkpoint, load_checkpoint
-from trainer.training.folds import OUT_OF_FOLD, fold_folder, load_folds, predict_out_of_fold, used_folds
+from trainer.report.goals import goals_table
+from trainer.report.markdown import to_markdown
+from trainer.report.summary import Summary, summarise, to_evaluation
+from trainer.scoring.networks import Networks
+from trainer.scoring.predict import Rules, predict, select
+from trainer.scoring.predictions import Prediction, RoiSource, read_predictions, write_predictions
+from trainer.training.checkpoint import BEST, load_checkpoint
+from trainer.training.folds import OUT_OF_FOLD, fold_folder, load_folds, used_folds
 from trainer.training.members import member_runs
 
-COMPARISONS = Path(__file__).parent / "results" / "compare"
-MASK_THRESHOLD = 0.5
 PARITY_PICTURES = 128
 VARIANT_PICTURES = 256
 TRIAL_PICTURES = 200
@@ -105,48 +84,6 @@ def recipe_chain(recipe: str, runs: Path, weights: Path | None) -> list[tuple[st
     return [*recipe_chain(before, runs, weights), (recipe, runs / before / BEST)]
 
 
-def choose(
-    system: System, records: Sequence[Record], limit: int | None = None, folds: Sequence[Checkpoint] = ()
-) -> tuple[Choices, list[Prediction]]:
-    """Limits from the training pictures; temperature and operating points from pictures that the classifier never saw.
-
-    Those are the validation split or, for a cross-fitted classifier, the folds.
-
-    Args:
-        system: the trained networks.
-        records: the whole data set.
-        limit: use only so many pictures of each split, for a trial.
-        folds: see `trainer.training.folds.load_folds`.
-
-    Returns:
-        The choices, and the calibrated predictions that they rest on.
-    """
-    segmenter, classifier = (stage.input for stage in system.stages())
-    training = select(records, "train", limit)
-    mask = area_limits(true_areas(training), MASK_THRESHOLD)
-    quality = quality_limits(measure_pictures(training, segmenter), segmenter.height // 2)
-    validation = select(records, "val", limit)
-    dermoscopy = fit_dermoscopy_rule(training, validation, segmenter)
-    rules = Rules(segmenter, classifier, system.labels, mask, system.roi, quality, dermoscopy)
-    if folds:
-        found = list(predict_out_of_fold(folds, records, rules, system.networks(), limit, system.views))
-    else:
-        found = list(predict(validation, rules, system.networks()))
-    unseen = {record.image_id for record in validation}
-    mask = replace(mask, min_confidence=confidence_limit([p for p in found if p.image_id in unseen]))
-    found = [refuse(p, mask) for p in found]
-    split = OUT_OF_FOLD if folds else "val"
-    calibration = fit_temperature(scores_of(_answered(found), system.labels, MELANOMA), split)
-    found = [temper(p, calibration.temperature) for p in found]
-    scores = scores_of(_answered(found), system.labels, MELANOMA)
-    points = choose_operating_points(scores, split)
-    return Choices(mask, quality, calibration, points, DEFAULT_POINT, dermoscopy), found
-
-
-def _answered(predictions: Sequence[Prediction]) -> list[Prediction]:
-    return [p for p in predictions if not p.reason]
-
-
 def assemble(
     name: str,
     segmenter: Path,
@@ -177,7 +114,7 @@ def assemble(
         say: receives progress in sentences.
         variants: further forms of both networks, names of `trainer.bundle.variants.KINDS`.
         leave_out_failed: leave out a variant that fails its gates, in place of an error.
-        store: how the ONNX files store weights; see `trainer.bundle.write.System`.
+        store: how the ONNX files store weights; see `trainer.bundle.system.System`.
 
     Raises:
         TrainerError: see `trainer.bundle.write.write_bundle` and `trainer.training.checkpoint.load_checkpoint`.
@@ -280,13 +217,6 @@ def read_refused(results: Path, manifest: Manifest) -> Refusals:
     trials = read_trials(results / TRIALS_FILE)
     test = read_predictions(results / f"{REPORTED[0][0]}.csv")
     return Refusals(refused(trials, manifest), detection(trials, test, manifest))
-
-
-def leaking_rows(name: str, comparisons: Path = COMPARISONS) -> list[Row]:
-    """Rows of a bundle's classifier on splits that leak, as `python -m trainer compare` left them."""
-    recipe = stage_recipes(name)[1]
-    homes = [folder_of(comparisons, "classifiers", split) for split in LEAKING]
-    return [row for home in homes for row in read_rows(home) if row.name == recipe]
 
 
 def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:

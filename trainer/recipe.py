@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import tomli_w
 
-from edge_infer.bundle.manifest import RoiRule
 from edge_infer.files import write_atomically
+from edge_infer.rules import RoiRule
 from edge_infer.schema import SchemaError, dump, parse
 from trainer.errors import RecipeError
 

@@ -94,9 +94,9 @@ def main(arguments: Sequence[str]) -> None:
     bundle_path, target_name, threads, picture = arguments
     from edge_infer.benchmark.hardware import peak_memory_bytes
     from edge_infer.benchmark.targets import find_target, open_target
-    from edge_infer.bundle.manifest import load_bundle
+    from edge_infer.bundle.store import load_bundle
     from edge_infer.diagnoser import Diagnoser
-    from edge_infer.engines.onnx import load_onnxruntime
+    from edge_infer.engines.install import load_onnxruntime
 
     target = find_target(target_name)
     if target.provider is not None:

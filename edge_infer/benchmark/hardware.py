@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_infer.benchmark.results import Conditions, Machine
-from edge_infer.engines.onnx import _cgroup_quota, available_threads
+from edge_infer.engines.threads import _cgroup_quota, available_threads
 
 _FEATURES = (
     *("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"),

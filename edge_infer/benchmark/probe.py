@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edge_infer.benchmark.results import Peak
-from edge_infer.engines.onnx import load_onnxruntime
+from edge_infer.engines.install import load_onnxruntime
 
 # ONNX files of one node each, float32 MatMul and uint8 x int8 MatMulInteger, written with onnx.helper; a test writes
 # them again. They are kept as bytes because the runtime does not need the onnx package for anything else.

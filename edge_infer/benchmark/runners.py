@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from edge_infer.benchmark.results import STAGES, Pictures, ResultsError
 from edge_infer.bundle.golden import read_golden
-from edge_infer.bundle.manifest import DEFAULT_VARIANT, Bundle
+from edge_infer.bundle.manifest import DEFAULT_VARIANT
+from edge_infer.bundle.store import Bundle
 from edge_infer.diagnoser import Diagnoser
 from edge_infer.diagnosis import Diagnosis
-from edge_infer.engines.onnx import Engine
+from edge_infer.engines.base import Engine
 from edge_infer.steps.image import open_picture
 
 _GOLDEN_SIZE = (450, 600)

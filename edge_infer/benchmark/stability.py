@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_infer.benchmark.hardware import ProcessorTimes
 from edge_infer.benchmark.results import Conditions, Stability
-from edge_infer.engines.onnx import available_threads
+from edge_infer.engines.threads import available_threads
 
 HEARTBEAT_SPREAD = 1.25
 OTHER_SHARE = 0.05

@@ -27,9 +27,9 @@ from edge_infer.benchmark.runners import LocalRunner, load_pictures, skipped_not
 from edge_infer.benchmark.stability import judge_stability
 from edge_infer.benchmark.stats import Interval, ratio_of_medians, ratio_of_rates
 from edge_infer.benchmark.targets import DEFAULT_TARGET, OpenTarget, Target, discover, find_target, open_target
-from edge_infer.bundle.manifest import Bundle
+from edge_infer.bundle.store import Bundle
 from edge_infer.diagnoser import Diagnoser
-from edge_infer.engines.onnx import available_threads
+from edge_infer.engines.threads import available_threads
 from edge_infer.errors import EdgeInferError
 
 MULTI_STREAM = 8

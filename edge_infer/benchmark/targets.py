@@ -18,10 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.benchmark.results import Availability
-from edge_infer.bundle.manifest import DEFAULT_VARIANT, Bundle, Stage, StageName
+from edge_infer.bundle.manifest import DEFAULT_VARIANT, Stage, StageName
+from edge_infer.bundle.store import Bundle
+from edge_infer.engines.base import NATIVE_COREML, ComputeUnits, Engine
 from edge_infer.engines.coreml import CoreMLEngine
+from edge_infer.engines.install import load_onnxruntime
 from edge_infer.engines.loading import STAGES
-from edge_infer.engines.onnx import NATIVE_COREML, ComputeUnits, Engine, OnnxEngine, load_onnxruntime, short_name
+from edge_infer.engines.onnx import OnnxEngine, short_name
 from edge_infer.errors import BundleError, EdgeInferError, EngineError, InferenceError, ProviderUnavailableError
 
 DEFAULT_TARGET = "cpu"
@@ -257,7 +260,7 @@ def open_target(target: Target, bundle: Bundle, threads: int, *, prove: bool = T
 
 
 class ProviderEngine:
-    """An ONNX Runtime session with provider options; see `edge_infer.engines.onnx.Engine`."""
+    """An ONNX Runtime session with provider options; see `edge_infer.engines.base.Engine`."""
 
     def __init__(self, path: Path, provider: str, options: Mapping[str, str], threads: int) -> None:
         """Raises ProviderUnavailableError where the provider does not start."""

@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.bundle.manifest import Manifest, Tolerance
+from edge_infer.bundle.manifest import Manifest
 from edge_infer.errors import BundleSchemaError
-from edge_infer.steps.mask import clean_mask, crop_roi, lesion_box, restore_mask, roi_box
+from edge_infer.rules import Tolerance
+from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
+from edge_infer.steps.mask import clean_mask, restore_mask
 from edge_infer.steps.resize import resize, to_batch
 
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

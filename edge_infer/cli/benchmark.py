@@ -90,7 +90,7 @@ def benchmark(
     from edge_infer.benchmark.suite import Plan, run_suite
     from edge_infer.benchmark.table import format_results
     from edge_infer.benchmark.targets import discover
-    from edge_infer.bundle.manifest import load_bundle
+    from edge_infer.bundle.store import load_bundle
 
     loaded = load_bundle(bundle)
     if list_targets:

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.engines.onnx import ComputeUnits, require_macos
+from edge_infer.engines.base import ComputeUnits, require_macos
 from edge_infer.errors import EngineError, EngineNotInstalledError, InferenceError, ProviderUnavailableError
 
 _INSTALL = "Run: pip install 'edge-infer[coreml]'."
@@ -77,7 +77,7 @@ class CoreMLEngine:
             ) from error
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `edge_infer.engines.onnx.Engine.run`. The package's batch is 1: Core ML gets a list of single pictures.
+        """See `edge_infer.engines.base.Engine.run`. The package's batch is 1: Core ML gets a list of single pictures.
 
         Raises:
             InferenceError: Core ML failed, or the engine is closed.
@@ -93,7 +93,7 @@ class CoreMLEngine:
             ) from error
 
     def close(self) -> None:
-        """See `edge_infer.engines.onnx.Engine.close`."""
+        """See `edge_infer.engines.base.Engine.close`."""
         self._model = None
 
 

@@ -10,8 +10,10 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 
-from edge_infer.bundle.manifest import DEFAULT_VARIANT, Bundle, StageName, find_bundle, read_manifest, verify_file
-from edge_infer.engines.onnx import NATIVE_COREML, ComputeUnits, Engine, load_onnxruntime, require_macos
+from edge_infer.bundle.manifest import DEFAULT_VARIANT, StageName
+from edge_infer.bundle.store import Bundle, find_bundle, read_manifest, verify_file
+from edge_infer.engines.base import NATIVE_COREML, ComputeUnits, Engine, require_macos
+from edge_infer.engines.install import load_onnxruntime
 from edge_infer.engines.variants import open_variant
 from edge_infer.errors import BundleError, BundleMismatchError, ProviderUnavailableError
 

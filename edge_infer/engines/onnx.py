@@ -6,21 +6,17 @@ installed.
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_infer.engines.install import load_onnxruntime
+from edge_infer.engines.threads import available_threads
 from edge_infer.errors import (
-    EngineConflictError,
     EngineError,
-    EngineNotInstalledError,
     InferenceError,
     ProviderUnavailableError,
 )
@@ -41,55 +37,6 @@ _OTHER_PROVIDERS = {
     "qnn": "QNNExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
 }
-ComputeUnits = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
-NATIVE_COREML: dict[str, ComputeUnits] = {
-    "coreml-all": "ALL",
-    "coreml-cpu-only": "CPU_ONLY",
-    "coreml-cpu-and-gpu": "CPU_AND_GPU",
-    "coreml-cpu-and-ne": "CPU_AND_NE",
-}
-"""Provider names that stand for Core ML itself (`edge_infer.engines.coreml`), with what it may use; "ne" is the Neural
-Engine. "coreml" alone is ONNX Runtime's provider."""
-_DISTRIBUTIONS = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-directml",
-    "onnxruntime-openvino",
-    "onnxruntime-qnn",
-    "onnxruntime-rocm",
-    "onnxruntime-migraphx",
-    "onnxruntime-silicon",
-    "onnxruntime-training",
-)
-_DISTRIBUTION_FOLDER = re.compile(r"(onnxruntime(?:[-_.][a-z]+)*)-[^-]*\.(?:dist|egg)-info$", re.IGNORECASE)
-
-
-class Engine(Protocol):
-    """One loaded network.
-
-    Attributes:
-        provider: what really runs it, as the engine reports it.
-        metadata: strings stored in the model file.
-        input_shape: (height, width, channels) that the model takes, None where dynamic.
-        warnings: what the caller should know, for example that an accelerator did not start.
-    """
-
-    provider: str
-    metadata: Mapping[str, str]
-    input_shape: tuple[int | None, int | None, int | None]
-    warnings: tuple[str, ...]
-
-    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (n, h, w, 3) in, float32 (n, ...) out. Safe to call from several threads at once.
-
-        Raises:
-            InferenceError: the engine failed.
-        """
-        ...
-
-    def close(self) -> None:
-        """Frees the network; `run` must not be called afterwards."""
-        ...
 
 
 class OnnxEngine:
@@ -172,48 +119,6 @@ class OnnxEngine:
         self._session = None
 
 
-def load_onnxruntime() -> Any:
-    """Imports ONNX Runtime after checking that exactly one build of it is installed.
-
-    Raises:
-        EngineNotInstalledError, EngineConflictError.
-    """
-    installed = _installed_distributions()
-    found = [name for name in _DISTRIBUTIONS if name in installed]
-    if len(found) > 1:
-        raise EngineConflictError(
-            f"Several ONNX Runtime builds are installed and overwrite each other: {', '.join(found)}.",
-            f"Run: pip uninstall -y {' '.join(found)} && pip install {found[-1]}",
-        )
-    try:
-        runtime = importlib.import_module("onnxruntime")
-    except ImportError as error:
-        if found:
-            raise EngineNotInstalledError(
-                f"{found[0]} is installed and cannot be imported: {error}.",
-                f"Run: pip install --force-reinstall {found[0]}",
-            ) from error
-        raise EngineNotInstalledError(
-            "No inference engine is installed.",
-            "Run: pip install 'edge-infer[cpu]' (or [cuda], [openvino], [directml]).",
-        ) from error
-    if not hasattr(runtime, "InferenceSession"):
-        raise EngineNotInstalledError(
-            "ONNX Runtime's files are incomplete (another build was probably removed).",
-            f"Run: pip install --force-reinstall {found[0] if found else 'onnxruntime'}",
-        )
-    return runtime
-
-
-def require_macos() -> None:
-    """Raises ProviderUnavailableError where there is no Core ML."""
-    if sys.platform != "darwin":
-        raise ProviderUnavailableError(
-            f"Core ML runs on macOS only; this is {sys.platform}.",
-            "Use the bundle's ONNX files here: leave out Core ML's providers and variants.",
-        )
-
-
 def resolve_providers(providers: Sequence[str], installed: Sequence[str]) -> list[str]:
     """Full names of the wanted providers.
 
@@ -235,68 +140,6 @@ def resolve_providers(providers: Sequence[str], installed: Sequence[str]) -> lis
 def short_name(provider: str) -> str:
     """The short name of a provider, or its full name where it has none."""
     return next((short for short, full in {**PROVIDERS, **_OTHER_PROVIDERS}.items() if full == provider), provider)
-
-
-def available_threads() -> int:
-    """Processors that this process may use: the smaller of its CPU affinity and its cgroup quota, at least 1."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-    return max(1, affinity if quota is None else min(affinity, int(quota)))
-
-
-def _cgroup_quota(membership: Path, root: Path) -> float | None:
-    """Smallest CPU quota from this process's cgroup up to the root, in processors; None where there is none."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return None
-    quotas = []
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        unified = controllers == ""
-        if not unified and "cpu" not in controllers.split(","):
-            continue
-        base = root if unified else root / controllers
-        folder = base / group.lstrip("/")
-        for level in (folder, *folder.parents):
-            quotas.append(_quota_at(level))
-            if level == base:
-                break
-        # In a container the group's path may not exist below the mount; the mount itself is then the group.
-        quotas.append(_quota_at(base))
-    found = [quota for quota in quotas if quota is not None]
-    return min(found, default=None)
-
-
-def _quota_at(folder: Path) -> float | None:
-    try:
-        if (folder / "cpu.max").is_file():
-            quota, period = (folder / "cpu.max").read_text().split()
-        else:
-            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
-            period = (folder / "cpu.cfs_period_us").read_text().strip()
-        return float(quota) / float(period) if quota not in ("max", "-1") else None
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
-
-
-def _installed_distributions() -> set[str]:
-    """Names of the installed distributions that begin with "onnxruntime".
-
-    Read from the folders' names: `importlib.metadata` would find the same, but importing it takes a tenth of the time
-    that a bare start of ONNX Runtime and OpenCV takes.
-    """
-    found = set()
-    for folder in dict.fromkeys(sys.path):
-        try:
-            names = os.listdir(folder or ".")  # noqa: PTH208 - a Path for each of thousands of entries takes longer
-        except OSError:
-            continue
-        for name in names:
-            match = _DISTRIBUTION_FOLDER.match(name)
-            if match:
-                found.add(re.sub(r"[-_.]+", "-", match.group(1)).lower())
-    return found
 
 
 def _first_line(error: Exception) -> str:

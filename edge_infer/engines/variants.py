@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_infer.bundle.manifest import Bundle, StageName
-from edge_infer.engines.onnx import ComputeUnits, Engine, OnnxEngine
+from edge_infer.bundle.manifest import StageName
+from edge_infer.bundle.store import Bundle
+from edge_infer.engines.base import ComputeUnits, Engine
+from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.errors import ProviderUnavailableError
 
 
@@ -21,7 +23,7 @@ def open_variant(
     """Loads one network of a bundle whose files were checked.
 
     Args:
-        bundle: see `edge_infer.bundle.manifest.load_bundle`.
+        bundle: see `edge_infer.bundle.store.load_bundle`.
         stage: which network.
         variant: its name; None is the float32 ONNX file.
         providers: of ONNX Runtime, as for `OnnxEngine`; only for ONNX files.

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer import __version__
-from edge_infer.bundle.manifest import Bundle, OperatingPoint
+from edge_infer.bundle.store import Bundle
 from edge_infer.diagnosis import MELANOMA, Diagnosis
 from edge_infer.output.picture import draw_outline, encode_jpeg
 from edge_infer.output.wording import DISCLAIMER, advice, decision, percent, reason_title, sentence
+from edge_infer.rules import OperatingPoint
 
 _THUMBNAIL = 400
 

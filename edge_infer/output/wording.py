@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edge_infer.diagnosis import MELANOMA, Diagnosis, Reason
+from edge_infer.diagnosis import MELANOMA, Diagnosis
+from edge_infer.reasons import Reason
 
 DISCLAIMER = "Research use only. Not a medical device; a doctor decides."
 

@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.bundle.manifest import DermoscopyRule
-from edge_infer.diagnosis import Reason
-from edge_infer.steps.quality import Problem
+from edge_infer.reasons import Problem, Reason
+from edge_infer.rules import DermoscopyRule
 
 # Less a constant, which differences do not see: float32 then keeps the digits of the small spreads.
 _LOG = (np.log(np.arange(256) + 8.0) - np.log(136.0)).astype(np.float32)

@@ -11,11 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.bundle.manifest import MaskRule, QualityLimits
-from edge_infer.diagnosis import Reason
-
-Problem = tuple[Reason, str]
-"""Why a picture gets no probability: typed, and in a sentence for people."""
+from edge_infer.reasons import Problem, Reason
+from edge_infer.rules import MaskRule, QualityLimits
 
 
 class Quality(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 from edge_infer.benchmark.measure import Effort
 from edge_infer.benchmark.results import Results, write_results
 from edge_infer.benchmark.suite import Plan, run_suite
-from edge_infer.bundle.manifest import load_bundle
+from edge_infer.bundle.store import load_bundle
 
 
 @pytest.fixture(scope="session")

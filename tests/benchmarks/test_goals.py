@@ -14,7 +14,7 @@ from edge_infer.benchmark.measure import Effort, Pulse
 from edge_infer.benchmark.results import Latency, Ratio, Results, Row
 from edge_infer.benchmark.runners import load_pictures
 from edge_infer.benchmark.stats import Interval
-from edge_infer.bundle.manifest import Bundle, load_bundle
+from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.schema import dump, parse
 
 

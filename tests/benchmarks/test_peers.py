@@ -21,8 +21,9 @@ from edge_infer.benchmark.accuracy import replay_golden
 from edge_infer.benchmark.measure import Effort
 from edge_infer.benchmark.results import Results, contradictions
 from edge_infer.benchmark.runners import LocalRunner, load_pictures
-from edge_infer.bundle.manifest import load_bundle
-from edge_infer.engines.onnx import Engine, OnnxEngine
+from edge_infer.bundle.store import load_bundle
+from edge_infer.engines.base import Engine
+from edge_infer.engines.onnx import OnnxEngine
 from trainer.data.drawn import draw_picture
 
 

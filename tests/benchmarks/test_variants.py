@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks import variants
-from edge_infer.bundle.manifest import Bundle, Variant, load_bundle
+from edge_infer.bundle.manifest import Variant
+from edge_infer.bundle.store import Bundle, load_bundle
 
 
 def test_candidates_take_turns_and_the_first_one_changes() -> None:

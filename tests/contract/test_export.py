@@ -16,7 +16,8 @@ import torch
 
 from edge_infer import Diagnoser
 from edge_infer.bundle.golden import read_golden, replay
-from edge_infer.bundle.manifest import MANIFEST, Manifest, Stage, load_bundle
+from edge_infer.bundle.manifest import MANIFEST, Manifest, Stage
+from edge_infer.bundle.store import load_bundle
 from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.schema import parse
 from tests.support.sabotage import SABOTAGE
@@ -24,14 +25,18 @@ from tests.support.toy_system import CLASSIFIER_SIZE, SEGMENTER_SIZE, toy_choice
 from trainer.bundle import write as exporter
 from trainer.bundle.errors import ExportError, ParityError
 from trainer.bundle.onnx import export_onnx
+from trainer.bundle.provenance import CLASSIFIER_FILE, GOLDEN_FILE, SEGMENTER_FILE
 from trainer.bundle.storage import load_wide
-from trainer.bundle.write import CLASSIFIER_FILE, GOLDEN_FILE, SEGMENTER_FILE, System, open_onnx, write_bundle
+from trainer.bundle.system import System
+from trainer.bundle.write import write_bundle
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.models.serving import ServingGraph, as_network
 from trainer.pipeline import assessor, read_refused, write_tables
 from trainer.report.model_card import MODEL_CARD, model_card
-from trainer.scoring.predict import Rules, predict, read_predictions, select
+from trainer.scoring.networks import open_onnx
+from trainer.scoring.predict import Rules, predict, select
+from trainer.scoring.predictions import read_predictions
 
 
 @pytest.fixture(scope="module")

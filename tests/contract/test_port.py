@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_infer.bundle.manifest import RoiRule
-from edge_infer.steps.mask import Box, clean_mask, crop_roi, lesion_box, restore_mask, roi_box
+from edge_infer.geometry import Box
+from edge_infer.rules import RoiRule
+from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
+from edge_infer.steps.mask import clean_mask, restore_mask
 from edge_infer.steps.quality import measure_quality
 from edge_infer.steps.resize import resize
 from trainer.data.drawn import draw_picture

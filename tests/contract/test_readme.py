@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edge_infer.bundle.manifest import DEFAULT_BUNDLE, read_manifest
+from edge_infer.bundle.store import DEFAULT_BUNDLE, read_manifest
 
 REPOSITORY = Path(__file__).parents[2]
 ROW = re.compile(r"^\| [^|]*\(`(?P<name>\w+)`\) \| (?P<figures>[^|]+) \|$", re.MULTILINE)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge_infer.bundle.manifest import Bundle, load_bundle
+from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.engines.onnx import OnnxEngine
 from trainer.bundle.errors import ExportError
 from trainer.bundle.extend import extend_bundle

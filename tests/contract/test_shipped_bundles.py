@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from edge_infer.bundle.golden import read_golden, replay
-from edge_infer.bundle.manifest import MANIFEST, Bundle, StageName, load_bundle
+from edge_infer.bundle.manifest import MANIFEST, StageName
+from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.engines.variants import open_variant
 from edge_infer.schema import dump
 from trainer.bundle.write import check_sizes

@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_infer.bundle.golden import read_golden, replay
-from edge_infer.bundle.manifest import Manifest, load_bundle
+from edge_infer.bundle.manifest import Manifest
+from edge_infer.bundle.store import load_bundle
 from edge_infer.cli.app import app
 from edge_infer.engines.loading import STAGES
 from edge_infer.engines.variants import open_variant as open_engine
@@ -25,15 +26,18 @@ from trainer.bundle import variants as exporter
 from trainer.bundle.errors import ExportError, ParityError
 from trainer.bundle.gates import Limit, int8_limits
 from trainer.bundle.onnx import export_onnx
+from trainer.bundle.provenance import GOLDEN_FILE
+from trainer.bundle.system import Assessment, golden_traces
 from trainer.bundle.variants import KINDS, Request, add_variants, open_variant, parse_names
-from trainer.bundle.write import GOLDEN_FILE, Assessment, golden_traces, write_bundle
+from trainer.bundle.write import write_bundle
 from trainer.choices.refusals import Refusals
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.models.serving import ServingGraph
 from trainer.report.model_card import MODEL_CARD
 from trainer.report.summary import summarise, to_evaluation
-from trainer.scoring.predict import Networks, Rules, predict, select
+from trainer.scoring.networks import Networks
+from trainer.scoring.predict import Rules, predict, select
 
 NAMES = ("int8", "int8-arm", "coreml-float16")
 

@@ -22,9 +22,11 @@ from PIL import Image
 
 from edge_infer import Diagnoser, Diagnosis, Reason, errors
 from edge_infer.bundle.golden import read_golden, replay
-from edge_infer.bundle.manifest import MANIFEST, Band, DermoscopyRule, RoiRule, Term, load_bundle, read_manifest
+from edge_infer.bundle.manifest import MANIFEST
+from edge_infer.bundle.store import load_bundle, read_manifest
 from edge_infer.diagnoser import ImageInput
 from edge_infer.engines.onnx import OnnxEngine
+from edge_infer.rules import Band, DermoscopyRule, RoiRule, Term
 from tests.support.toy_bundle import file_entry, write_manifest, write_toy_bundle
 from trainer.data.drawn import draw_picture
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_infer.bundle.manifest import DEFAULT_BUNDLE, load_bundle, read_manifest
+from edge_infer.bundle.store import DEFAULT_BUNDLE, load_bundle, read_manifest
 
 REPOSITORY = Path(__file__).parents[2]
 LARGEST_BUNDLE = 30_000_000

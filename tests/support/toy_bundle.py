@@ -22,23 +22,17 @@ from edge_infer.bundle.golden import trace, write_golden
 from edge_infer.bundle.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
-    Calibration,
     Evaluation,
     FileEntry,
     Golden,
-    InputSpec,
     Manifest,
-    MaskRule,
-    Metric,
-    OperatingPoint,
     OutputSpec,
     ParityGate,
     Provenance,
-    QualityLimits,
-    RoiRule,
     Stage,
 )
 from edge_infer.engines.onnx import OnnxEngine
+from edge_infer.rules import Calibration, InputSpec, MaskRule, Metric, OperatingPoint, QualityLimits, RoiRule
 from edge_infer.schema import dump
 from trainer.data.drawn import draw_picture
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from edge_infer.bundle.manifest import Calibration, MaskRule, OperatingPoint, QualityLimits
-from trainer.bundle.write import Choices, System
+from edge_infer.rules import Calibration, MaskRule, OperatingPoint, QualityLimits
+from trainer.bundle.system import Choices, System
 from trainer.recipe import Recipe, load_recipe
 from trainer.training.checkpoint import Checkpoint
 

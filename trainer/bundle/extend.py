@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_infer.bundle.golden import read_golden
-from edge_infer.bundle.manifest import Bundle, Manifest
+from edge_infer.bundle.manifest import Manifest
+from edge_infer.bundle.store import Bundle
 from trainer.bundle.recover import recover_graph
 from trainer.bundle.variants import Request, add_variants
 from trainer.bundle.write import seal, swap
 from trainer.models.serving import as_network
-from trainer.scoring.predict import Networks
+from trainer.scoring.networks import Networks
 
 
 def extend_bundle(bundle: Bundle, out: Path, request: Request) -> Manifest:

@@ -23,7 +23,7 @@ from trainer.bundle.errors import ParityError
 from trainer.bundle.storage import Store
 from trainer.data.ham10000 import Record, read_mask
 from trainer.scoring.metrics import Roc
-from trainer.scoring.predict import Networks
+from trainer.scoring.networks import Networks
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from edge_infer.bundle.manifest import Bundle
+from edge_infer.bundle.store import Bundle
 from edge_infer.engines.onnx import OnnxEngine
 from trainer.bundle.errors import ExportError
 from trainer.bundle.rounding import norms_after

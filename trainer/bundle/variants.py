@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge_infer.bundle.golden import Network, Trace, replay, trace
-from edge_infer.bundle.manifest import Manifest, Stage, StageName, Tolerance, Variant
+from edge_infer.bundle.manifest import Manifest, Stage, StageName, Variant
 from edge_infer.engines.onnx import OnnxEngine
+from edge_infer.rules import Tolerance
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.resize import to_batch
 from trainer.bundle.coreml import Weights, export_coreml, find_float_layers
@@ -39,7 +40,7 @@ from trainer.bundle.quantize import Target as Processor
 from trainer.data.ham10000 import Record
 from trainer.data.splits import spread
 from trainer.models.serving import ServingGraph
-from trainer.scoring.predict import Networks
+from trainer.scoring.networks import Networks
 
 Pictures = NDArray[np.uint8]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
-from edge_infer.bundle.manifest import DermoscopyRule, InputSpec, Term
+from edge_infer.rules import DermoscopyRule, InputSpec, Term
 from edge_infer.steps.appearance import Appearance, dermoscopy_score, measure_appearance
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.resize import resize

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge_infer.bundle.golden import Network
-from edge_infer.bundle.manifest import Manifest, Metric
+from edge_infer.bundle.manifest import Manifest
+from edge_infer.rules import Metric
 from edge_infer.steps.appearance import appearance_problem, dermoscopy_score, measure_appearance
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.mask import clean_mask, lesion_confidence, restore_mask
@@ -30,7 +31,8 @@ from trainer.data.ham10000 import Record, read_mask
 from trainer.data.lesion_free import lesion_free_frames
 from trainer.errors import DataError
 from trainer.scoring.metrics import Roc, lesion_weights, mean_of, show, with_intervals
-from trainer.scoring.predict import Prediction, Rules
+from trainer.scoring.predict import Rules
+from trainer.scoring.predictions import Prediction
 
 Picture = NDArray[np.uint8]
 

@@ -63,18 +63,22 @@ def evaluate(
 
     Checkpoints have no operating points yet: theirs are chosen on the validation split first.
     """
-    from trainer.bundle.write import MELANOMA, System, open_onnx
+    from trainer.bundle.provenance import MELANOMA
+    from trainer.bundle.system import System
+    from trainer.choices.choose import choose
     from trainer.data.ham10000 import read_ham10000
     from trainer.errors import TrainerError
-    from trainer.pipeline import choose
-    from trainer.report.summary import summarise, to_markdown
-    from trainer.scoring.predict import Rules, predict, select, write_predictions
+    from trainer.report.markdown import to_markdown
+    from trainer.report.summary import summarise
+    from trainer.scoring.networks import open_onnx
+    from trainer.scoring.predict import Rules, predict, select
+    from trainer.scoring.predictions import write_predictions
     from trainer.training.checkpoint import load_checkpoint
     from trainer.training.folds import load_folds
 
     records = read_ham10000(data)
     if bundle is not None and segmenter is None and classifier is None:
-        from edge_infer.bundle.manifest import load_bundle
+        from edge_infer.bundle.store import load_bundle
 
         loaded = load_bundle(bundle)
         manifest = loaded.manifest
@@ -184,13 +188,13 @@ def report(
     check: Annotated[bool, typer.Option("--check", help="Fail if the model card or a figure says otherwise.")] = False,
 ) -> None:
     """Make every table, figure and the model card again from the stored predictions, without running a network."""
-    from edge_infer.bundle.manifest import load_bundle
+    from edge_infer.bundle.store import load_bundle
     from edge_infer.files import write_atomically
     from trainer.bundle.write import seal
     from trainer.errors import TrainerError
+    from trainer.papers.against_goals import overview
     from trainer.pipeline import read_refused, write_tables
     from trainer.report.figures import FIGURES
-    from trainer.report.goals import overview
     from trainer.report.model_card import MODEL_CARD, model_card
     from trainer.scoring.plots import figure_data, same_numbers
 
@@ -227,7 +231,7 @@ def recover(
     stage: Annotated[str, typer.Option(help="segmenter, classifier, or both.")] = "both",
 ) -> None:
     """Turn a bundle's networks back into checkpoints, to export them beside a new stage or to train on."""
-    from edge_infer.bundle.manifest import load_bundle
+    from edge_infer.bundle.store import load_bundle
     from trainer.bundle.recover import StageName, recover_checkpoint
     from trainer.errors import TrainerError
     from trainer.training.checkpoint import BEST
@@ -254,7 +258,7 @@ def add_variants(
     limit: Limit = None,
 ) -> None:
     """Add int8 or Core ML variants to a finished bundle, each proven on validation pictures."""
-    from edge_infer.bundle.manifest import load_bundle
+    from edge_infer.bundle.store import load_bundle
     from trainer.bundle.extend import extend_bundle
     from trainer.bundle.variants import Request, parse_names
     from trainer.data.ham10000 import read_ham10000

@@ -59,7 +59,7 @@ def extremes(
     from trainer.figures.cases import extremes as choose
     from trainer.figures.cases import look
     from trainer.figures.panels import draw_panels
-    from trainer.scoring.predict import read_predictions
+    from trainer.scoring.predictions import read_predictions
 
     seer = _seer(bundle, segmenter, classifier)
     chosen = choose(read_predictions(predictions), count)
@@ -75,11 +75,11 @@ def curves(
     resamples: Annotated[int, typer.Option(min=0, help="Of the bootstrap by lesion; 0 draws no intervals.")] = 1000,
 ) -> None:
     """ROC and reliability curves of melanoma, from stored predictions: no picture and no network is needed."""
-    from trainer.choices.operating_points import scores_of
     from trainer.errors import DataError
     from trainer.scoring.metrics import lesion_weights
     from trainer.scoring.plots import Answers, reliability_plot, roc_curve_plot
-    from trainer.scoring.predict import read_predictions
+    from trainer.scoring.predictions import read_predictions
+    from trainer.scoring.scores import scores_of
 
     found: list[Answers] = []
     for path in predictions:
@@ -109,7 +109,7 @@ def grad_cam(
     from trainer.errors import DataError
     from trainer.figures.attention import attention_maps, draw_attention
     from trainer.figures.cases import view_of
-    from trainer.papers.predictions import TorchNetwork
+    from trainer.scoring.networks import TorchNetwork
     from trainer.training.checkpoint import class_names, load_checkpoint
 
     checkpoint = load_checkpoint(classifier)

@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge_infer.bundle.manifest import RoiRule
-from edge_infer.steps.mask import Box, crop_roi, largest_region, lesion_box, restore_mask, roi_box
+from edge_infer.geometry import Box
+from edge_infer.rules import RoiRule
+from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
+from edge_infer.steps.mask import largest_region, restore_mask
 from edge_infer.steps.resize import resize
 from trainer.data.ham10000 import Record, read_image, read_mask
 from trainer.errors import DataError

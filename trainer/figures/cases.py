@@ -10,15 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.bundle.golden import Network
-from edge_infer.bundle.manifest import InputSpec, load_bundle
+from edge_infer.bundle.store import load_bundle
+from edge_infer.geometry import Box
+from edge_infer.rules import InputSpec
+from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
 from edge_infer.steps.image import open_picture
-from edge_infer.steps.mask import Box, clean_mask, crop_roi, lesion_box, restore_mask, roi_box
+from edge_infer.steps.mask import clean_mask, restore_mask
 from edge_infer.steps.resize import resize, to_batch
 from trainer.data.ham10000 import Record, read_mask
 from trainer.errors import DataError
-from trainer.papers.predictions import TorchNetwork, open_segmenter
 from trainer.recipe import Recipe
-from trainer.scoring.predict import Counts, Prediction, Rules, overlap
+from trainer.scoring.networks import TorchNetwork, open_segmenter
+from trainer.scoring.predict import Rules
+from trainer.scoring.predictions import Counts, Prediction, overlap
 from trainer.training.checkpoint import class_names, load_checkpoint
 
 HALF = 0.5
@@ -73,7 +77,8 @@ class Case:
 
 def open_bundle(name: str) -> Seer:
     """A bundle by path or name, at its default operating point."""
-    from trainer.bundle.write import MELANOMA, open_onnx
+    from trainer.bundle.provenance import MELANOMA
+    from trainer.scoring.networks import open_onnx
 
     bundle = load_bundle(name)
     manifest = bundle.manifest
@@ -91,7 +96,7 @@ def open_checkpoints(segmenter: str, classifier: Path | None, device: str = "cpu
     Raises:
         DataError: the classifier takes no crop, or metadata.
     """
-    from edge_infer.bundle.manifest import RoiRule
+    from edge_infer.rules import RoiRule
 
     first = open_segmenter(segmenter, device)
     if classifier is None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-from edge_infer.bundle.manifest import RoiRule
+from edge_infer.rules import RoiRule
 from trainer.errors import RecipeError
 from trainer.papers.plan import Plan, system_of, variant
 from trainer.recipe import AugmentConfig, DataConfig, DistillConfig, Recipe

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.choices.operating_points import Scores, scores_of, threshold_for_youden
+from trainer.choices.operating_points import threshold_for_youden
 from trainer.errors import DataError
 from trainer.report.summary import ATTRIBUTES, Figures, overlaps_of
 from trainer.scoring.metrics import (
@@ -23,7 +23,8 @@ from trainer.scoring.metrics import (
     segmentation_measures,
     with_intervals,
 )
-from trainer.scoring.predict import Prediction
+from trainer.scoring.predictions import Prediction
+from trainer.scoring.scores import Scores, scores_of
 
 HALF = "0.5"
 CHOSEN = "best on val"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
-from edge_infer.bundle.manifest import RoiRule
+from edge_infer.rules import RoiRule
 from trainer.errors import RecipeError
 from trainer.papers.ablations import ablations
 from trainer.papers.plan import CLASSIFIERS, SEGMENTERS, Plan, system_of, variant

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from edge_infer.bundle.manifest import Metric
 from edge_infer.files import write_atomically
+from edge_infer.rules import Metric
 from trainer.papers.ablations import BASE
 from trainer.papers.measures import CHOSEN, HALF, differences
 from trainer.papers.plans import TITLES, Table
 from trainer.papers.rows import Row, read_rows
-from trainer.report.summary import Figures, markdown_table, words
+from trainer.report.markdown import markdown_table, words
+from trainer.report.summary import Figures
 from trainer.scoring.metrics import show
-from trainer.scoring.predict import read_predictions
+from trainer.scoring.predictions import read_predictions
 
 MASK_FIGURES = ("dice", "jaccard", "thresholded_jaccard", "pixel_recall", "pixel_precision", "pixel_accuracy")
 POOLED_FIGURES = ("dice", "jaccard", "pixel_recall", "pixel_precision", "pixel_accuracy")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainer.errors import DataError
+from trainer.papers.against_goals import PAPER
 from trainer.papers.measures import CHOSEN, HALF
 from trainer.papers.plans import TABLES, TITLES
 from trainer.papers.render import (
@@ -21,8 +22,8 @@ from trainer.papers.render import (
     split_words,
 )
 from trainer.papers.rows import Row, read_rows
-from trainer.report.goals import PAPER
-from trainer.report.summary import Figures, markdown_table
+from trainer.report.markdown import markdown_table
+from trainer.report.summary import Figures
 from trainer.scoring.metrics import show
 
 SYSTEMS = {

@@ -13,7 +13,7 @@ from edge_infer.schema import SchemaError, dump, parse
 from trainer.data.splits import SplitName
 from trainer.errors import DataError
 from trainer.papers.measures import Figured
-from trainer.scoring.predict import Prediction, read_predictions, write_predictions
+from trainer.scoring.predictions import Prediction, read_predictions, write_predictions
 
 SCHEMA = 1
 

@@ -25,9 +25,6 @@ from trainer.papers.measures import measure, threshold_on
 from trainer.papers.plan import Budget, Plan
 from trainer.papers.plans import Table, plans
 from trainer.papers.predictions import (
-    Segmenter,
-    adjust_for_classes,
-    open_segmenter,
     predict_masks,
     predict_with,
     reference_classes,
@@ -37,7 +34,8 @@ from trainer.papers.predictions import (
 from trainer.papers.render import write_table
 from trainer.papers.rows import SCHEMA, Compute, Row, View, folder_of, read_row, stem_of, store_predictions, write_row
 from trainer.recipe import Recipe, recipe_from_dict
-from trainer.scoring.predict import Prediction, RoiSource
+from trainer.scoring.networks import Segmenter, adjust_for_classes, open_segmenter
+from trainer.scoring.predictions import Prediction, RoiSource
 from trainer.training.checkpoint import class_names, load_checkpoint
 from trainer.training.initial import RANDOM, prepared, weights_for
 from trainer.training.loop import train

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_infer.bundle.manifest import Manifest, OperatingPoint
-from trainer.choices.operating_points import Scores, certainty, scores_of, tempered
+from edge_infer.bundle.manifest import Manifest
+from edge_infer.rules import OperatingPoint
 from trainer.report.summary import Summary
 from trainer.scoring.metrics import (
     Floats,
@@ -29,7 +29,8 @@ from trainer.scoring.plots import (
     reliability_plot,
     roc_curve_plot,
 )
-from trainer.scoring.predict import Prediction
+from trainer.scoring.predictions import Prediction
+from trainer.scoring.scores import Scores, certainty, scores_of, tempered
 
 FIGURES = {
     "roc.png": "ROC curve of melanoma with the operating points",

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from edge_infer.bundle.manifest import Manifest, Stage
 from trainer.choices.refusals import Refusals, refusal_tables
-from trainer.report.summary import Summary, to_markdown
+from trainer.report.markdown import to_markdown
+from trainer.report.summary import Summary
 
 MODEL_CARD = "MODEL_CARD.md"
 

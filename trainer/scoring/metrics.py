@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.bundle.manifest import Metric
+from edge_infer.rules import Metric
 
 Weights = NDArray[np.float64]
 Measure = Callable[[Weights], NDArray[np.float64]]

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from edge_infer.bundle.manifest import Metric
+from edge_infer.rules import Metric
 from trainer.errors import DataError
 from trainer.scoring.metrics import Bools, Floats, Roc, Weights, reliability_bins
 

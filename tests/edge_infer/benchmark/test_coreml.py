@@ -20,7 +20,7 @@ from edge_infer.benchmark.coreml import shares_of, triangulate
 from edge_infer.benchmark.measure import Effort
 from edge_infer.benchmark.suite import Plan, run_suite
 from edge_infer.benchmark.targets import OpenTarget, Target, find_target, open_target
-from edge_infer.bundle.manifest import Bundle, load_bundle
+from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.errors import EngineError
 
 FIXTURE = Path(__file__).parents[2] / "benchmarks" / "compute_plan.json"

@@ -26,8 +26,9 @@ from edge_infer.benchmark.stats import interval_of, ratio_of_medians, ratio_of_r
 from edge_infer.benchmark.suite import Plan, run_suite
 from edge_infer.benchmark.table import format_results
 from edge_infer.benchmark.targets import OpenTarget, Target, discover, find_target, open_target, placement_of
-from edge_infer.bundle.manifest import Bundle, load_bundle
-from edge_infer.engines.onnx import Engine, OnnxEngine
+from edge_infer.bundle.store import Bundle, load_bundle
+from edge_infer.engines.base import Engine
+from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.errors import ImageError, InferenceError, ProviderUnavailableError
 from edge_infer.schema import SchemaError, dump, parse
 

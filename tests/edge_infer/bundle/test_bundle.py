@@ -13,17 +13,10 @@ from typing import Any
 import pytest
 
 from edge_infer import errors
-from edge_infer.bundle.manifest import (
-    MANIFEST,
-    ParityGate,
-    Tolerance,
-    Variant,
-    available_bundles,
-    find_bundle,
-    load_bundle,
-    parse_manifest,
-    read_manifest,
-)
+from edge_infer.bundle.manifest import MANIFEST, ParityGate, Variant
+from edge_infer.bundle.parse import parse_manifest
+from edge_infer.bundle.store import available_bundles, find_bundle, load_bundle, read_manifest
+from edge_infer.rules import Tolerance
 from tests.support.toy_bundle import file_entry, write_manifest
 
 

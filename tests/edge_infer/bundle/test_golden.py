@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_infer.bundle.golden import read_golden, write_golden
-from edge_infer.bundle.manifest import read_manifest
+from edge_infer.bundle.store import read_manifest
 from edge_infer.errors import BundleSchemaError
 
 

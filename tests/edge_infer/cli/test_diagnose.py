@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edge_infer.cli.app import EXIT_BROKEN, EXIT_IMAGE, EXIT_OK, EXIT_USAGE, app
+from edge_infer.cli.app import app
+from edge_infer.cli.guard import EXIT_BROKEN, EXIT_IMAGE, EXIT_OK, EXIT_USAGE
 from edge_infer.diagnoser import Diagnoser
 from edge_infer.engines import loading
 from edge_infer.steps.image import DEFAULT_MAX_PIXELS

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from edge_infer.engines.base import Engine
 from edge_infer.engines.coreml import CoreMLEngine
-from edge_infer.engines.onnx import Engine
 from edge_infer.errors import EngineError, EngineNotInstalledError, InferenceError, ProviderUnavailableError
 
 HEIGHT, WIDTH = 6, 8

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge_infer import errors
-from edge_infer.bundle.manifest import read_manifest
+from edge_infer.bundle.store import read_manifest
 from edge_infer.engines.loading import Loading, StageName, files_of, start_loading
 
 

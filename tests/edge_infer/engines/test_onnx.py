@@ -11,7 +11,8 @@ import pytest
 
 from edge_infer import errors
 from edge_infer.engines import onnx as engine
-from edge_infer.engines.onnx import OnnxEngine, available_threads, resolve_providers
+from edge_infer.engines.onnx import OnnxEngine, resolve_providers
+from edge_infer.engines.threads import available_threads
 
 
 class FakeSession:

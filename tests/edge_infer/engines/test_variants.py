@@ -18,9 +18,13 @@ from typer.testing import CliRunner
 
 from edge_infer import Diagnoser, errors
 from edge_infer.benchmark.targets import discover, find_target, open_target
-from edge_infer.bundle.manifest import ParityGate, Tolerance, Variant, load_bundle, read_manifest
-from edge_infer.cli.app import EXIT_BROKEN, EXIT_OK, app
-from edge_infer.engines.onnx import NATIVE_COREML, OnnxEngine
+from edge_infer.bundle.manifest import ParityGate, Variant
+from edge_infer.bundle.store import load_bundle, read_manifest
+from edge_infer.cli.app import app
+from edge_infer.cli.guard import EXIT_BROKEN, EXIT_OK
+from edge_infer.engines.base import NATIVE_COREML
+from edge_infer.engines.onnx import OnnxEngine
+from edge_infer.rules import Tolerance
 from tests.support.toy_bundle import file_entry, write_manifest
 
 LOOSE = Tolerance(0.01, 0.98, 0.05, 0.1)

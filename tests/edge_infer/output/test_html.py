@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from edge_infer.bundle.manifest import load_bundle
-from edge_infer.cli.app import EXIT_IMAGE, EXIT_USAGE, app
-from edge_infer.diagnosis import Diagnosis, Reason
+from edge_infer.bundle.store import load_bundle
+from edge_infer.cli.app import app
+from edge_infer.cli.guard import EXIT_IMAGE, EXIT_USAGE
+from edge_infer.diagnosis import Diagnosis
 from edge_infer.errors import ImageNotFoundError
 from edge_infer.output.html import HtmlReport
+from edge_infer.reasons import Reason
 
 
 class Balance(HTMLParser):

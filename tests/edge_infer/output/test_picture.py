@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_infer.diagnoser import Diagnoser
-from edge_infer.diagnosis import MELANOMA, NOT_MELANOMA, Diagnosis, Reason
+from edge_infer.diagnosis import MELANOMA, NOT_MELANOMA, Diagnosis
 from edge_infer.output.picture import draw_overlay, encode_png, mask_picture
+from edge_infer.reasons import Reason
 
 ORANGE, BLUE, YELLOW = (230, 159, 0), (86, 180, 233), (240, 228, 66)
 

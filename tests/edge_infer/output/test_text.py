@@ -11,12 +11,14 @@ from types import MappingProxyType
 
 import pytest
 
-from edge_infer.bundle.manifest import Manifest, read_manifest
-from edge_infer.diagnosis import MELANOMA, Diagnosis, Reason
+from edge_infer.bundle.manifest import Manifest
+from edge_infer.bundle.store import read_manifest
+from edge_infer.diagnosis import MELANOMA, Diagnosis
 from edge_infer.errors import ImageDecodeError
+from edge_infer.geometry import Box
 from edge_infer.output.text import csv_columns, csv_header, to_card, to_csv, to_json, to_ndjson, to_record
 from edge_infer.output.wording import advice, percent, reason_title, sentence
-from edge_infer.steps.mask import Box
+from edge_infer.reasons import Reason
 
 ANSWER = Diagnosis(
     status="ok",

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_infer.bundle.manifest import APPEARANCE_MEASURES, DermoscopyRule, Term
-from edge_infer.diagnosis import Reason
+from edge_infer.reasons import Reason
+from edge_infer.rules import APPEARANCE_MEASURES, DermoscopyRule, Term
 from edge_infer.steps.appearance import Appearance, appearance_problem, dermoscopy_score, measure_appearance
 from trainer.data.drawn import draw_picture
 

@@ -11,17 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_infer.bundle.manifest import RoiRule
-from edge_infer.steps.mask import (
-    Box,
-    clean_mask,
-    crop_roi,
-    largest_region,
-    lesion_box,
-    lesion_confidence,
-    restore_mask,
-    roi_box,
-)
+from edge_infer.geometry import Box
+from edge_infer.rules import RoiRule
+from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
+from edge_infer.steps.mask import clean_mask, largest_region, lesion_confidence, restore_mask
 from edge_infer.steps.resize import resize, to_batch
 
 KEEP, ZERO = RoiRule("keep", 0.15), RoiRule("zero", 0.0)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_infer.bundle.manifest import QualityLimits
-from edge_infer.diagnosis import Reason
+from edge_infer.reasons import Reason
+from edge_infer.rules import QualityLimits
 from edge_infer.steps.quality import measure_quality, quality_problem
 
 LIMITS = QualityLimits(min_side=64, min_contrast=4, min_luminance=20, max_luminance=240, min_sharpness=0.02)

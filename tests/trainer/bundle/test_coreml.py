@@ -18,8 +18,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_infer.bundle.manifest import InputSpec, Manifest, OutputSpec, Stage, read_manifest
+from edge_infer.bundle.manifest import Manifest, OutputSpec, Stage
+from edge_infer.bundle.store import read_manifest
 from edge_infer.engines.coreml import CoreMLEngine
+from edge_infer.rules import InputSpec
 from edge_infer.schema import parse
 from tests.support.sabotage import SABOTAGE
 from tests.support.toy_system import toy_choices, toy_system
@@ -33,7 +35,7 @@ from trainer.data.ham10000 import Record, read_ham10000
 from trainer.models import create
 from trainer.models.serving import ServingClassifier, ServingGraph, ServingSegmenter, as_network
 from trainer.recipe import Normalization
-from trainer.scoring.predict import Networks
+from trainer.scoring.networks import Networks
 
 NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SEGMENTER, CLASSIFIER = "segmenter.mlpackage", "classifier.mlpackage"

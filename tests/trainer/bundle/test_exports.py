@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from edge_infer.bundle.manifest import InputSpec, OutputSpec, Stage
+from edge_infer.bundle.manifest import OutputSpec, Stage
+from edge_infer.rules import InputSpec
 from trainer.bundle.onnx import export_onnx
 from trainer.bundle.rounding import fold_norms
 from trainer.data.drawn import draw_picture

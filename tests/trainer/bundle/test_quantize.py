@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from edge_infer.bundle.manifest import InputSpec, OutputSpec, Stage
+from edge_infer.bundle.manifest import OutputSpec, Stage
 from edge_infer.engines.onnx import OnnxEngine
+from edge_infer.rules import InputSpec
 from trainer.bundle.onnx import export_onnx
 from trainer.bundle.quantize import (
     Decisions,

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from edge_infer.bundle.manifest import InputSpec, OutputSpec, Stage
+from edge_infer.bundle.manifest import OutputSpec, Stage
 from edge_infer.engines.onnx import OnnxEngine
+from edge_infer.rules import InputSpec
 from trainer.bundle import rounding
 from trainer.bundle.errors import ExportError
 from trainer.bundle.onnx import OPSET, export_onnx

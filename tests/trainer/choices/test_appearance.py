@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_infer.bundle.manifest import APPEARANCE_MEASURES, InputSpec
+from edge_infer.rules import APPEARANCE_MEASURES, InputSpec
 from edge_infer.steps.appearance import dermoscopy_score, measure_appearance
 from edge_infer.steps.resize import resize
 from trainer.choices import negatives as module

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_infer.bundle.manifest import QualityLimits
-from edge_infer.diagnosis import Reason
+from edge_infer.reasons import Reason
+from edge_infer.rules import QualityLimits
 from edge_infer.steps.quality import Quality, measure_quality, quality_problem
 from trainer.choices import operating_points as calibrate
-from trainer.choices.operating_points import Scores
 from trainer.data.drawn import draw_picture
 from trainer.errors import DataError
-from trainer.scoring.predict import Prediction
+from trainer.scoring.predictions import Prediction
+from trainer.scoring.scores import Scores
 
 RNG = np.random.default_rng(8)
 

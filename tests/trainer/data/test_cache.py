@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from edge_infer.bundle.manifest import RoiRule
-from edge_infer.steps.mask import crop_roi, largest_region, lesion_box, restore_mask, roi_box
+from edge_infer.rules import RoiRule
+from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
+from edge_infer.steps.mask import largest_region, restore_mask
 from edge_infer.steps.resize import resize
 from trainer.data import cache as module
 from trainer.data.cache import cache_crops, cache_pictures

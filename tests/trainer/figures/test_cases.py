@@ -24,7 +24,8 @@ from trainer.figures.attention import attention_maps, last_feature_map
 from trainer.figures.cases import extremes, look, open_bundle, open_checkpoints
 from trainer.papers.predictions import reference_masks
 from trainer.recipe import Recipe
-from trainer.scoring.predict import predict, read_predictions, write_predictions
+from trainer.scoring.predict import predict
+from trainer.scoring.predictions import read_predictions, write_predictions
 from trainer.training.checkpoint import FORMAT, Checkpoint, build_model
 
 MakeRecipe = Callable[..., Recipe]
@@ -91,7 +92,7 @@ def test_a_case_agrees_with_the_evaluation(drawn_records: list[Record], toy_bund
     seer = open_bundle(str(toy_bundle))
     assert seer.classify is not None
     records = standard_split(drawn_records)["test"][:3]
-    from trainer.scoring.predict import Networks
+    from trainer.scoring.networks import Networks
 
     expected = predict(records, seer.rules, Networks(seer.segment, seer.classify), progress=False)
     for record, known in zip(records, expected, strict=True):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from edge_infer.bundle.manifest import Metric
+from edge_infer.rules import Metric
 from trainer.cli import app as cli
 from trainer.data.ham10000 import DX, Record
 from trainer.data.splits import named_split, siblings
@@ -22,14 +22,15 @@ from trainer.models import registry
 from trainer.papers.measures import CHOSEN, differences, measure, threshold_on
 from trainer.papers.plan import Budget, Plan
 from trainer.papers.plans import TABLES, plans
-from trainer.papers.predictions import adjust_for_classes
 from trainer.papers.render import ablation_table, to_markdown
 from trainer.papers.results import to_markdown as results_page
 from trainer.papers.rows import Row, read_row, read_rows
 from trainer.papers.run import Job, compare
 from trainer.recipe import ModelConfig, Recipe, load_recipe
 from trainer.scoring.metrics import Overlaps, pooled_measures
-from trainer.scoring.predict import Counts, Prediction, Quality, read_predictions
+from trainer.scoring.networks import adjust_for_classes
+from trainer.scoring.predict import Quality
+from trainer.scoring.predictions import Counts, Prediction, read_predictions
 from trainer.training.checkpoint import build_model, init_weights
 from trainer.training.initial import prepared, weights_for
 

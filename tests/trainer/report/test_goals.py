@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from edge_infer.bundle.manifest import Metric
+from edge_infer.rules import Metric
 from trainer.cli.bundle import RESULTS
 from trainer.errors import DataError
+from trainer.papers.against_goals import PAPER, overview, papers_table
 from trainer.papers.measures import HALF
 from trainer.papers.rows import Row, read_rows
-from trainer.report.goals import GOALS, PAPER, goals_table, overview, papers_table
+from trainer.report.goals import GOALS, goals_table
 from trainer.report.summary import Summary
 
 COMPARISONS = RESULTS / "compare"

@@ -8,16 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_infer.bundle.manifest import (
-    Band,
-    DermoscopyRule,
-    InputSpec,
-    MaskRule,
-    OperatingPoint,
-    QualityLimits,
-    RoiRule,
-    read_manifest,
-)
+from edge_infer.bundle.store import read_manifest
+from edge_infer.rules import Band, DermoscopyRule, InputSpec, MaskRule, OperatingPoint, QualityLimits, RoiRule
 from edge_infer.steps.quality import Quality
 from trainer.choices.refusals import (
     BARE_DRAWN,
@@ -32,8 +24,10 @@ from trainer.choices.refusals import (
 )
 from trainer.errors import DataError
 from trainer.pipeline import recipe_chain, stage_recipes
-from trainer.report.summary import headline, summarise, to_markdown
-from trainer.scoring.predict import Counts, Prediction, Rules
+from trainer.report.markdown import to_markdown
+from trainer.report.summary import headline, summarise
+from trainer.scoring.predict import Rules
+from trainer.scoring.predictions import Counts, Prediction
 
 POINTS = (
     OperatingPoint("balanced", 0.5, "by hand", "for tests", "val"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_curve
 
-from edge_infer.bundle.manifest import Metric
+from edge_infer.rules import Metric
 from trainer.errors import DataError
 from trainer.scoring.metrics import lesion_weights
 from trainer.scoring.plots import (

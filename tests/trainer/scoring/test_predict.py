@@ -9,21 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_infer.bundle.manifest import InputSpec, MaskRule, QualityLimits, RoiRule
-from edge_infer.steps.mask import crop_roi, lesion_box, restore_mask, roi_box
+from edge_infer.rules import InputSpec, MaskRule, QualityLimits, RoiRule
+from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
+from edge_infer.steps.mask import restore_mask
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import DX, Record, read_ham10000, read_image, read_mask
 from trainer.errors import DataError
-from trainer.scoring.predict import (
-    Counts,
-    Networks,
-    Rules,
-    indeterminate,
-    predict,
-    read_predictions,
-    select,
-    write_predictions,
-)
+from trainer.scoring.networks import Networks
+from trainer.scoring.predict import Rules, predict, select
+from trainer.scoring.predictions import Counts, indeterminate, read_predictions, write_predictions
 
 SIZE = 64
 RULES = Rules(

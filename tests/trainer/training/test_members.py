@@ -13,7 +13,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from edge_infer.bundle.manifest import InputSpec, OutputSpec, Stage
+from edge_infer.bundle.manifest import OutputSpec, Stage
+from edge_infer.rules import InputSpec
 from trainer.bundle.onnx import export_onnx
 from trainer.bundle.quantize import find_blocks
 from trainer.cli import app as cli

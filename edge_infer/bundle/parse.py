@@ -1,0 +1,110 @@
+"""Reads the text of `bundle.json` strictly: an unknown key, a wrong type or a contradiction is a typed error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from edge_infer.bundle.manifest import DEFAULT_VARIANT, MANIFEST, SCHEMA_VERSION, Manifest
+from edge_infer.errors import BundleSchemaError
+from edge_infer.rules import APPEARANCE_MEASURES
+from edge_infer.schema import SchemaError, parse
+
+
+def parse_manifest(text: str) -> Manifest:
+    """Reads and checks the text of a `bundle.json`.
+
+    Raises:
+        BundleSchemaError: no JSON, an unknown schema version, an unknown or missing key, or values that contradict
+            each other.
+    """
+    remedy = "Export the bundle again with this version of the trainer, or install the matching edge-infer."
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BundleSchemaError(
+            f"{MANIFEST} is not valid JSON: {error}.", "Restore the bundle from its source."
+        ) from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BundleSchemaError(
+            f"{MANIFEST} has schema version {version!r}; this runtime reads {SCHEMA_VERSION}.", remedy
+        )
+    try:
+        manifest = parse(Manifest, data)
+    except SchemaError as error:
+        raise BundleSchemaError(f"{MANIFEST}: {error}.", remedy) from error
+    for problem in _contradictions(manifest):
+        raise BundleSchemaError(f"{MANIFEST}: {problem}.", remedy)
+    return manifest
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """What the types alone do not rule out."""
+    if manifest.melanoma_label not in manifest.labels:
+        yield f"melanoma_label '{manifest.melanoma_label}' is not among the labels"
+    if len(set(manifest.labels)) != len(manifest.labels) or len(manifest.labels) < 2:
+        yield "labels must be at least two different names"
+    if set(manifest.label_names) != set(manifest.labels):
+        yield "label_names must name exactly the labels"
+    names = [point.name for point in manifest.operating_points]
+    if len(set(names)) != len(names):
+        yield "two operating points share a name"
+    if manifest.default_operating_point not in names:
+        yield f"default_operating_point '{manifest.default_operating_point}' is not among the operating points"
+    for point in manifest.operating_points:
+        if not 0 < point.threshold < 1:
+            yield f"operating point '{point.name}': threshold {point.threshold} is not between 0 and 1"
+        for band in point.bands:
+            if not 0 <= band.low < point.threshold < band.high <= 1:
+                yield f"operating point '{point.name}': band {band.low} to {band.high} is not around the threshold"
+            if not 0 < band.referred < 1:
+                yield f"operating point '{point.name}': a band refers {band.referred}, not a share between 0 and 1"
+    if not 0 < manifest.mask.threshold < 1:
+        yield f"mask.threshold {manifest.mask.threshold} is not between 0 and 1"
+    if not 0 <= manifest.mask.min_area_fraction < manifest.mask.max_area_fraction <= 1:
+        yield "mask area fractions must satisfy 0 <= min < max <= 1"
+    if not 0 <= manifest.mask.min_confidence <= 1:
+        yield f"mask.min_confidence {manifest.mask.min_confidence} is not between 0 and 1"
+    if manifest.dermoscopy is not None:
+        for name, term in manifest.dermoscopy.terms.items():
+            if name not in APPEARANCE_MEASURES:
+                yield f"dermoscopy.terms.{name}: unknown; known measures: {', '.join(APPEARANCE_MEASURES)}"
+            if not term.scale > 0:
+                yield f"dermoscopy.terms.{name}.scale {term.scale} is not positive"
+        if not manifest.dermoscopy.clip > 0:
+            yield f"dermoscopy.clip {manifest.dermoscopy.clip} is not positive"
+    if not 0 <= manifest.roi.margin <= 4:
+        yield f"roi.margin {manifest.roi.margin} is not between 0 and 4"
+    for name, stage, kind in (
+        ("segmenter", manifest.segmenter, "probability_map"),
+        ("classifier", manifest.classifier, "probabilities"),
+    ):
+        if stage.output.kind != kind:
+            yield f"{name}.output.kind must be '{kind}'"
+        if not 8 <= min(stage.input.height, stage.input.width) <= max(stage.input.height, stage.input.width) <= 4096:
+            yield f"{name}.input size {stage.input.height}x{stage.input.width} is not within 8..4096"
+        files = {f"files.{format}": file for format, file in stage.files.items()}
+        files |= {f"variants.{variant}": entry.file for variant, entry in stage.variants.items()}
+        for key, file in files.items():
+            if not any(listed == file or listed.startswith(f"{file}/") for listed in manifest.files):
+                yield f"{name}.{key} '{file}' is not listed in files"
+        if DEFAULT_VARIANT in stage.variants:
+            yield f"{name}.variants.{DEFAULT_VARIANT}: this name stands for files.onnx"
+        for variant, entry in stage.variants.items():
+            if not entry.parity:
+                yield f"{name}.variants.{variant} has no parity gate"
+            if variant in manifest.variants_left_out:
+                yield f"variants_left_out.{variant}: {name} has this variant"
+    if manifest.golden.file not in manifest.files:
+        yield f"golden.file '{manifest.golden.file}' is not listed in files"
+    for gate in manifest.gates:
+        if not gate.passed:
+            yield f"parity gate failed: {gate.artifact} {gate.measure} {gate.value} is not {gate.relation} {gate.limit}"
+    if manifest.classifier.input.height != manifest.classifier.input.width:
+        yield "classifier.input must be square"
+    for file in manifest.files:
+        parts = PurePosixPath(file)
+        if parts.is_absolute() or ".." in parts.parts or "\\" in file or ":" in file:
+            yield f"files: '{file}' leaves the bundle's folder"

@@ -1,0 +1,151 @@
+"""Bundles on disk: where they are found, and the checks before one is trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from edge_infer.bundle.manifest import MANIFEST, FileEntry, Manifest, StageName
+from edge_infer.bundle.parse import parse_manifest
+from edge_infer.errors import (
+    BundleError,
+    BundleFileMissingError,
+    BundleNotFoundError,
+    BundleSchemaError,
+    BundleTamperedError,
+)
+
+DEFAULT_BUNDLE = "mobile"
+SEARCH_VARIABLE = "EDGE_INFER_BUNDLES"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose manifest was read and whose files match their hashes.
+
+    `sha256` is the hash of `bundle.json`; as that lists every file's hash, it identifies the whole bundle.
+    """
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+
+    def file(self, stage: StageName, format: str) -> Path:
+        """Path of a stage's file in a format such as `onnx`.
+
+        Raises:
+            BundleError: the bundle has no such file.
+        """
+        files = (self.manifest.segmenter if stage == "segmenter" else self.manifest.classifier).files
+        if format not in files:
+            raise BundleError(
+                f"Bundle '{self.manifest.name}' has no {format} file for its {stage}.",
+                f"It has: {', '.join(sorted(files))}.",
+            )
+        return self.path / files[format]
+
+    def variant_file(self, stage: StageName, name: str | None = None) -> Path:
+        """Path of a stage's variant: an `.onnx` file or an `.mlpackage` folder; see `Manifest.variant`.
+
+        Raises:
+            BundleError: the bundle has no such variant of this stage.
+        """
+        return self.path / self.manifest.variant(stage, name).file
+
+
+def load_bundle(bundle: str | os.PathLike[str] | None = None) -> Bundle:
+    """Finds a bundle and checks every file against the manifest before anything is used.
+
+    Args:
+        bundle: a folder's path, a bundle's name, or None for the default one. A name is looked up in the folders
+            listed in the environment variable EDGE_INFER_BUNDLES, then among the bundles shipped with the package.
+
+    Raises:
+        BundleNotFoundError: nothing there.
+        BundleSchemaError: the manifest cannot be read.
+        BundleFileMissingError: a listed file is absent.
+        BundleTamperedError: a file's hash differs.
+    """
+    folder = find_bundle(bundle)
+    loaded = read_manifest(folder)
+    for name, entry in loaded.manifest.files.items():
+        verify_file(folder, name, entry)
+    return loaded
+
+
+def read_manifest(folder: Path) -> Bundle:
+    """Reads a bundle's manifest without checking its files (for listings)."""
+    try:
+        raw = (folder / MANIFEST).read_bytes()
+        text = raw.decode("utf-8")
+    except OSError as error:
+        raise BundleNotFoundError(
+            f"Cannot read '{folder / MANIFEST}': {error.strerror}.", "Check its permissions."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise BundleSchemaError(
+            f"'{folder / MANIFEST}' is not UTF-8 text.", "Restore the bundle from its source."
+        ) from error
+    return Bundle(folder, parse_manifest(text), hashlib.sha256(raw).hexdigest())
+
+
+def verify_file(folder: Path, name: str, entry: FileEntry) -> None:
+    """Checks one file of a bundle against its manifest entry. Raises as `load_bundle` does."""
+    path = folder / name
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleFileMissingError(
+            f"'{path}' is listed in {MANIFEST} and cannot be read: {error.strerror}.",
+            "Copy the whole bundle again.",
+        ) from error
+    if digest != entry.sha256:
+        raise BundleTamperedError(
+            f"'{path}' has SHA-256 {digest[:12]}…, the manifest says {entry.sha256[:12]}….",
+            "The file was changed or damaged; restore the bundle from its source.",
+        )
+
+
+def search_path() -> list[Path]:
+    """Folders in which names are looked up, in order: EDGE_INFER_BUNDLES, the package, the source checkout."""
+    listed = [Path(part) for part in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if part]
+    package = Path(__file__).parents[1]
+    return [*listed, package / "bundles", package.parent / "exported"]
+
+
+def available_bundles() -> Iterator[Path]:
+    """Folders with a manifest on the search path; a name found twice counts where it is found first."""
+    seen: set[str] = set()
+    for root in search_path():
+        for manifest in sorted(root.glob(f"*/{MANIFEST}")):
+            folder = manifest.parent
+            if folder.name not in seen:
+                seen.add(folder.name)
+                yield folder
+
+
+def find_bundle(bundle: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of a bundle; see `load_bundle`.
+
+    Raises:
+        BundleNotFoundError: nothing there.
+    """
+    wanted = DEFAULT_BUNDLE if bundle is None else os.fspath(bundle)
+    is_name = PurePosixPath(wanted).name == wanted and os.sep not in wanted and wanted not in {".", ".."}
+    if is_name:
+        for folder in available_bundles():
+            if folder.name == wanted:
+                return folder
+    path = Path(wanted)
+    if bundle is not None and (path / MANIFEST).is_file():
+        return path
+    known = ", ".join(folder.name for folder in available_bundles())
+    names = f", or one of these names: {known}" if known else " (no bundle is installed by name)"
+    raise BundleNotFoundError(
+        f"There is no bundle '{wanted}'.",
+        f"Give the path of a folder with a {MANIFEST}{names}. Folders listed in {SEARCH_VARIABLE} are searched too.",
+    )

@@ -1,0 +1,68 @@
+"""Exit codes, and typed errors as messages."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from edge_infer.errors import EdgeInferError, ImageError
+from edge_infer.files import OutputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EXIT_OK, EXIT_IMAGE, EXIT_USAGE, EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_PIPE = 0, 1, 2, 3, 130, 141
+
+EXIT_CODES = """\b
+Exit codes:
+  0    every picture has an answer (indeterminate is an answer)
+  1    at least one picture could not be used; the others have their answers
+  2    wrong usage, or results cannot be written
+  3    the bundle or the inference engine is missing, broken or unavailable
+  130  interrupted (Ctrl-C);  141  whoever read the output has closed it
+"""
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Turns typed errors, Ctrl-C and a closed pipe into a message and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            result = command(*args, **kwargs)
+            sys.stdout.flush()
+            return result
+        except EdgeInferError as error:
+            with contextlib.suppress(BrokenPipeError):
+                sys.stdout.flush()
+            complain(error)
+            raise typer.Exit(exit_code(error)) from error
+        except KeyboardInterrupt as error:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from error
+        except BrokenPipeError as error:
+            # What is still buffered must go somewhere, or the interpreter complains when it exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(EXIT_PIPE) from error
+
+    return run
+
+
+def complain(error: EdgeInferError) -> None:
+    """Prints a typed error and its remedy on stderr."""
+    typer.echo(f"error [{error.code}]: {error.message}", err=True)
+    if error.remedy:
+        typer.echo(f"fix: {error.remedy}", err=True)
+
+
+def exit_code(error: EdgeInferError) -> int:
+    """The exit code that stands for an error."""
+    if isinstance(error, ImageError):
+        return EXIT_IMAGE
+    return EXIT_USAGE if isinstance(error, OutputError) else EXIT_BROKEN

@@ -1,0 +1,61 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """How `diagnose` writes its results."""
+
+    CARD = "card"
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+BundleOption = Annotated[
+    str | None,
+    typer.Option("--bundle", metavar="NAME|DIR", help="Bundle to use.", show_default="the one in the package"),
+]
+
+
+BundleArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[BUNDLE]", help="Name or folder of a bundle; the default one if left out."),
+]
+
+
+ProviderOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="Execution provider (cpu, cuda, coreml, directml, openvino, ...); repeat it for an order of preference. "
+        "The first must start, or it is an error. On macOS coreml-all, coreml-cpu-and-ne, coreml-cpu-and-gpu or "
+        "coreml-cpu-only is Core ML itself; ne is the Neural Engine.",
+        show_default="the best installed one",
+    ),
+]
+
+
+VariantOption = Annotated[
+    str | None,
+    typer.Option(
+        "--variant",
+        metavar="NAME",
+        help="Form of the networks, such as int8 or coreml-float16; `edge-infer inspect` lists what the bundle has.",
+        show_default="float32",
+    ),
+]
+
+
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", min=1, help="Threads per network.", show_default="all that this process may use"
+    ),
+]

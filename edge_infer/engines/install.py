@@ -1,0 +1,78 @@
+"""Which inference engine is installed: exactly one build of ONNX Runtime."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from typing import Any
+
+from edge_infer.errors import EngineConflictError, EngineNotInstalledError
+
+_DISTRIBUTIONS = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-directml",
+    "onnxruntime-openvino",
+    "onnxruntime-qnn",
+    "onnxruntime-rocm",
+    "onnxruntime-migraphx",
+    "onnxruntime-silicon",
+    "onnxruntime-training",
+)
+
+
+_DISTRIBUTION_FOLDER = re.compile(r"(onnxruntime(?:[-_.][a-z]+)*)-[^-]*\.(?:dist|egg)-info$", re.IGNORECASE)
+
+
+def load_onnxruntime() -> Any:
+    """Imports ONNX Runtime after checking that exactly one build of it is installed.
+
+    Raises:
+        EngineNotInstalledError, EngineConflictError.
+    """
+    installed = _installed_distributions()
+    found = [name for name in _DISTRIBUTIONS if name in installed]
+    if len(found) > 1:
+        raise EngineConflictError(
+            f"Several ONNX Runtime builds are installed and overwrite each other: {', '.join(found)}.",
+            f"Run: pip uninstall -y {' '.join(found)} && pip install {found[-1]}",
+        )
+    try:
+        runtime = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        if found:
+            raise EngineNotInstalledError(
+                f"{found[0]} is installed and cannot be imported: {error}.",
+                f"Run: pip install --force-reinstall {found[0]}",
+            ) from error
+        raise EngineNotInstalledError(
+            "No inference engine is installed.",
+            "Run: pip install 'edge-infer[cpu]' (or [cuda], [openvino], [directml]).",
+        ) from error
+    if not hasattr(runtime, "InferenceSession"):
+        raise EngineNotInstalledError(
+            "ONNX Runtime's files are incomplete (another build was probably removed).",
+            f"Run: pip install --force-reinstall {found[0] if found else 'onnxruntime'}",
+        )
+    return runtime
+
+
+def _installed_distributions() -> set[str]:
+    """Names of the installed distributions that begin with "onnxruntime".
+
+    Read from the folders' names: `importlib.metadata` would find the same, but importing it takes a tenth of the time
+    that a bare start of ONNX Runtime and OpenCV takes.
+    """
+    found = set()
+    for folder in dict.fromkeys(sys.path):
+        try:
+            names = os.listdir(folder or ".")  # noqa: PTH208 - a Path for each of thousands of entries takes longer
+        except OSError:
+            continue
+        for name in names:
+            match = _DISTRIBUTION_FOLDER.match(name)
+            if match:
+                found.add(re.sub(r"[-_.]+", "-", match.group(1)).lower())
+    return found

@@ -1,0 +1,71 @@
+"""The crop around the lesion that the classifier sees."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_infer.geometry import Box
+from edge_infer.rules import RoiRule
+from edge_infer.steps.resize import resize
+
+
+def lesion_box(mask: NDArray[np.uint8]) -> Box | None:
+    """The smallest rectangle around the lesion, or None for an empty mask."""
+    x, y, width, height = cv2.boundingRect(mask)
+    return Box(x, y, x + width, y + height) if width and height else None
+
+
+def roi_box(lesion: Box, height: int, width: int, margin: float) -> Box:
+    """The square that the classifier sees, in pixels of a picture of the given size.
+
+    Its side is the lesion's longer side times (1 + 2 * margin), rounded up, centred on the lesion. A square that
+    crosses the picture's edge is shifted back inside; only where it is larger than the picture does it stay partly
+    outside, and `crop_roi` pads that part. Nothing is stretched either way.
+
+    Args:
+        lesion: the lesion's box.
+        height: the picture's rows.
+        width: the picture's columns.
+        margin: added on each side, as a fraction of the lesion's longer side.
+    """
+    side = math.ceil(round(max(lesion.x1 - lesion.x0, lesion.y1 - lesion.y0) * (1 + 2 * margin), 6))
+
+    def place(low: int, high: int, limit: int) -> int:
+        start = (low + high - side) // 2
+        slack = limit - side
+        return min(max(start, min(0, slack)), max(0, slack))
+
+    x0, y0 = place(lesion.x0, lesion.x1, width), place(lesion.y0, lesion.y1, height)
+    return Box(x0, y0, x0 + side, y0 + side)
+
+
+def crop_roi(
+    image: NDArray[np.uint8], mask: NDArray[np.uint8], box: Box, rule: RoiRule, size: int
+) -> NDArray[np.uint8]:
+    """Cuts the ROI and resizes it to the classifier's input.
+
+    Args:
+        image: RGB uint8, shape (h, w, 3).
+        mask: uint8 0/1, shape (h, w): the cleaned lesion mask.
+        box: from `roi_box` for this picture size.
+        rule: `background="zero"` multiplies the picture by the mask first (the published rule); `"keep"` does not.
+        size: side of the result.
+
+    Returns:
+        RGB uint8, shape (size, size, 3). Where the box leaves the picture the result is black.
+    """
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = max(box.x0, 0), max(box.y0, 0), min(box.x1, width), min(box.y1, height)
+    inside = image[y0:y1, x0:x1]
+    if rule.background == "zero":
+        inside = inside * mask[y0:y1, x0:x1, None]
+    side = box.x1 - box.x0
+    if inside.shape[:2] != (side, side):
+        padded = np.zeros((side, side, 3), np.uint8)
+        padded[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0] = inside
+        inside = padded
+    return np.ascontiguousarray(resize(inside, size, size))

@@ -1,0 +1,93 @@
+"""Limits of a usable picture and of a lesion, from the training pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from edge_infer.rules import InputSpec, MaskRule, QualityLimits
+from edge_infer.steps.image import open_picture
+from edge_infer.steps.quality import Quality, measure_quality
+from edge_infer.steps.resize import resize
+from trainer.data.ham10000 import Record, read_mask
+from trainer.scoring.metrics import Floats
+from trainer.scoring.predictions import Prediction
+
+LIMIT_MARGIN, BRIGHTNESS_MARGIN = 0.25, 0.05
+
+
+REFUSED_SHARPNESS = 0.0025
+
+
+REFUSED_LARGE_AREA = 0.001
+
+
+REFUSED_CONFIDENCE = 0.0025
+
+
+def measure_pictures(records: Sequence[Record], spec: InputSpec, progress: bool = True) -> list[Quality]:
+    """Quality of each picture at the segmenter's input size."""
+    bar = tqdm(records, desc="picture quality", unit="img", disable=not progress)
+    return [measure_quality(resize(open_picture(record.image_path).pixels, spec.height, spec.width)) for record in bar]
+
+
+def quality_limits(seen: Sequence[Quality], min_side: int) -> QualityLimits:
+    """Limits around what the training pictures show; outside them a picture is unlike any that was learned from.
+
+    Brightness and contrast are refused beyond the extremes seen, with a margin of a twentieth of the way to black or to
+    white, and of a quarter of the way to no contrast at all.
+    Sharpness has no such gap, as the blurriest training pictures are themselves as smooth as a blurred one: the least
+    sharp in four hundred are refused.
+
+    Args:
+        seen: measures of the training pictures.
+        min_side: smallest usable shorter side in pixels.
+    """
+    luminance, contrast, sharpness = (np.array(column) for column in zip(*seen, strict=True))
+    return QualityLimits(
+        min_side=min_side,
+        min_contrast=_round(contrast.min() * (1 - LIMIT_MARGIN)),
+        min_luminance=_round(luminance.min() * (1 - BRIGHTNESS_MARGIN)),
+        max_luminance=_round(luminance.max() + BRIGHTNESS_MARGIN * (255 - luminance.max())),
+        min_sharpness=_round(np.quantile(sharpness, REFUSED_SHARPNESS)),
+    )
+
+
+def true_areas(records: Sequence[Record], progress: bool = True) -> Floats:
+    """Lesion pixels over all pixels of each true mask."""
+    bar = tqdm(records, desc="lesion areas", unit="img", disable=not progress)
+    return np.array([float(read_mask(record.mask_path).mean()) for record in bar])
+
+
+def area_limits(areas: Floats, threshold: float) -> MaskRule:
+    """Area limits from the training masks.
+
+    A lesion a quarter smaller than the smallest seen is refused, and one that fills the picture more than all but one
+    in a thousand: its border is out of sight.
+    """
+    return MaskRule(
+        threshold, _round(areas.min() * (1 - LIMIT_MARGIN)), _round(np.quantile(areas, 1 - REFUSED_LARGE_AREA))
+    )
+
+
+def confidence_limit(found: Sequence[Prediction]) -> float:
+    """The least mean probability inside an outline: the least certain in four hundred of these pictures are refused.
+
+    Dermoscopic pictures all show a lesion, so what lies below is mostly skin that was taken for one.
+    """
+    outlined = [p.confidence for p in found if p.area > 0]
+    return _round(float(np.quantile(outlined, REFUSED_CONFIDENCE))) if outlined else 0.0
+
+
+def _between(low: float, high: float) -> float:
+    return _inside((float(low) + float(high)) / 2)
+
+
+def _inside(threshold: float) -> float:
+    return min(max(threshold, 1e-6), 1 - 1e-6)
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.3g}")
