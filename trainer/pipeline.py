@@ -45,7 +45,6 @@ VARIANT_PICTURES = 256
 TRIAL_PICTURES = 200
 TRIALS_FILE = "refusals.csv"
 
-FINAL_RECIPES = {"mobile": ("mobile-segmenter-skin", "mobile-classifier")}
 
 DESCRIPTIONS = {
     "mobile": "Small and fast: a light U-Net outlines the lesion, MobileNetV2 classifies the crop around it.",
@@ -63,11 +62,6 @@ TITLES = {
     "val": "Validation split",
     OUT_OF_FOLD: "Pictures of the training and validation split, each answered by a network that left its lesion out",
 }
-
-
-def stage_recipes(name: str) -> tuple[str, str]:
-    """Recipes whose weights a bundle exports, segmenter first; see `recipe_chain` for what they start from."""
-    return FINAL_RECIPES.get(name, (f"{name}-segmenter", f"{name}-classifier"))
 
 
 def recipe_chain(recipe: str, runs: Path, weights: Path | None) -> list[tuple[str, Path | None]]:

@@ -153,8 +153,8 @@ def bundle(
     from trainer.bundle.storage import parse_store
     from trainer.bundle.variants import parse_names
     from trainer.cli.app import train
-    from trainer.pipeline import assemble, recipe_chain, stage_recipes
-    from trainer.recipe import load_recipe
+    from trainer.pipeline import assemble, recipe_chain
+    from trainer.recipe import load_recipe, stage_recipes
     from trainer.training.checkpoint import BEST
     from trainer.training.folds import fold_folder, used_folds
 

@@ -13,7 +13,7 @@ from trainer.errors import DataError
 from trainer.papers.measures import HALF
 from trainer.papers.render import INTERVALS, LEAK, budget_words
 from trainer.papers.rows import Row, folder_of, read_rows
-from trainer.pipeline import stage_recipes
+from trainer.recipe import stage_recipes
 from trainer.report.goals import GOALS, Goal
 from trainer.report.markdown import markdown_table
 from trainer.report.summary import Figures, Summary

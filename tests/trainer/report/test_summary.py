@@ -23,7 +23,8 @@ from trainer.choices.refusals import (
     write_trials,
 )
 from trainer.errors import DataError
-from trainer.pipeline import recipe_chain, stage_recipes
+from trainer.pipeline import recipe_chain
+from trainer.recipe import stage_recipes
 from trainer.report.markdown import to_markdown
 from trainer.report.summary import headline, summarise
 from trainer.scoring.predict import Rules
