@@ -4,7 +4,7 @@ They stand in for patients' pictures wherever those may not go: the repository's
 training pipeline. They are no medical data: each class merely leans towards its own colours, border and patterns, so
 that a toy classifier has something to learn. Everything follows from the random generator that is passed in.
 
-    python -m trainer.data.drawn examples                            # the pictures in examples/
+    python -m trainer.data.drawn examples                            # the drawn pictures in examples/
     python -m trainer.data.drawn dataset FOLDER --lesions 200        # a data set in HAM10000's layout
 """
 
@@ -496,7 +496,7 @@ def _write(path: Path, image: NDArray[np.uint8], options: list[int]) -> None:
 
 
 def draw_examples() -> dict[str, NDArray[np.uint8]]:
-    """The pictures of `examples/` by file name: RGB uint8, 450x600."""
+    """The drawn pictures of `examples/` by file name: RGB uint8, 450x600."""
 
     def draw(seed: int, kind: str, hairs: int = 0, vignette: bool = False, artefacts: bool = True) -> NDArray[np.uint8]:
         rng = np.random.default_rng(seed)
@@ -505,8 +505,8 @@ def draw_examples() -> dict[str, NDArray[np.uint8]]:
     blurred = cv2.GaussianBlur(draw(11, "nv"), (0, 0), 18)
     return {
         "nevus-like.jpg": draw(102, "nv", hairs=2),
-        "melanoma-like.jpg": draw(104, "mel", hairs=3),
-        "keratosis-like.jpg": draw(101, "bkl"),
+        "irregular-border.jpg": draw(104, "mel", hairs=3),
+        "yellow-brown.jpg": draw(101, "bkl"),
         "hairy-round-view.jpg": draw(100, "nv", hairs=16, vignette=True),
         "no-lesion.jpg": draw(313, BARE_SKIN, artefacts=False),
         "blurred.jpg": blurred.astype(np.uint8),

@@ -110,12 +110,12 @@ def test_dataset_has_the_layout_of_ham10000(tmp_path: Path) -> None:
         assert mask is not None and mask.shape == (60, 80) and set(np.unique(mask)) == {0, 255}
 
 
-def test_examples_in_the_repository_are_what_the_generator_draws(tmp_path: Path) -> None:
+def test_drawn_examples_in_the_repository_are_what_the_generator_draws(tmp_path: Path) -> None:
     main(["examples", "--folder", str(tmp_path)])
     stored = Path(__file__).parents[3] / "examples"
     assert (
         {path.name for path in tmp_path.iterdir()}
-        == {path.name for path in stored.glob("*.jpg")}
+        == {path.name for path in stored.glob("*.jpg") if "ISIC_" not in path.name}
         == set(draw_examples())
     )
     for path in tmp_path.iterdir():
