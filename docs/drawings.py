@@ -12,22 +12,22 @@ Row = tuple[str, str]
 
 RUNTIME: Sequence[Row] = (
     ("cli", "one file a command"),
-    ("serve  kiosk  batch  watch", "services around it (planned)"),
-    ("benchmark  evaluate", "speed; figures from labelled pictures"),
+    ("serve, kiosk, batch, watch", "services around it (planned)"),
+    ("benchmark, evaluate", "speed; figures from labelled pictures"),
     ("diagnoser", "the order of the steps, and nothing else"),
-    ("output  dicom", "a diagnosis for people and programs"),
+    ("output, dicom", "a diagnosis for people and programs"),
     ("engines", "ONNX Runtime, Core ML, OpenVINO"),
     ("bundle", "manifest, parsing, hashes, golden examples"),
     ("diagnosis", "the answer"),
     ("steps", "decode, resize, quality, mask, crop"),
     ("rules", "what a bundle fixes and the steps obey"),
-    ("reasons  geometry  schema  files", ""),
+    ("reasons, geometry, schema, files", ""),
     ("errors", ""),
 )
 TRAINER: Sequence[Row] = (
     ("cli", "one file a command"),
     ("pipeline", "the story of a bundle"),
-    ("papers  search  figures", "systems side by side; ablations"),
+    ("papers, search, figures", "systems side by side; ablations"),
     ("report", "tables and cards from stored predictions"),
     ("bundle", "export, variants, gates, manifest"),
     ("choices", "thresholds and limits: pure functions"),

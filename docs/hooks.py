@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import sys
 from collections.abc import Iterator
@@ -74,10 +75,14 @@ def _command(usage: str, command: Any) -> Iterator[str]:
 
 def _name(parameter: Any, context: Any) -> str:
     if parameter.param_type_name == "argument":
-        return f"`{parameter.make_metavar(context)}`"
+        return _code(parameter.make_metavar(context))
     names = ", ".join([*parameter.opts, *parameter.secondary_opts])
     value = "" if parameter.is_flag or parameter.count else f" {parameter.make_metavar(context)}"
-    return f"`{names}{value}`".replace("|", "\\|")
+    return _code(f"{names}{value}")
+
+
+def _code(text: str) -> str:
+    return "<code>" + html.escape(text).replace("|", "&#124;") + "</code>"
 
 
 def _meaning(parameter: Any) -> str:
@@ -108,11 +113,10 @@ def _escaped(text: str) -> str:
 
 def included_page(source: Path) -> str:
     """A page of the repository with its relative links turned to the site, or to the repository's home."""
-    text = source.read_text(encoding="utf-8")
+    text = re.sub(r"\]\(\.\./docs/", "](", source.read_text(encoding="utf-8"))
     folder = source.parent.relative_to(REPOSITORY).as_posix()
-    text = re.sub(
-        r"\]\((?!https?:|#|mailto:)([^)]+)\)", lambda link: f"]({HOME}/{folder}/{link[1]})".replace("/./", "/"), text
-    )
+    elsewhere = r"\]\((?!https?:|#|[\w-]+\.md[#)])([^)]+)\)"
+    text = re.sub(elsewhere, lambda link: f"]({HOME}/{folder}/{link[1]})", text)
     if folder == "examples":
         text = re.sub(r"^\| `([^`]+\.jpg)` \|", r"| ![](examples/\1){ width=160 }<br>`\1` |", text, flags=re.MULTILINE)
     return text
