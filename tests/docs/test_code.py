@@ -1,4 +1,4 @@
-"""Code on the pages runs: Python from top to bottom, commands as far as they are cheap, the others as far as they parse."""
+"""Code on the pages: Python runs from top to bottom, cheap commands run, the others parse."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from importlib import util
-from pathlib import Path
 from types import ModuleType
 
 import pytest
