@@ -354,14 +354,7 @@ class Diagnoser:
         )
 
     def _failed(self, image: ImageInput, error: ImageError) -> Diagnosis:
-        return Diagnosis(
-            status="error",
-            source=_source(image),
-            message=str(error),
-            error=error,
-            bundle=self.manifest.name,
-            bundle_sha256=self._bundle.sha256,
-        )
+        return Diagnosis.failed(_source(image), error, self.manifest.name, self._bundle.sha256)
 
 
 class _Clock:
