@@ -81,8 +81,15 @@ class Diagnosis:
     bundle_sha256: str | None = None
     warnings: tuple[str, ...] = ()
 
+    @classmethod
+    def failed(cls, source: str | None, error: EdgeInferError, bundle: str, bundle_sha256: str) -> Diagnosis:
+        """The result of a picture that could not be used; see the attributes of the same names."""
+        return cls(
+            status="error", source=source, message=str(error), error=error, bundle=bundle, bundle_sha256=bundle_sha256
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values. Arrays are left out: `render` writes them as files."""
+        """JSON-ready values. Arrays are left out: `edge_infer.output` makes pictures of them."""
         return {
             "source": self.source,
             "status": self.status,
