@@ -30,6 +30,13 @@ class Diagnoser:
     """Diagnoses dermoscopic pictures with one bundle.
 
     Immutable after loading and safe to share between threads. Use it as a context manager, or call `close`.
+
+    Examples:
+        >>> with Diagnoser.load(operating_point="screening") as diagnoser:
+        ...     for diagnosis in diagnoser.diagnose_many(["examples/blurred.jpg", "gone.jpg"]):
+        ...         print(diagnosis.status, diagnosis.reason or diagnosis.error.code)
+        indeterminate blurred
+        error image-not-found
     """
 
     def __init__(

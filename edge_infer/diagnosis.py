@@ -53,6 +53,15 @@ class Diagnosis:
         bundle: name of the bundle.
         bundle_sha256: hash of its manifest, which covers all its files.
         warnings: what a careful reader should know about this answer.
+
+    Examples:
+        >>> from edge_infer import Diagnoser
+        >>> with Diagnoser.load() as diagnoser:
+        ...     diagnosis = diagnoser.diagnose("examples/no-lesion.jpg")
+        >>> diagnosis.status, str(diagnosis.reason), diagnosis.melanoma_probability
+        ('indeterminate', 'no_lesion', None)
+        >>> diagnosis.to_dict()["message"]
+        'No lesion was found.'
     """
 
     status: Status
