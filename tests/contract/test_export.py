@@ -33,7 +33,7 @@ from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.models.serving import ServingGraph, as_network
 from trainer.pipeline import assessor, read_refused, write_tables
-from trainer.report.model_card import MODEL_CARD, model_card
+from trainer.report.model_card import model_card
 from trainer.scoring.networks import open_onnx
 from trainer.scoring.predict import Rules, predict, select
 from trainer.scoring.predictions import read_predictions

@@ -18,7 +18,7 @@ from edge_infer.schema import dump
 from trainer.bundle.write import check_sizes
 from trainer.cli.bundle import RESULTS
 from trainer.pipeline import read_refused, write_tables
-from trainer.report.model_card import MODEL_CARD, model_card
+from trainer.report.model_card import model_card
 from trainer.report.summary import headline
 
 REPOSITORY = Path(__file__).parents[2]

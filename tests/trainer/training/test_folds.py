@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from edge_infer.rules import InputSpec, MaskRule
-from trainer.choices.out_of_fold import predict_out_of_fold
+from trainer.scoring.out_of_fold import predict_out_of_fold
 from trainer.data.ham10000 import DX, Record
 from trainer.data.splits import cross_fit, standard_split
 from trainer.errors import CheckpointError, DataError, RecipeError
