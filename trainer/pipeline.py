@@ -251,9 +251,6 @@ def open_system(recipe: BundleRecipe, networks: Networks) -> System:
     """
     stages: dict[StageName, Path] = {"segmenter": networks.segmenter, "classifier": networks.classifier}
     found = {stage: load_checkpoint(path) for stage, path in stages.items()}
-    hours = {name: training_hours(path.parent, found[name].recipe, recipe.folds) for name, path in stages.items()}
-    known: dict[str, float] = {stage: value for stage, value in hours.items() if value is not None}
-    system = System(found["segmenter"], found["classifier"], recipe.views, known, recipe.store)
     for stage, source in recipe.stages:
         name, wanted = found[stage].recipe.name, source.load().name
         if name != wanted:
@@ -261,6 +258,9 @@ def open_system(recipe: BundleRecipe, networks: Networks) -> System:
                 f"{stages[stage]} was trained by '{name}'; the bundle recipe '{recipe.name}' names '{wanted}'.",
                 "Write a bundle recipe that names it, and give its path.",
             )
+    hours = {name: training_hours(path.parent, found[name].recipe, recipe.folds) for name, path in stages.items()}
+    known: dict[str, float] = {stage: value for stage, value in hours.items() if value is not None}
+    system = System(found["segmenter"], found["classifier"], recipe.views, known, recipe.store)
     check_crop(recipe, system.classifier.recipe, f"bundle recipe '{recipe.name}'")
     return system
 

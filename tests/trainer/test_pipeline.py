@@ -1,4 +1,4 @@
-"""The story of a bundle on drawn pictures: interrupted in every step, chosen again, and blind to `test` until the end."""
+"""The story of a bundle on drawn pictures: killed in every step, chosen again, blind to `test` until the end."""
 
 from __future__ import annotations
 
