@@ -300,11 +300,3 @@ def _check(recipe: Recipe, where: str) -> None:
     for key, number in positive.items():
         if number <= 0:
             raise RecipeError(f"{where}: {key} is {number}.", "It must be above zero.")
-
-
-FINAL_RECIPES = {"mobile": ("mobile-segmenter-skin", "mobile-classifier")}
-
-
-def stage_recipes(name: str) -> tuple[str, str]:
-    """Recipes whose weights a bundle exports, segmenter first; see `recipe_chain` for what they start from."""
-    return FINAL_RECIPES.get(name, (f"{name}-segmenter", f"{name}-classifier"))

@@ -28,6 +28,8 @@ from edge_infer.schema import dump
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
+MODEL_CARD = "MODEL_CARD.md"
+SEGMENTER_FILE, CLASSIFIER_FILE, GOLDEN_FILE = "segmenter.onnx", "classifier.onnx", "golden.npz"
 DEFAULT_VARIANT = "float32"
 StageName = Literal["segmenter", "classifier"]
 
@@ -139,7 +141,10 @@ class Golden:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the weights come from and what may be done with them."""
+    """Where the weights come from and what may be done with them.
+
+    `recipes` are those of the stages; `bundle_recipe` says what made a bundle of them, empty in older bundles.
+    """
 
     data: str
     citation: str
@@ -149,6 +154,7 @@ class Provenance:
     created: str
     packages: dict[str, str]
     recipes: dict[str, Any] = field(default_factory=dict)
+    bundle_recipe: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 
 from edge_infer.bundle.golden import read_golden, replay
-from edge_infer.bundle.manifest import MANIFEST, StageName
+from edge_infer.bundle.manifest import MANIFEST, MODEL_CARD, StageName
 from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.engines.variants import open_variant
 from edge_infer.schema import dump
 from trainer.bundle.write import check_sizes
 from trainer.cli.bundle import RESULTS
-from trainer.pipeline import read_refused, write_tables
-from trainer.report.model_card import MODEL_CARD, model_card
+from trainer.pipeline import write_tables
+from trainer.report.model_card import model_card
 from trainer.report.summary import headline
+from trainer.report.tables import read_refused
 
 REPOSITORY = Path(__file__).parents[2]
 STAGES: tuple[StageName, StageName] = ("segmenter", "classifier")

@@ -14,28 +14,28 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_infer.bundle.golden import read_golden, replay
-from edge_infer.bundle.manifest import Manifest
+from edge_infer.bundle.manifest import GOLDEN_FILE, MODEL_CARD, Manifest
 from edge_infer.bundle.store import load_bundle
 from edge_infer.cli.app import app
 from edge_infer.engines.loading import STAGES
 from edge_infer.engines.variants import open_variant as open_engine
 from edge_infer.errors import ProviderUnavailableError
 from tests.support.sabotage import SABOTAGE, SwappedChannels, no_mean
-from tests.support.toy_system import toy_choices, toy_system
+from tests.support.toy_system import toy_bundle_recipe, toy_choices, toy_system
 from trainer.bundle.errors import ExportError, ParityError
 from trainer.bundle.gates import Limit, int8_limits
 from trainer.bundle.onnx import export_onnx
-from trainer.bundle.provenance import GOLDEN_FILE
-from trainer.bundle.system import Assessment, golden_traces
+from trainer.bundle.system import golden_traces
 from trainer.bundle.variants import KINDS, Request, add_variants, making, open_variant, parse_names
-from trainer.bundle.write import write_bundle
-from trainer.choices.refusals import Refusals
+from trainer.bundle.write import publish, write_bundle
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.models.serving import ServingGraph
-from trainer.report.model_card import MODEL_CARD
+from trainer.report.model_card import model_card
+from trainer.report.refusals import Refusals
 from trainer.report.summary import summarise, to_evaluation
-from trainer.scoring.networks import Networks
+from trainer.report.tables import with_figures
+from trainer.scoring.networks import open_onnx
 from trainer.scoring.predict import Rules, predict, select
 
 NAMES = ("int8", "int8-arm", "coreml-float16")
@@ -75,14 +75,14 @@ def exported(records: list[Record], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def write(folder: Path, records: Sequence[Record], wanted: Request) -> Manifest:
-    def assess(manifest: Manifest, networks: Networks) -> Assessment:
-        found = list(predict(select(records, "val"), Rules.of_manifest(manifest), networks, progress=False))
-        summary = summarise(found, manifest.labels, "mel", manifest.operating_points, manifest.default_operating_point)
-        return Assessment(to_evaluation(summary, "drawn", "none"), summary, Refusals({"none": 1.0}, {}))
-
-    return write_bundle(
-        folder, "toy", "For tests.", toy_system(), toy_choices(), select(records, "val"), assess, wanted
-    )
+    written = folder.with_name("written")
+    validation = select(records, "val")
+    manifest = write_bundle(written, toy_bundle_recipe(), toy_system(), toy_choices(), validation, wanted)
+    found = list(predict(validation, Rules.of_manifest(manifest), open_onnx(written), progress=False))
+    summary = summarise(found, manifest.labels, "mel", manifest.operating_points, manifest.default_operating_point)
+    complete = with_figures(manifest, to_evaluation(summary, "drawn", "none"), summary)
+    card = model_card(complete, [summary], Refusals({"none": 1.0}, {}))
+    return publish(written, folder, complete, card)
 
 
 def test_every_file_of_a_variant_is_listed_and_every_gate_is_recorded(exported: Path) -> None:
