@@ -64,6 +64,8 @@ class OnnxEngine:
         options.log_severity_level = 4
         # On a busy machine, spinning threads take the time that the others need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Without VNNI, int8 products are summed in pairs of 16 bits, which overflow: slower kernels do not.
+        options.add_session_config_entry("session.x64quantprecision", "1")
 
         warnings: list[str] = []
         if providers is None:
