@@ -1,10 +1,10 @@
 """Outline a skin lesion, crop it, and estimate the probability of melanoma. Research use; not a medical device.
 
-    >>> from edge_infer import Diagnoser
-    >>> with Diagnoser.load() as diagnoser:
-    ...     diagnosis = diagnoser.diagnose("examples/nevus-like.jpg")
-    >>> diagnosis.status, diagnosis.label
-    ('ok', 'not melanoma')
+>>> from edge_infer import Diagnoser
+>>> with Diagnoser.load() as diagnoser:
+...     diagnosis = diagnoser.diagnose("examples/nevus-like.jpg")
+>>> diagnosis.status, diagnosis.label
+('ok', 'not melanoma')
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from edge_infer.cli.app import app as edge_infer_app
 from tests.docs.conftest import REPOSITORY, blocks, pages_with
-from trainer.data.drawn import main as draw
+from trainer.data.drawn.__main__ import main as draw
 
 COMMANDS = {
     ("edge-infer",): "edge_infer.cli.app",
