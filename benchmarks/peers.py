@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,14 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.watch import Watch
 from benchmarks.workers import PeerConfig, PeerError, RemoteRunner, Started, labels_json
 from edge_infer.benchmark import results as r
 from edge_infer.benchmark.accuracy import replay_golden
-from edge_infer.benchmark.hardware import conditions, describe_machine, processor_times
 from edge_infer.benchmark.measure import Effort, Pulse, RunnerError, measure_latency
 from edge_infer.benchmark.probe import probe_peak
 from edge_infer.benchmark.runners import LocalRunner, Runner, load_pictures, skipped_notes
-from edge_infer.benchmark.stability import judge_stability
 from edge_infer.benchmark.suite import MULTI_STREAM, bundle_facts, compare
 from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.engines.threads import available_threads
@@ -118,8 +116,7 @@ def run_peers(
         probe_seconds: of each probe of the machine's peak.
         progress: is told what is being done.
     """
-    created, start = datetime.now(UTC), time.perf_counter()
-    before, times, own, pulse = conditions(), processor_times(), _own_seconds(), Pulse()
+    created, start, watch = datetime.now(UTC), time.perf_counter(), Watch()
     main = load_bundle(bundles["float32"])
     encoded, described = load_pictures(pictures, main)
     chosen = [peer for peer in PEERS if not peers or peer.name in peers]
@@ -146,18 +143,17 @@ def run_peers(
     peaks = tuple(probe_peak(kind, n, seconds=probe_seconds) for kind in ("float32", "int8") for n in threads)
     for size in (1, MULTI_STREAM):
         progress("batch 1" if size == 1 else f"batch {size}")
-        _measure(rows, runners, size, effort, pulse)
+        _measure(rows, runners, size, effort, watch.pulse)
     for runner in runners.values():
         runner.close()
-    own, later = _own_seconds() - own, processor_times()
-    after = conditions()
+    stability = watch.stability()
     found = tuple(rows.values())
     return r.Results(
         schema_version=r.SCHEMA_VERSION,
         kind="peers",
         created=created.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - start,
-        machine=describe_machine(before, after),
+        machine=watch.machine(),
         bundle=bundle_facts(main),
         pictures=described,
         options=r.Options(
@@ -177,7 +173,7 @@ def run_peers(
         available=(),
         rows=found,
         ratios=_ratios(found),
-        stability=judge_stability(pulse.samples, times, later, own, before),
+        stability=stability,
         warnings=(
             "The pair has random weights: latency does not depend on them, accuracy cannot be told from them. The gate "
             "here is agreement with PyTorch eager on the same weights.",
@@ -232,11 +228,6 @@ def _ratios(rows: Sequence[r.Row]) -> tuple[r.Ratio, ...]:
             if against_eager or (base.target == row.target and base.threads == 1 < row.threads):
                 found += compare(row, base)
     return tuple(found)
-
-
-def _own_seconds() -> float:
-    """CPU time of this process and of its children that have ended."""
-    return sum(os.times()[:4])
 
 
 def usable_threads() -> tuple[int, ...]:

@@ -133,6 +133,12 @@ def find_bundle(bundle: str | os.PathLike[str] | None = None) -> Path:
 
     Raises:
         BundleNotFoundError: nothing there.
+
+    Examples:
+        >>> find_bundle().name
+        'mobile'
+        >>> find_bundle("exported/mobile").as_posix()
+        'exported/mobile'
     """
     wanted = DEFAULT_BUNDLE if bundle is None else os.fspath(bundle)
     is_name = PurePosixPath(wanted).name == wanted and os.sep not in wanted and wanted not in {".", ".."}

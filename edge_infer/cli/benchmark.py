@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-EXIT_OK, EXIT_USAGE, EXIT_BROKEN = 0, 2, 3
+from edge_infer.cli.guard import EXIT_BROKEN
 
 
 class Output(StrEnum):

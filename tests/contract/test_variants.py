@@ -22,12 +22,11 @@ from edge_infer.engines.variants import open_variant as open_engine
 from edge_infer.errors import ProviderUnavailableError
 from tests.support.sabotage import SABOTAGE, SwappedChannels, no_mean
 from tests.support.toy_system import toy_bundle_recipe, toy_choices, toy_system
-from trainer.bundle import variants as exporter
 from trainer.bundle.errors import ExportError, ParityError
 from trainer.bundle.gates import Limit, int8_limits
 from trainer.bundle.onnx import export_onnx
 from trainer.bundle.system import golden_traces
-from trainer.bundle.variants import KINDS, Request, add_variants, open_variant, parse_names
+from trainer.bundle.variants import KINDS, Request, add_variants, making, open_variant, parse_names
 from trainer.bundle.write import publish, write_bundle
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
@@ -172,7 +171,7 @@ def add(folder: Path, exported: Path, records: Sequence[Record], wanted: Request
 def test_a_sabotaged_int8_file_fails_the_gate(
     how: str, stage: str, exported: Path, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    system, honest = toy_system(), exporter.quantize_onnx
+    system, honest = toy_system(), making.quantize_onnx
     position = ("segmenter", "classifier").index(stage)
 
     def sabotaged(source: Path, path: Path, *args: Any, **options: Any) -> Any:
@@ -181,7 +180,7 @@ def test_a_sabotaged_int8_file_fails_the_gate(
             export_onnx(SABOTAGE_INT8[how](system.graphs(2.0)[position]).eval(), system.stages()[position], source)
         return honest(source, path, *args, **options)
 
-    monkeypatch.setattr(exporter, "quantize_onnx", sabotaged)
+    monkeypatch.setattr(making, "quantize_onnx", sabotaged)
     with pytest.raises(ParityError, match=rf"Variant 'int8'.*{stage}\.int8\.onnx"):
         add(tmp_path, exported, records, request(records, "int8"))
 
@@ -189,13 +188,13 @@ def test_a_sabotaged_int8_file_fails_the_gate(
 def test_a_failed_variant_is_left_out_only_when_asked(
     exported: Path, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporter, "find_float_layers", lambda *_: 0)
+    monkeypatch.setattr(making, "find_float_layers", lambda *_: 0)
 
     def blurred(graph: ServingGraph, *args: Any, **options: Any) -> None:
         export_coreml(SwappedChannels(graph).eval(), *args, **options)
 
-    export_coreml = exporter.export_coreml
-    monkeypatch.setattr(exporter, "export_coreml", blurred)
+    export_coreml = making.export_coreml
+    monkeypatch.setattr(making, "export_coreml", blurred)
     with pytest.raises(ParityError, match=r"coreml-float16.*--leave-out-failed"):
         add(tmp_path, exported, records, request(records, "coreml-float16"))
     manifest = add(tmp_path, exported, records, request(records, "coreml-float16", leave_out_failed=True))

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from edge_infer import __version__
 from edge_infer.bundle.parse import parse_manifest
 from edge_infer.cli.app import app
-from edge_infer.cli.guard import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE
+from edge_infer.cli.guard import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE, EXIT_USAGE
 from tests.conftest import REPOSITORY
 from tests.support.toy_bundle import write_manifest, write_toy_bundle
 
@@ -173,6 +173,23 @@ def test_closed_pipe_is_quiet(toy_bundle: Path, nevus_file: Path, tmp_path: Path
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait(300) == EXIT_PIPE
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("format", ["card", "json", "ndjson", "csv"])
+def test_a_full_disk_behind_stdout_is_told_and_leaves_no_report(
+    toy_bundle: Path, nevus_file: Path, tmp_path: Path, format: str
+) -> None:
+    report = tmp_path / "report.html"
+    arguments = ("diagnose", nevus_file, "--bundle", toy_bundle, "--format", format, "--save-report", report)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command(*arguments), cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == EXIT_USAGE
+    assert done.stderr.startswith("error [output]: Cannot write '<stdout>': No space left on device.\nfix: ")
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert not report.exists()
 
 
 def test_interrupt(toy_bundle: Path, nevus_file: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_csv_columns_are_stable(toy_bundle: Path, nevus_file: Path) -> None:
 @pytest.mark.parametrize(
     ("picture", "words"),
     [
-        ("melanoma-like.jpg", "suspicious (threshold 40.0 %)"),
+        ("irregular-border.jpg", "suspicious (threshold 40.0 %)"),
         ("nevus-like.jpg", "not suspicious (threshold 40.0 %)"),
     ],
 )
