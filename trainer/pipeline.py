@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import edge_infer
-from edge_infer.bundle.manifest import Manifest, StageName
+from edge_infer.bundle.manifest import Manifest
 from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.files import make_writable_folder
-from trainer.bundle.recipe import BundleRecipe, check_crop, weight_file
-from trainer.bundle.system import System
+from trainer.bundle.parts import Networks, Places, Training, networks_of, open_system
+from trainer.bundle.recipe import BundleRecipe, weight_file
 from trainer.bundle.variants import Request
 from trainer.bundle.write import publish, write_bundle
 from trainer.choices.choose import Choices, choose
 from trainer.data.ham10000 import Record
 from trainer.data.isic import detect, read_dataset
 from trainer.data.splits import standard_split
-from trainer.errors import DataError, RecipeError
+from trainer.errors import DataError
 from trainer.papers.against_goals import leaking_rows, papers_table
 from trainer.report import tables
 from trainer.report.summary import Summary
@@ -35,7 +34,6 @@ from trainer.scoring.origin import (
     Origin,
     changed,
     digest,
-    digest_files,
     digest_records,
     read_origin,
     require_same,
@@ -44,81 +42,15 @@ from trainer.scoring.origin import (
 from trainer.scoring.predict import Rules, predict, select
 from trainer.scoring.predictions import Prediction
 from trainer.scoring.trials import spoil, try_bare_skin, try_negatives, write_trials
-from trainer.training.checkpoint import BEST, load_checkpoint
+from trainer.training.checkpoint import BEST
 from trainer.training.folds import fold_folder, load_folds, used_folds
-from trainer.training.runs import recipe_chain, train_network, training_hours, with_epochs
+from trainer.training.runs import recipe_chain, train_network, with_epochs
 
 PARITY_PICTURES = 128
 VARIANT_PICTURES = 256
 TRIAL_PICTURES = 200
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where a bundle's parts lie.
-
-    Attributes:
-        work: folder of what the steps hand on: answers, the written bundle, the answers on `test`.
-        out: the published bundle.
-        results: its predictions, tables and figures.
-    """
-
-    work: Path
-    out: Path
-    results: Path
-
-    @property
-    def unseen(self) -> Path:
-        """The answers that the choices rest on."""
-        return self.work / "unseen.json"
-
-    @property
-    def written(self) -> Path:
-        """The bundle without figures."""
-        return self.work / "bundle"
-
-    @property
-    def test(self) -> Path:
-        """Its answers on `test`."""
-        return self.work / "test"
-
-
-@dataclass(frozen=True)
-class Training:
-    """How the networks are trained beyond what recipes say: where, and for a trial how little.
-
-    Attributes:
-        runs: folder of the runs.
-        weights: folder of initial weights, or the one file that is needed.
-        epochs: in place of each recipe's.
-        limit: use only so many pictures of each split.
-        threads: CPU threads.
-        cache: folder of decoded pictures.
-        device: `cpu` or `cuda`.
-    """
-
-    runs: Path
-    weights: Path | None = None
-    epochs: int | None = None
-    limit: int | None = None
-    threads: int | None = None
-    cache: Path = Path("cache")
-    device: str = "cpu"
-
-
-@dataclass(frozen=True)
-class Networks:
-    """The trained networks of both stages, as files: they are opened only where a step has something to ask them."""
-
-    segmenter: Path
-    classifier: Path
-    folds: tuple[Path, ...] = ()
-
-    def digest(self) -> str:
-        """SHA-256 of all of them."""
-        return digest_files((self.segmenter, self.classifier, *self.folds))
 
 
 def make_bundle(
@@ -200,12 +132,6 @@ def trained(recipe: BundleRecipe, runs: Path) -> Networks:
     return networks_of(recipe, segmenter / BEST, classifier / BEST)
 
 
-def networks_of(recipe: BundleRecipe, segmenter: Path, classifier: Path) -> Networks:
-    """Two checkpoints, and the folds of the classifier that lie beside it."""
-    folds = used_folds(recipe.stages.classifier.load(), recipe.folds)
-    return Networks(segmenter, classifier, tuple(fold_folder(classifier.parent, fold) / BEST for fold in folds))
-
-
 # 2. Answer, on pictures that the networks never saw
 
 
@@ -241,28 +167,6 @@ def stored_answers(recipe: BundleRecipe, networks: Networks, places: Places) -> 
     unseen, origin = read_unseen(places.unseen)
     require_same(places.unseen, origin, _origin(recipe, networks))
     return unseen
-
-
-def open_system(recipe: BundleRecipe, networks: Networks) -> System:
-    """Both networks as they will be served.
-
-    Raises:
-        TrainerError: a checkpoint cannot be read, or does not fit the recipe.
-    """
-    stages: dict[StageName, Path] = {"segmenter": networks.segmenter, "classifier": networks.classifier}
-    found = {stage: load_checkpoint(path) for stage, path in stages.items()}
-    for stage, source in recipe.stages:
-        name, wanted = found[stage].recipe.name, source.load().name
-        if name != wanted:
-            raise RecipeError(
-                f"{stages[stage]} was trained by '{name}'; the bundle recipe '{recipe.name}' names '{wanted}'.",
-                "Write a bundle recipe that names it, and give its path.",
-            )
-    hours = {name: training_hours(path.parent, found[name].recipe, recipe.folds) for name, path in stages.items()}
-    known: dict[str, float] = {stage: value for stage, value in hours.items() if value is not None}
-    system = System(found["segmenter"], found["classifier"], recipe.views, known, recipe.store)
-    check_crop(recipe, system.classifier.recipe, f"bundle recipe '{recipe.name}'")
-    return system
 
 
 # 3. Choose: `trainer.choices.choose.choose`, from the stored answers alone

@@ -42,13 +42,14 @@ from trainer import pipeline
 from trainer.bundle import write as exporter
 from trainer.bundle.errors import ExportError, ParityError
 from trainer.bundle.onnx import export_onnx
+from trainer.bundle.parts import Places
 from trainer.bundle.storage import load_wide
 from trainer.bundle.system import System
 from trainer.bundle.write import write_bundle
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.models.serving import ServingGraph, as_network
-from trainer.pipeline import Places, answer_test, report, write_tables
+from trainer.pipeline import answer_test, report, write_tables
 from trainer.report.model_card import model_card
 from trainer.report.tables import read_refused
 from trainer.scoring.networks import open_onnx

@@ -17,6 +17,7 @@ from edge_infer.errors import EdgeInferError
 from tests.support.toy_system import ToyClassifier, ToySegmenter
 from trainer import pipeline
 from trainer.bundle import write as writer
+from trainer.bundle.parts import Networks, Places, Training, open_system
 from trainer.bundle.recipe import BundleRecipe, load_bundle_recipe
 from trainer.bundle.system import System
 from trainer.choices.choose import choose
@@ -26,7 +27,7 @@ from trainer.data.ham10000 import Record, read_ham10000
 from trainer.data.splits import standard_split
 from trainer.errors import DataError, RecipeError, StaleError
 from trainer.models import registry
-from trainer.pipeline import Networks, Places, Training, make_bundle, read_sources, stored_answers, trained
+from trainer.pipeline import make_bundle, read_sources, stored_answers, trained
 from trainer.scoring import measures, predict
 
 STAGE = """
@@ -229,7 +230,7 @@ def test_data_and_checkpoints_must_be_those_of_the_recipe(folder: Path) -> None:
     with pytest.raises(DataError, match="in the data twice"):
         read_sources(recipe, [folder / "data", folder / "data"])
     with pytest.raises(RecipeError, match="was trained by 'toy-classifier'"):
-        pipeline.open_system(recipe, Networks(networks.classifier, networks.classifier))
+        open_system(recipe, Networks(networks.classifier, networks.classifier))
     text = (folder / "toy.toml").read_text(encoding="utf-8")
     (folder / "other.toml").write_text(text.replace("HAM10000", "PH2"), encoding="utf-8")
     with pytest.raises(DataError, match="learns from PH2; the folders hold HAM10000"):

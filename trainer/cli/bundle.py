@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from trainer.pipeline import Places
+    from trainer.bundle.parts import Places
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -134,8 +134,9 @@ def export(
 
     What is not given here is as the bundle's recipe says.
     """
+    from trainer.bundle.parts import networks_of
     from trainer.bundle.recipe import load_bundle_recipe
-    from trainer.pipeline import assemble, networks_of, read_sources
+    from trainer.pipeline import assemble, read_sources
 
     changes: dict[str, object] = {
         "views": views,
@@ -172,8 +173,9 @@ def bundle(
 
     What the bundle is stands in its recipe. Started again, the command goes on where it stopped.
     """
+    from trainer.bundle.parts import Training
     from trainer.bundle.recipe import load_bundle_recipe
-    from trainer.pipeline import Training, make_bundle, read_sources
+    from trainer.pipeline import make_bundle, read_sources
 
     recipe = load_bundle_recipe(name)
     training = Training(runs, init_weights, epochs, limit, threads, cache, device)
@@ -196,7 +198,7 @@ def choose(
 
 
 def _places(name: str, runs: Path, out: Path | None = None, results: Path | None = None) -> Places:
-    from trainer.pipeline import Places
+    from trainer.bundle.parts import Places
 
     return Places(runs / "bundles" / name, out or Path("exported") / name, results or RESULTS / name)
 
