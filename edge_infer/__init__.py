@@ -19,7 +19,7 @@ _HOME = {
     "Diagnoser": "edge_infer.diagnoser",
     "Diagnosis": "edge_infer.diagnosis",
     "EdgeInferError": "edge_infer.errors",
-    "Reason": "edge_infer.diagnosis",
+    "Reason": "edge_infer.reasons",
 }
 
 
