@@ -22,6 +22,7 @@ from edge_infer.benchmark.hardware import ProcessorTimes, conditions, describe_m
 from edge_infer.benchmark.measure import Effort, Pulse, RunnerError, last_over_first, measure_latency, measure_offline
 from edge_infer.benchmark.opening import OpenTarget, discover, open_target, placement_of
 from edge_infer.benchmark.plan import Plan
+from edge_infer.benchmark.result_file import read_results, write_results
 from edge_infer.benchmark.runners import LocalRunner, Sample, Segment, load_pictures
 from edge_infer.benchmark.stability import judge_stability
 from edge_infer.benchmark.stats import interval_of, ratio_of_medians, ratio_of_rates
@@ -193,8 +194,8 @@ def test_labelled_pictures_add_accuracy(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_file_round_trip(measured: r.Results, tmp_path: Path) -> None:
-    r.write_results(tmp_path / "a.json", measured)
-    again = r.read_results(tmp_path / "a.json")
+    write_results(tmp_path / "a.json", measured)
+    again = read_results(tmp_path / "a.json")
     assert again.bundle == measured.bundle
     assert again.rows[0].single is not None and measured.rows[0].single is not None
     assert again.rows[0].single.wall_ms == pytest.approx(measured.rows[0].single.wall_ms, rel=1e-5)
@@ -217,7 +218,7 @@ def test_a_doctored_file_is_refused(measured: r.Results, tmp_path: Path, change:
     change(data)  # type: ignore[operator]
     (tmp_path / "a.json").write_text(json.dumps(data))
     with pytest.raises(r.ResultsError, match=message):
-        r.read_results(tmp_path / "a.json")
+        read_results(tmp_path / "a.json")
 
 
 def test_the_file_names_no_host_user_or_folder(measured: r.Results, toy_bundle: Path) -> None:
