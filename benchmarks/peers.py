@@ -15,8 +15,10 @@ from edge_infer.benchmark import results as r
 from edge_infer.benchmark.accuracy import replay_golden
 from edge_infer.benchmark.measure import Effort, Pulse, RunnerError, measure_latency
 from edge_infer.benchmark.probe import probe_peak
+from edge_infer.benchmark.ratios import ratios_of
 from edge_infer.benchmark.runners import LocalRunner, Runner, load_pictures, skipped_notes
-from edge_infer.benchmark.suite import MULTI_STREAM, bundle_facts, compare
+from edge_infer.benchmark.setting import BundleFacts, Options
+from edge_infer.benchmark.suite import MULTI_STREAM
 from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.engines.threads import available_threads
 
@@ -154,9 +156,9 @@ def run_peers(
         created=created.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - start,
         machine=watch.machine(),
-        bundle=bundle_facts(main),
+        bundle=BundleFacts.of(main),
         pictures=described,
-        options=r.Options(
+        options=Options(
             targets=tuple(peer.name for peer in chosen),
             threads=tuple(threads),
             batch_sizes=(1, MULTI_STREAM),
@@ -172,7 +174,7 @@ def run_peers(
         peaks=peaks,
         available=(),
         rows=found,
-        ratios=_ratios(found),
+        ratios=ratios_of(found, BASELINE),
         stability=stability,
         warnings=(
             "The pair has random weights: latency does not depend on them, accuracy cannot be told from them. The gate "
@@ -185,7 +187,7 @@ def _started(row: r.Row, started: Started, peer: Peer, bundles: dict[str, Path])
     notes = skipped_notes(started.statuses)
     if peer.bundle == "shipped":
         shipped = load_bundle(bundles["shipped"])
-        facts = bundle_facts(shipped)
+        facts = BundleFacts.of(shipped)
         notes = (
             *notes,
             f"Bundle {facts.name}, {facts.sha256[:12]}: {facts.segmenter} + {facts.classifier}.",
@@ -218,16 +220,6 @@ def _measure(rows: dict[str, r.Row], runners: dict[str, RemoteRunner], size: int
         for name, latency in found.items():
             rows[name] = replace(rows[name], single=latency) if size == 1 else replace(rows[name], multi=latency)
         return
-
-
-def _ratios(rows: Sequence[r.Row]) -> tuple[r.Ratio, ...]:
-    found: list[r.Ratio] = []
-    for row in rows:
-        for base in rows:
-            against_eager = base.target == BASELINE != row.target and base.threads == row.threads
-            if against_eager or (base.target == row.target and base.threads == 1 < row.threads):
-                found += compare(row, base)
-    return tuple(found)
 
 
 def usable_threads() -> tuple[int, ...]:

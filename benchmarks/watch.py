@@ -6,7 +6,7 @@ import os
 
 from edge_infer.benchmark.hardware import conditions, describe_machine, processor_times
 from edge_infer.benchmark.measure import Pulse
-from edge_infer.benchmark.results import Machine, Stability
+from edge_infer.benchmark.setting import Machine, Stability
 from edge_infer.benchmark.stability import judge_stability
 
 

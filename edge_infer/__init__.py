@@ -26,7 +26,7 @@ _HOME = {
     "Diagnoser": "edge_infer.diagnoser",
     "Diagnosis": "edge_infer.diagnosis",
     "EdgeInferError": "edge_infer.errors",
-    "Reason": "edge_infer.diagnosis",
+    "Reason": "edge_infer.reasons",
 }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_infer.cli.grouped import DECIDING, RUNNING, SAVING
 from edge_infer.cli.guard import EXIT_IMAGE
 from edge_infer.cli.options import BundleOption, Format, ProviderOption, ThreadsOption, VariantOption
 from edge_infer.cli.outputs import claim_outputs
@@ -47,17 +48,31 @@ def diagnose(
     ] = Format.CARD,
     save_overlay: Annotated[
         Path | None,
-        typer.Option("--save-overlay", metavar="DIR", help="Save pictures with outline, crop and answer (PNG)."),
+        typer.Option(
+            "--save-overlay",
+            metavar="DIR",
+            help="Save pictures with outline, crop and answer (PNG).",
+            rich_help_panel=SAVING,
+        ),
     ] = None,
     save_mask: Annotated[
-        Path | None, typer.Option("--save-mask", metavar="DIR", help="Save lesion masks, 0 and 255 (PNG).")
+        Path | None,
+        typer.Option("--save-mask", metavar="DIR", help="Save lesion masks, 0 and 255 (PNG).", rich_help_panel=SAVING),
     ] = None,
     save_roi: Annotated[
-        Path | None, typer.Option("--save-roi", metavar="DIR", help="Save the crops that the classifier saw (PNG).")
+        Path | None,
+        typer.Option(
+            "--save-roi", metavar="DIR", help="Save the crops that the classifier saw (PNG).", rich_help_panel=SAVING
+        ),
     ] = None,
     save_report: Annotated[
         Path | None,
-        typer.Option("--save-report", metavar="FILE", help="Save a page for people: thumbnails and answers (HTML)."),
+        typer.Option(
+            "--save-report",
+            metavar="FILE",
+            help="Save a page for people: thumbnails and answers (HTML).",
+            rich_help_panel=SAVING,
+        ),
     ] = None,
     bundle: BundleOption = None,
     operating_point: Annotated[
@@ -67,6 +82,7 @@ def diagnose(
             metavar="NAME",
             help="Decision threshold by name; `edge-infer inspect` lists them.",
             show_default="the bundle's own",
+            rich_help_panel=DECIDING,
         ),
     ] = None,
     abstain: Annotated[
@@ -77,12 +93,16 @@ def diagnose(
             help="Leave the least certain pictures undecided (indeterminate, with their probability): a share that the "
             "bundle has limits for, such as 0.1, 0.2 or 0.3; `edge-infer inspect` lists them.",
             show_default="every picture is decided",
+            rich_help_panel=DECIDING,
         ),
     ] = None,
     provider: ProviderOption = None,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Pictures per network call.")] = 8,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", metavar="N", min=1, help="Pictures per network call.", rich_help_panel=RUNNING),
+    ] = 8,
     max_pixels: Annotated[
         int | None,
         typer.Option(

