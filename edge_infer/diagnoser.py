@@ -349,6 +349,7 @@ class Diagnoser:
             provider=self._provider,
             variant=self._variant,
             bundle=manifest.name,
+            bundle_version=manifest.version,
             bundle_sha256=self._bundle.sha256,
             warnings=(*self._warnings, *work.picture.warnings, *work.warnings),
         )
@@ -360,6 +361,7 @@ class Diagnoser:
             message=str(error),
             error=error,
             bundle=self.manifest.name,
+            bundle_version=self.manifest.version,
             bundle_sha256=self._bundle.sha256,
         )
 

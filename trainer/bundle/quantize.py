@@ -39,7 +39,7 @@ from onnxruntime.quantization import (
 from tqdm import tqdm
 
 from trainer.bundle.errors import ExportError
-from trainer.bundle.storage import narrow, widen
+from trainer.bundle.storage import narrow, save_onnx, widen
 
 Target = Literal["x86", "arm"]
 Pictures = NDArray[np.uint8]
@@ -222,8 +222,7 @@ def quantize_onnx(
         onnx.helper.set_model_props(best.model, metadata)
         if narrowed:
             narrow(best.model)
-        onnx.checker.check_model(best.model)
-        onnx.save(best.model, target_path)
+        save_onnx(best.model, target_path)
     return QuantizationReport(
         scheme,
         sensitivity,

@@ -41,6 +41,7 @@ from trainer.bundle.provenance import (
     MELANOMA,
     SEGMENTER_FILE,
 )
+from trainer.bundle.storage import MIN_ONNXRUNTIME
 from trainer.bundle.system import Assess, Choices, System, golden_traces
 from trainer.bundle.variants import Request, add_variants
 from trainer.data.ham10000 import Record
@@ -50,6 +51,7 @@ from trainer.scoring.networks import open_onnx
 MAX_BUNDLE_BYTES, MAX_PACKAGES_BYTES, MAX_GOLDEN_BYTES = 46_000_000, 46_000_000, 1_000_000
 
 
+FIRST_VERSION = "1.0.0"
 _PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
@@ -62,6 +64,7 @@ def write_bundle(
     parity_records: Sequence[Record],
     assess: Assess,
     variants: Request | None = None,
+    version: str = FIRST_VERSION,
 ) -> Manifest:
     """Exports, proves, evaluates and writes a bundle; `out` is replaced only after everything succeeded.
 
@@ -74,6 +77,7 @@ def write_bundle(
         parity_records: validation pictures for the gates.
         assess: evaluates the ONNX files themselves on the test split.
         variants: other forms of both networks to write and prove as well; see `trainer.bundle.variants`.
+        version: the bundle's own; see `edge_infer.bundle.manifest.Manifest`.
 
     Raises:
         ExportError: a model cannot be exported, or the bundle is larger than allowed.
@@ -84,7 +88,7 @@ def write_bundle(
     try:
         temperature = choices.calibration.temperature
         graphs, stages = system.graphs(temperature), system.stages()
-        manifest = _manifest(name, description, system, stages, choices)
+        manifest = _manifest(name, version, description, system, stages, choices)
         rounding = _judge_rounding(parity_records, manifest, system, temperature)
         export_onnx(graphs[0], stages[0], draft / SEGMENTER_FILE, store=system.store)
         export_onnx(graphs[1], stages[1], draft / CLASSIFIER_FILE, system.labels, store=system.store)
@@ -197,10 +201,14 @@ def check_sizes(manifest: Manifest) -> None:
         )
 
 
-def _manifest(name: str, description: str, system: System, stages: tuple[Stage, Stage], choices: Choices) -> Manifest:
+def _manifest(
+    name: str, version: str, description: str, system: System, stages: tuple[Stage, Stage], choices: Choices
+) -> Manifest:
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=name,
+        version=version,
+        min_onnxruntime=MIN_ONNXRUNTIME,
         description=description,
         intended_use=INTENDED_USE,
         labels=system.labels,
