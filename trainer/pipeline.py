@@ -40,7 +40,7 @@ from trainer.training.checkpoint import BEST, load_checkpoint
 from trainer.training.folds import OUT_OF_FOLD, fold_folder, load_folds, used_folds
 from trainer.training.members import member_runs
 
-PARITY_PICTURES = 128
+# What variants are chosen by; the gates take every validation picture (trainer.bundle.gates).
 VARIANT_PICTURES = 256
 TRIAL_PICTURES = 200
 TRIALS_FILE = "refusals.csv"
@@ -124,20 +124,26 @@ def assemble(
     say(f"temperature {choices.calibration.temperature:g}, fitted on {choices.calibration.fitted_on}")
     for point in choices.operating_points:
         say(f"{point.name}: threshold {point.threshold:.4f} ({point.rule})")
-    parity = select(records, "val", PARITY_PICTURES if limit is None else min(limit, PARITY_PICTURES))
+    validation = select(records, "val", limit)
+    answers = unseen_answers(unseen) if folds else None
     description = DESCRIPTIONS.get(name, "A segmenter and a classifier trained on HAM10000.")
     request = Request(
         tuple(variants),
         select(records, "train", min(limit or VARIANT_PICTURES, VARIANT_PICTURES)),
-        select(records, "val", min(limit or VARIANT_PICTURES, VARIANT_PICTURES)),
+        validation,
         leave_out_failed,
         say,
+        answers,
     )
-    manifest = write_bundle(
-        out, name, description, system, choices, parity, assessor(name, records, results, unseen, limit), request
-    )
+    assess = assessor(name, records, results, unseen, limit)
+    manifest = write_bundle(out, name, description, system, choices, validation, assess, request, unseen=answers)
     say(f"{out}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")
     return manifest
+
+
+def unseen_answers(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """What networks that left a picture out said of it, calibrated, for `trainer.bundle.gates`."""
+    return {p.image_id: p.probabilities[MELANOMA] for p in predictions if p.probabilities}
 
 
 def training_hours(run: Path, recipe: Recipe, fold_count: int | None = None) -> float | None:

@@ -27,6 +27,7 @@ from trainer.bundle.coreml import Weights, export_coreml, find_float_layers
 from trainer.bundle.errors import ExportError, ParityError
 from trainer.bundle.gates import (
     Limit,
+    Unseen,
     float16_limits,
     float32_limits,
     int8_limits,
@@ -120,9 +121,10 @@ class Request:
     Attributes:
         names: keys of `KINDS`.
         training: pictures for every choice; about 250 of them serve.
-        validation: pictures for the gates.
+        validation: pictures for the gates; see `trainer.bundle.gates`.
         leave_out_failed: a variant that fails a gate is left out, and the manifest says why; otherwise it is an error.
         say: receives progress in sentences.
+        unseen: answers to the validation pictures, where the classifier learnt from them.
     """
 
     names: tuple[str, ...]
@@ -130,6 +132,7 @@ class Request:
     validation: Sequence[Record] = ()
     leave_out_failed: bool = False
     say: Callable[[str], None] = field(default=print)
+    unseen: Unseen | None = None
 
 
 def parse_names(text: str | None) -> tuple[str, ...]:
@@ -197,7 +200,8 @@ def add_variants(
         except ExportError as error:
             _fail(name, error, failed, request)
     networks = {name: open_variant(folder, name) for name in made}
-    parities = measure_parities(request.validation, manifest, reference, networks) if made else {}
+    judged, unseen = request.validation, request.unseen
+    parities = measure_parities(judged, manifest, reference, networks, unseen=unseen) if made else {}
     stages: dict[StageName, dict[str, Variant]] = {"segmenter": {}, "classifier": {}}
     for name, schemes in made.items():
         kind, files = KINDS[name], _files(name)

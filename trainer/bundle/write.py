@@ -27,7 +27,15 @@ from edge_infer.bundle.manifest import (
 )
 from edge_infer.bundle.store import load_bundle
 from trainer.bundle.errors import ExportError
-from trainer.bundle.gates import float32_limits, judge, measure_parities, measure_parity, require, storage_limits
+from trainer.bundle.gates import (
+    Unseen,
+    float32_limits,
+    judge,
+    measure_parities,
+    measure_parity,
+    require,
+    storage_limits,
+)
 from trainer.bundle.onnx import export_onnx
 from trainer.bundle.provenance import (
     CITATION,
@@ -65,6 +73,7 @@ def write_bundle(
     assess: Assess,
     variants: Request | None = None,
     version: str = FIRST_VERSION,
+    unseen: Unseen | None = None,
 ) -> Manifest:
     """Exports, proves, evaluates and writes a bundle; `out` is replaced only after everything succeeded.
 
@@ -74,10 +83,11 @@ def write_bundle(
         description: one sentence for the manifest.
         system: the trained networks.
         choices: thresholds and limits.
-        parity_records: validation pictures for the gates.
+        parity_records: validation pictures for the gates; see `trainer.bundle.gates`.
         assess: evaluates the ONNX files themselves on the test split.
         variants: other forms of both networks to write and prove as well; see `trainer.bundle.variants`.
         version: the bundle's own; see `edge_infer.bundle.manifest.Manifest`.
+        unseen: answers to the validation pictures, where the classifier learnt from them.
 
     Raises:
         ExportError: a model cannot be exported, or the bundle is larger than allowed.
@@ -89,11 +99,11 @@ def write_bundle(
         temperature = choices.calibration.temperature
         graphs, stages = system.graphs(temperature), system.stages()
         manifest = _manifest(name, version, description, system, stages, choices)
-        rounding = _judge_rounding(parity_records, manifest, system, temperature)
+        rounding = _judge_rounding(parity_records, manifest, system, temperature, unseen)
         export_onnx(graphs[0], stages[0], draft / SEGMENTER_FILE, store=system.store)
         export_onnx(graphs[1], stages[1], draft / CLASSIFIER_FILE, system.labels, store=system.store)
         reference, files = system.networks(temperature), open_onnx(draft)
-        parity = measure_parity(parity_records, manifest, reference, files)
+        parity = measure_parity(parity_records, manifest, reference, files, unseen=unseen)
         gates = judge(parity, float32_limits(SEGMENTER_FILE, CLASSIFIER_FILE))
         require(gates)
         golden = golden_traces(manifest, reference)
@@ -156,14 +166,14 @@ def swap(draft: Path, out: Path) -> None:
 
 
 def _judge_rounding(
-    records: Sequence[Record], manifest: Manifest, system: System, temperature: float
+    records: Sequence[Record], manifest: Manifest, system: System, temperature: float, unseen: Unseen | None
 ) -> tuple[ParityGate, ...]:
     """Gates between the networks with rounded weights and those that were trained; none where nothing is rounded."""
     if system.store == "float32":
         return ()
     trained = replace(system, store="float32").networks(temperature)
     candidates = {f"weights in {system.store}": system.networks(temperature)}
-    [parity] = measure_parities(records, manifest, trained, candidates).values()
+    [parity] = measure_parities(records, manifest, trained, candidates, unseen=unseen).values()
     gates = judge(parity, storage_limits(SEGMENTER_FILE, CLASSIFIER_FILE, system.store))
     more = "float16" if system.store == "int8" else "float32"
     require(gates, f"Store the weights in more bits: --store {more}.")
