@@ -199,7 +199,7 @@ class Diagnoser:
                 try:
                     works.append(examine(image, self._rules, self._max_pixels))
                 except ImageError as error:
-                    works.append(Diagnosis.failed(source_of(image), error, self.manifest.name, self._bundle.sha256))
+                    works.append(Diagnosis.failed(source_of(image), error, *self._bundle.identity))
             usable = [work for work in works if isinstance(work, Work)]
             self._segment(usable)
             self._classify(usable)
@@ -301,6 +301,7 @@ class Diagnoser:
             provider=self._provider,
             variant=self._variant,
             bundle=manifest.name,
+            bundle_version=manifest.version,
             bundle_sha256=self._bundle.sha256,
             warnings=(*self._warnings, *work.picture.warnings, *work.warnings),
         )

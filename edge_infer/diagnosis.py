@@ -51,6 +51,7 @@ class Diagnosis:
         provider: the execution provider that ran, as the engine itself reports it.
         variant: which of the bundle's variants ran, such as "float32" or "int8".
         bundle: name of the bundle.
+        bundle_version: its own version, such as "1.0.0".
         bundle_sha256: hash of its manifest, which covers all its files.
         warnings: what a careful reader should know about this answer.
 
@@ -87,14 +88,23 @@ class Diagnosis:
     provider: str | None = None
     variant: str | None = None
     bundle: str | None = None
+    bundle_version: str | None = None
     bundle_sha256: str | None = None
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def failed(cls, source: str | None, error: EdgeInferError, bundle: str, bundle_sha256: str) -> Diagnosis:
+    def failed(
+        cls, source: str | None, error: EdgeInferError, bundle: str, bundle_version: str, bundle_sha256: str
+    ) -> Diagnosis:
         """The result of a picture that could not be used; see the attributes of the same names."""
         return cls(
-            status="error", source=source, message=str(error), error=error, bundle=bundle, bundle_sha256=bundle_sha256
+            status="error",
+            source=source,
+            message=str(error),
+            error=error,
+            bundle=bundle,
+            bundle_version=bundle_version,
+            bundle_sha256=bundle_sha256,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,6 +131,7 @@ class Diagnosis:
             "provider": self.provider,
             "variant": self.variant,
             "bundle": self.bundle,
+            "bundle_version": self.bundle_version,
             "bundle_sha256": self.bundle_sha256,
             "warnings": list(self.warnings),
         }

@@ -20,7 +20,7 @@ from trainer.bundle.recipe import BundleRecipe, weight_file
 from trainer.bundle.variants import Request
 from trainer.bundle.write import publish, write_bundle
 from trainer.choices.choose import Choices, choose
-from trainer.data.ham10000 import Record
+from trainer.data.ham10000 import MELANOMA, Record
 from trainer.data.isic import detect, read_dataset
 from trainer.data.splits import standard_split
 from trainer.errors import DataError
@@ -43,10 +43,10 @@ from trainer.scoring.predict import Rules, predict, select
 from trainer.scoring.predictions import Prediction
 from trainer.scoring.trials import spoil, try_bare_skin, try_negatives, write_trials
 from trainer.training.checkpoint import BEST
-from trainer.training.folds import fold_folder, load_folds, used_folds
+from trainer.training.folds import OUT_OF_FOLD, fold_folder, load_folds, used_folds
 from trainer.training.runs import recipe_chain, train_network, with_epochs
 
-PARITY_PICTURES = 128
+# What variants are chosen by; the gates take every validation picture (trainer.bundle.gates).
 VARIANT_PICTURES = 256
 TRIAL_PICTURES = 200
 
@@ -89,7 +89,7 @@ def assemble(
     unseen = answer(recipe, networks, records, places, limit, say)
     choices, found = choose(unseen)
     describe(choices, say)
-    bundle = write(recipe, networks, choices, records, places, limit, say)
+    bundle = write(recipe, networks, choices, found, records, places, limit, say)
     answer_test(bundle, records, places, limit, say)
     return report(bundle, found, places, say)
 
@@ -186,12 +186,16 @@ def write(
     recipe: BundleRecipe,
     networks: Networks,
     choices: Choices,
+    unseen: Sequence[Prediction],
     records: Sequence[Record],
     places: Places,
     limit: int | None = None,
     say: Say = print,
 ) -> Bundle:
-    """The bundle's files behind their gates, without figures yet, in `places.written`."""
+    """The bundle's files behind their gates, without figures yet, in `places.written`.
+
+    `unseen` are the calibrated predictions that the choices rest on.
+    """
     origin = {
         "networks": networks.digest(),
         "recipe": digest(recipe.to_dict()),
@@ -204,17 +208,25 @@ def write(
     if places.written.is_dir() and not changed(read_origin(note), origin):
         return load_bundle(places.written)
     note.unlink(missing_ok=True)
+    validation = select(records, "val", limit)
+    answers = unseen_answers(unseen) if choices.calibration.fitted_on == OUT_OF_FOLD else None
     request = Request(
         recipe.variants,
         select(records, "train", _at_most(VARIANT_PICTURES, limit)),
-        select(records, "val", _at_most(VARIANT_PICTURES, limit)),
+        validation,
         recipe.leave_out_failed,
         say,
+        answers,
     )
-    parity = select(records, "val", _at_most(PARITY_PICTURES, limit))
-    write_bundle(places.written, recipe, open_system(recipe, networks), choices, parity, request)
+    system = open_system(recipe, networks)
+    write_bundle(places.written, recipe, system, choices, validation, request, unseen=answers)
     write_origin(note, origin)
     return load_bundle(places.written)
+
+
+def unseen_answers(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """What networks that left a picture out said of it, calibrated, for `trainer.bundle.gates`."""
+    return {p.image_id: p.probabilities[MELANOMA] for p in predictions if p.probabilities}
 
 
 # 5. Report: the one look at `test`

@@ -33,6 +33,11 @@ class Bundle:
     manifest: Manifest
     sha256: str
 
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Name, version and hash, as a diagnosis states them."""
+        return self.manifest.name, self.manifest.version, self.sha256
+
     def file(self, stage: StageName, format: str) -> Path:
         """Path of a stage's file in a format such as `onnx`.
 

@@ -50,7 +50,8 @@ def bundles() -> None:
             typer.echo(f"  {manifest.description}")
             if manifest.name != folder.name:
                 typer.echo(f"  calls itself '{manifest.name}'")
-            typer.echo(f"  {_megabytes(sum(entry.bytes for entry in manifest.files.values()))}, from {origin}")
+            size = _megabytes(sum(entry.bytes for entry in manifest.files.values()))
+            typer.echo(f"  version {manifest.version}, {size}, from {origin}")
         typer.echo(f"  {folder}")
 
 
@@ -84,7 +85,7 @@ def verify(
     folder = find_bundle(bundle)
     manifest = read_manifest(folder).manifest
     prepare_stdout(Format.CARD)
-    typer.echo(f"bundle {manifest.name} in {folder}")
+    typer.echo(f"bundle {manifest.name} {manifest.version} in {folder}")
     failure: EdgeInferError | None = None
     for name, entry in manifest.files.items():
         try:
@@ -128,10 +129,12 @@ def _explain(bundle: Bundle) -> Iterator[str]:
     from edge_infer.output.wording import sentence
 
     manifest = bundle.manifest
-    yield f"{manifest.name}: {manifest.description}"
+    yield f"{manifest.name} {manifest.version}: {manifest.description}"
     yield f"  intended use      {manifest.intended_use}"
     yield f"  folder            {bundle.path}"
     yield f"  manifest SHA-256  {bundle.sha256}"
+    if manifest.min_onnxruntime is not None:
+        yield f"  needs             ONNX Runtime {manifest.min_onnxruntime} or newer, for its ONNX files"
     yield ""
     yield "Networks"
     for name, stage in (("segmenter", manifest.segmenter), ("classifier", manifest.classifier)):

@@ -212,7 +212,7 @@ def _results(diagnoser: Diagnoser, pictures: Pictures, batch_size: int, max_pixe
         if source.error is None:
             diagnosis = replace(next(answers), source=source.name)
         else:
-            diagnosis = Diagnosis.failed(source.name, source.error, bundle.manifest.name, bundle.sha256)
+            diagnosis = Diagnosis.failed(source.name, source.error, *bundle.identity)
 
         def read(source: Source = source) -> NDArray[np.uint8]:
             return open_picture(pictures.read(source), max_pixels=max_pixels).pixels

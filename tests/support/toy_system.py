@@ -107,6 +107,7 @@ def toy_bundle_recipe() -> BundleRecipe:
     """What the manifest of a toy bundle says."""
     return BundleRecipe(
         name="toy",
+        version="1.0.0",
         description="For tests.",
         intended_use="None.",
         sources=("HAM10000",),

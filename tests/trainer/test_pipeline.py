@@ -45,6 +45,7 @@ target = "{target}"
 """
 BUNDLE = """
 name = "toy"
+version = "1.0.0"
 description = "For tests."
 intended_use = "None."
 sources = ["HAM10000"]

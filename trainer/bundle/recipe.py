@@ -60,6 +60,7 @@ class BundleRecipe:
 
     Attributes:
         name: the bundle's, and its folder's in `exported/`.
+        version: the bundle's own, see `edge_infer.bundle.manifest.Manifest`.
         description: one sentence.
         intended_use: what it is for, and what not.
         sources: names of the data sets that it learns from, as `trainer.data.isic.detect` gives them.
@@ -75,6 +76,7 @@ class BundleRecipe:
     """
 
     name: str
+    version: str
     description: str
     intended_use: str
     sources: tuple[str, ...]

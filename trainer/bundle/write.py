@@ -35,10 +35,19 @@ from edge_infer.bundle.manifest import (
 )
 from edge_infer.bundle.store import load_bundle
 from trainer.bundle.errors import ExportError
-from trainer.bundle.gates import float32_limits, judge, measure_parities, measure_parity, require, storage_limits
+from trainer.bundle.gates import (
+    Unseen,
+    float32_limits,
+    judge,
+    measure_parities,
+    measure_parity,
+    require,
+    storage_limits,
+)
 from trainer.bundle.onnx import export_onnx
 from trainer.bundle.provenance import LABEL_NAMES
 from trainer.bundle.recipe import BundleRecipe
+from trainer.bundle.storage import MIN_ONNXRUNTIME
 from trainer.bundle.system import System, golden_traces
 from trainer.bundle.variants import Request, add_variants
 from trainer.choices.choose import Choices
@@ -58,6 +67,7 @@ def write_bundle(
     choices: Choices,
     parity_records: Sequence[Record],
     variants: Request | None = None,
+    unseen: Unseen | None = None,
 ) -> Manifest:
     """Exports, proves and writes a bundle that has no figures yet; `out` is replaced only after everything succeeded.
 
@@ -66,8 +76,9 @@ def write_bundle(
         recipe: what the manifest says about it.
         system: the trained networks.
         choices: thresholds and limits.
-        parity_records: validation pictures for the gates.
+        parity_records: validation pictures for the gates; see `trainer.bundle.gates`.
         variants: other forms of both networks to write and prove as well; see `trainer.bundle.variants`.
+        unseen: answers to the validation pictures, where the classifier learnt from them.
 
     Raises:
         ExportError: a model cannot be exported, or the bundle is larger than allowed.
@@ -77,11 +88,11 @@ def write_bundle(
         temperature = choices.calibration.temperature
         graphs, stages = system.graphs(temperature), system.stages()
         manifest = _manifest(recipe, system, stages, choices)
-        rounding = _judge_rounding(parity_records, manifest, system, temperature)
+        rounding = _judge_rounding(parity_records, manifest, system, temperature, unseen)
         export_onnx(graphs[0], stages[0], draft / SEGMENTER_FILE, store=system.store)
         export_onnx(graphs[1], stages[1], draft / CLASSIFIER_FILE, system.labels, store=system.store)
         reference, files = system.networks(temperature), open_onnx(draft)
-        parity = measure_parity(parity_records, manifest, reference, files)
+        parity = measure_parity(parity_records, manifest, reference, files, unseen=unseen)
         gates = judge(parity, float32_limits(SEGMENTER_FILE, CLASSIFIER_FILE))
         require(gates)
         golden = golden_traces(manifest, reference)
@@ -155,14 +166,14 @@ def swap(draft: Path, out: Path) -> None:
 
 
 def _judge_rounding(
-    records: Sequence[Record], manifest: Manifest, system: System, temperature: float
+    records: Sequence[Record], manifest: Manifest, system: System, temperature: float, unseen: Unseen | None
 ) -> tuple[ParityGate, ...]:
     """Gates between the networks with rounded weights and those that were trained; none where nothing is rounded."""
     if system.store == "float32":
         return ()
     trained = replace(system, store="float32").networks(temperature)
     candidates = {f"weights in {system.store}": system.networks(temperature)}
-    [parity] = measure_parities(records, manifest, trained, candidates).values()
+    [parity] = measure_parities(records, manifest, trained, candidates, unseen=unseen).values()
     gates = judge(parity, storage_limits(SEGMENTER_FILE, CLASSIFIER_FILE, system.store))
     more = "float16" if system.store == "int8" else "float32"
     require(
@@ -207,6 +218,8 @@ def _manifest(recipe: BundleRecipe, system: System, stages: tuple[Stage, Stage],
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=recipe.name,
+        version=recipe.version,
+        min_onnxruntime=MIN_ONNXRUNTIME,
         description=recipe.description,
         intended_use=recipe.intended_use,
         labels=system.labels,

@@ -12,6 +12,7 @@ import typer
 
 from edge_infer.errors import EdgeInferError
 from trainer.cli.bundle import register
+from trainer.cli.bundle_versions import register as register_versions
 from trainer.cli.compare import register as register_comparisons
 from trainer.cli.data import data_app, preview
 from trainer.cli.figures import figures_app
@@ -49,6 +50,7 @@ for command in (train, models, preview):
 app.add_typer(data_app, name="data")
 app.add_typer(figures_app, name="figures")
 register(app)
+register_versions(app)
 register_comparisons(app)
 register_search(app)
 

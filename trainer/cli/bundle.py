@@ -279,20 +279,29 @@ def add_variants(
     out: Annotated[Path | None, typer.Option(help="Folder of the copy; default the bundle's own.")] = None,
     leave_out_failed: LeaveOut = False,
     limit: Limit = None,
+    results: Results = None,
 ) -> None:
-    """Add int8 or Core ML variants to a finished bundle, each proven on validation pictures."""
+    """Add int8 or Core ML variants to a finished bundle, each proven on validation pictures.
+
+    Where the classifier learnt from those, the folder of results says what networks that left them out answered.
+    """
     from edge_infer.bundle.store import load_bundle
     from trainer.bundle.extend import extend_bundle
     from trainer.bundle.variants import Request, parse_names
     from trainer.data.ham10000 import read_ham10000
-    from trainer.pipeline import VARIANT_PICTURES
+    from trainer.pipeline import VARIANT_PICTURES, unseen_answers
     from trainer.scoring.predict import select
+    from trainer.scoring.predictions import read_predictions
+    from trainer.training.folds import OUT_OF_FOLD
 
     loaded, records = load_bundle(bundle), read_ham10000(data)
-    training, validation = (
-        select(records, split, min(limit or VARIANT_PICTURES, VARIANT_PICTURES)) for split in ("train", "val")
-    )
-    request = Request(parse_names(variants), training, validation, leave_out_failed, typer.echo)
+    training = select(records, "train", min(limit or VARIANT_PICTURES, VARIANT_PICTURES))
+    unseen = None
+    if loaded.manifest.calibration.fitted_on == OUT_OF_FOLD:
+        folder = results or RESULTS / loaded.manifest.name
+        unseen = unseen_answers(read_predictions(folder / f"{OUT_OF_FOLD}.csv"))
+    validation = select(records, "val", limit)
+    request = Request(parse_names(variants), training, validation, leave_out_failed, typer.echo, unseen)
     target = out or loaded.path
     manifest = extend_bundle(loaded, target, request)
     typer.echo(f"{target}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")

@@ -17,7 +17,7 @@ from trainer.bundle.quantize.errors import QuantizationError
 from trainer.bundle.quantize.quantizer import BlockSensitivity, Quantizer, Target
 from trainer.bundle.quantize.runs import Pictures, check_pictures
 from trainer.bundle.quantize.shift import Decisions, Shift
-from trainer.bundle.storage import narrow, widen
+from trainer.bundle.storage import narrow, save_onnx, widen
 
 _LEADING = (1, 2, 3, 4, 6, 8)
 
@@ -141,8 +141,7 @@ def quantize_onnx(
         onnx.helper.set_model_props(best.model, metadata)
         if narrowed:
             narrow(best.model)
-        onnx.checker.check_model(best.model)
-        onnx.save(best.model, target_path)
+        save_onnx(best.model, target_path)
     return QuantizationReport(
         scheme,
         sensitivity,

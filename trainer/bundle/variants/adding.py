@@ -12,7 +12,7 @@ from edge_infer.bundle.golden import Network, Trace, replay
 from edge_infer.bundle.manifest import Manifest, Stage, StageName, Variant
 from edge_infer.engines.onnx import OnnxEngine
 from trainer.bundle.errors import ExportError, ParityError
-from trainer.bundle.gates import judge, measure_parities, require
+from trainer.bundle.gates import Unseen, judge, measure_parities, require
 from trainer.bundle.mil import MilProgram
 from trainer.bundle.variants.kinds import KINDS, files_of
 from trainer.bundle.variants.making import Maker, find_sources
@@ -28,9 +28,10 @@ class Request:
     Attributes:
         names: keys of `KINDS`.
         training: pictures for every choice; about 250 of them serve.
-        validation: pictures for the gates.
+        validation: pictures for the gates; see `trainer.bundle.gates`.
         leave_out_failed: a variant that fails a gate is left out, and the manifest says why; otherwise it is an error.
         say: receives progress in sentences.
+        unseen: answers to the validation pictures, where the classifier learnt from them.
     """
 
     names: tuple[str, ...]
@@ -38,6 +39,7 @@ class Request:
     validation: Sequence[Record] = ()
     leave_out_failed: bool = False
     say: Callable[[str], None] = field(default=print)
+    unseen: Unseen | None = None
 
 
 def add_variants(
@@ -76,7 +78,8 @@ def add_variants(
         except ExportError as error:
             _fail(name, error, failed, request)
     networks = {name: open_variant(folder, name) for name in made}
-    parities = measure_parities(request.validation, manifest, reference, networks) if made else {}
+    judged, unseen = request.validation, request.unseen
+    parities = measure_parities(judged, manifest, reference, networks, unseen=unseen) if made else {}
     stages: dict[StageName, dict[str, Variant]] = {"segmenter": {}, "classifier": {}}
     for name, schemes in made.items():
         kind, files = KINDS[name], files_of(name)
