@@ -115,7 +115,7 @@ def _read(path: Path) -> Summary:
     return summary
 
 
-COMPARISONS = Path(__file__).parent / "results" / "compare"
+COMPARISONS = Path(__file__).parents[1] / "results" / "compare"
 
 
 def leaking_rows(name: str, comparisons: Path = COMPARISONS) -> list[Row]:
