@@ -33,6 +33,7 @@ from trainer.report.figures import FIGURES, draw_figures
 from trainer.report.goals import goals_table
 from trainer.report.markdown import to_markdown
 from trainer.report.summary import Summary, summarise, to_evaluation
+from trainer.scoring.columns import SUFFIX
 from trainer.scoring.networks import Networks
 from trainer.scoring.predict import Rules, predict, select
 from trainer.scoring.predictions import Prediction, RoiSource, read_predictions, write_predictions
@@ -43,7 +44,7 @@ from trainer.training.members import member_runs
 PARITY_PICTURES = 128
 VARIANT_PICTURES = 256
 TRIAL_PICTURES = 200
-TRIALS_FILE = "refusals.csv"
+TRIALS_FILE = f"refusals{SUFFIX}"
 
 
 DESCRIPTIONS = {
@@ -177,8 +178,8 @@ def assessor(
         rules = Rules.of_manifest(manifest)
         for stem, roi in REPORTED:
             found = list(predict(select(records, "test", limit), rules, networks, roi=roi))
-            write_predictions(results / f"{stem}.csv", found)
-        write_predictions(results / f"{manifest.calibration.fitted_on}.csv", unseen)
+            write_predictions(results / f"{stem}{SUFFIX}", found)
+        write_predictions(results / f"{manifest.calibration.fitted_on}{SUFFIX}", unseen)
         trials = select(records, "test", min(limit or TRIAL_PICTURES, TRIAL_PICTURES))
         write_trials(
             results / TRIALS_FILE,
@@ -200,7 +201,11 @@ def read_summaries(results: Path, manifest: Manifest) -> dict[str, Summary]:
     m = manifest
     return {
         stem: summarise(
-            read_predictions(results / f"{stem}.csv"), m.labels, MELANOMA, m.operating_points, m.default_operating_point
+            read_predictions(results / f"{stem}{SUFFIX}"),
+            m.labels,
+            MELANOMA,
+            m.operating_points,
+            m.default_operating_point,
         )
         for stem in (*(stem for stem, _ in REPORTED), m.calibration.fitted_on)
     }
@@ -209,7 +214,7 @@ def read_summaries(results: Path, manifest: Manifest) -> dict[str, Summary]:
 def read_refused(results: Path, manifest: Manifest) -> Refusals:
     """What a bundle refuses, from the stored measures."""
     trials = read_trials(results / TRIALS_FILE)
-    test = read_predictions(results / f"{REPORTED[0][0]}.csv")
+    test = read_predictions(results / f"{REPORTED[0][0]}{SUFFIX}")
     return Refusals(refused(trials, manifest), detection(trials, test, manifest))
 
 
@@ -222,11 +227,10 @@ def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:
     (results / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     points = manifest.operating_points
     tables = "\n".join(to_markdown(summary, TITLES[stem], points) for stem, summary in summaries.items())
-    head = (
-        f"# Results of the bundle `{manifest.name}`\n\nMade by `python -m trainer report` from the CSV files here.\n\n"
-    )
+    head = f"# Results of the bundle `{manifest.name}`\n\n"
+    head += "Made by `python -m trainer report` from the predictions here.\n\n"
     test = REPORTED[0][0]
-    draw_figures(results, read_predictions(results / f"{test}.csv"), summaries[test], manifest)
+    draw_figures(results, read_predictions(results / f"{test}{SUFFIX}"), summaries[test], manifest)
     pictures = "".join(f"![{caption}]({name})\n\n" for name, caption in FIGURES.items())
     above = f"## Figures, {TITLES[test].lower()}\n\n{pictures}{refusal_tables(refusals)}\n"
     head += f"## Goals, {TITLES[test].lower()}\n\n{goals_table(summaries[test])}\n"

@@ -69,8 +69,8 @@ def compare(
 
     Each row is a recipe. Rows that are done are skipped, interrupted ones continued, so the same command completes a
     table; rows may also be made one at a time (--only), at budgets of their own, on several machines. Smaller budgets
-    than the recipes' are marked in every output. The folder gets one JSON and one CSV of per-image predictions a row,
-    and a README.md with the tables.
+    than the recipes' are marked in every output. The folder gets one JSON and one Parquet file of per-image predictions
+    a row, and a README.md with the tables.
     """
     import torch
 
