@@ -35,8 +35,7 @@ LOW = "**low budget**"
 PAIRED = (
     "Both networks answer the same pictures; in brackets the 95 % interval of the difference, bootstrapped by lesion, "
     "in bold where it leaves out zero. One cell in twenty is bold by chance alone, and the interval does not hold what "
-    "another training would change: read each row beside that of another seed. Each row keeps its best epoch on `val`; "
-    "balanced accuracy still grows with the epochs, so compare it between rows that kept the same one."
+    "another training would change: read each row beside that of another seed. All rows keep their last epoch."
 )
 KNOWN_OUTLINES = (
     "Predicted crops are those of a segmenter that learnt from some of these pictures: its outlines are better than "
@@ -63,9 +62,10 @@ def to_markdown(rows: Sequence[Row], table: Table, against: str = "") -> str:
         against: the differences to the base, see `ablation_table`.
     """
     head = rows[0]
+    chosen = "The threshold is" if table == "ablations" else "Epoch and threshold are"
     parts = [
         f"# {TITLES[table]}\n",
-        f"{head.data}, {split_words(head)}. Epoch and threshold are chosen on `val`, figures are on `test`.",
+        f"{head.data}, {split_words(head)}. {chosen} chosen on `val`, figures are on `test`.",
         f"{INTERVALS}\n",
     ]
     if head.leaks:
@@ -136,7 +136,7 @@ def ablation_table(folder: Path, rows: Sequence[Row]) -> str:
 
 
 def _epoch(row: Row) -> str:
-    """The epoch that `val` chose."""
+    """The epoch that was evaluated."""
     return "-" if row.compute is None else str(row.compute.best_epoch)
 
 

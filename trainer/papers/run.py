@@ -34,9 +34,10 @@ from trainer.papers.predictions import (
 from trainer.papers.render import write_table
 from trainer.papers.rows import SCHEMA, Compute, Row, View, folder_of, read_row, stem_of, store_predictions, write_row
 from trainer.recipe import Recipe, recipe_from_dict
+from trainer.scoring.columns import SUFFIX
 from trainer.scoring.networks import Segmenter, adjust_for_classes, open_segmenter
 from trainer.scoring.predictions import Prediction, RoiSource
-from trainer.training.checkpoint import class_names, load_checkpoint
+from trainer.training.checkpoint import BEST, LAST, class_names, load_checkpoint
 from trainer.training.initial import RANDOM, prepared, weights_for
 from trainer.training.loop import train
 
@@ -148,11 +149,12 @@ class _Work:
             cache=self.job.cache,
             device=self.job.device,
         )
-        checkpoint = load_checkpoint(run / "best.pt")
+        kept = run / self._kept()
+        checkpoint = load_checkpoint(kept)
         seconds = _epoch_seconds(run)
         for view in views:
             started = time.monotonic()
-            found, threshold = self._evaluate(run / "best.pt", plan, view)
+            found, threshold = self._evaluate(kept, plan, view)
             compute = Compute(
                 train_images=len(self.parts["train"]),
                 val_images=len(self.parts["val"]),
@@ -256,7 +258,7 @@ class _Work:
     ) -> Row:
         positive = POSITIVE[recipe.data.target] if recipe and labels else labels[-1] if len(labels) == 2 else ""
         positive = positive or ("mel" if labels else "")
-        job, file = self.job, f"{stem_of(name, view)}.csv"
+        job, file = self.job, f"{stem_of(name, view)}{SUFFIX}"
         stored = store_predictions(found, self.folder / file)
         return Row(
             schema=SCHEMA,
@@ -306,7 +308,15 @@ class _Work:
             and row.initialisation.startswith(begun)
             and row.compute.train_images == len(self.parts["train"])
             and row.segmenter in ("", self._outlines(plan, view))
+            and (self._kept() == BEST or row.compute.best_epoch == row.compute.epochs)
         )
+
+    def _kept(self) -> str:
+        """The checkpoint that is evaluated: a few hundred pictures of `val` choose epochs by chance.
+
+        An ablation's difference is smaller than that chance, so its rows all keep the last epoch.
+        """
+        return LAST if self.job.table == "ablations" else BEST
 
     def _outlines(self, plan: Plan, view: View) -> str:
         """Which segmenter's outlines a row learns from or is shown; "" where they are the true ones."""
@@ -330,7 +340,7 @@ class _Work:
                 files.append(name)
                 continue
             teacher = self.job.budget.fit(known[name])
-            file = self._run(teacher) / "best.pt"
+            file = self._run(teacher) / self._kept()
             if not (file.is_file() and all(self._done(name, view, teacher) for view in self._views(teacher))):
                 raise DataError(
                     f"{recipe.name} learns from {name}, which is not trained.", f"Make the row {name} first."
