@@ -54,7 +54,7 @@ def evaluate(
     classifier: Annotated[Path | None, typer.Option(help="Checkpoint, with --segmenter.")] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     true_roi: Annotated[bool, typer.Option("--true-roi", help="Crop around the true masks.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the per-image predictions to this CSV file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the per-image predictions to this Parquet file.")] = None,
     views: Views = 1,
     folds: Folds = None,
     limit: Limit = None,
@@ -275,7 +275,21 @@ def add_variants(
     typer.echo(f"{target}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")
 
 
+def drop_variants(
+    bundle: Annotated[str, typer.Argument(help="Path or name of a bundle that this trainer made.")],
+    names: Annotated[list[str], typer.Argument(help="Variants to take out, as `edge-infer inspect` lists them.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the copy; default the bundle's own.")] = None,
+) -> None:
+    """Take variants out of a finished bundle, to make it smaller; `report` writes its model card again."""
+    from edge_infer.bundle.store import load_bundle
+    from trainer.bundle.drop import drop_variants as drop
+
+    loaded = load_bundle(bundle)
+    manifest = drop(loaded, names, out or loaded.path)
+    typer.echo(f"{out or loaded.path}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    for command in (evaluate, export, bundle, report, recover, add_variants):
+    for command in (evaluate, export, bundle, report, recover, add_variants, drop_variants):
         app.command()(command)
