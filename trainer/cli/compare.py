@@ -75,9 +75,9 @@ def compare(
     import torch
 
     from trainer.data.splits import SPLIT_NAMES
+    from trainer.papers.job import Job
     from trainer.papers.plan import Budget
     from trainer.papers.plans import TABLES
-    from trainer.papers.run import Job
     from trainer.papers.run import compare as run
 
     if threads:

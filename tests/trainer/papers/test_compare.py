@@ -19,15 +19,17 @@ from trainer.data.ham10000 import DX, Record
 from trainer.data.splits import named_split, siblings
 from trainer.errors import CheckpointError, DataError, RecipeError
 from trainer.models import registry
+from trainer.papers.against_base import ablation_table
+from trainer.papers.job import Job
 from trainer.papers.measures import CHOSEN, differences, measure, threshold_on
 from trainer.papers.plan import Budget, Plan
 from trainer.papers.plans import TABLES, plans
-from trainer.papers.render import ablation_table, to_markdown
+from trainer.papers.render import to_markdown
 from trainer.papers.results import to_markdown as results_page
 from trainer.papers.rows import Row, read_row, read_rows, write_row
-from trainer.papers.run import Job, compare
+from trainer.papers.run import compare
 from trainer.recipe import ModelConfig, Recipe, load_recipe
-from trainer.scoring.metrics import Overlaps, pooled_measures
+from trainer.scoring.masks import Overlaps, pooled_measures
 from trainer.scoring.networks import adjust_for_classes
 from trainer.scoring.predict import Quality
 from trainer.scoring.predictions import Counts, Prediction, read_predictions
