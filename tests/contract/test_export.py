@@ -54,7 +54,7 @@ from trainer.report.model_card import model_card
 from trainer.report.tables import read_refused
 from trainer.scoring.networks import open_onnx
 from trainer.scoring.predict import Rules, predict, select
-from trainer.scoring.predictions import read_predictions
+from trainer.scoring.predictions import read_predictions, write_predictions
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_evaluation_and_runtime_agree_on_every_picture(exported: Path, records: 
         if not prediction.reason:
             assert prediction.probabilities == pytest.approx(dict(diagnosis.probabilities), abs=1e-5)
             assert prediction.area == pytest.approx(diagnosis.lesion_area_fraction)
-    stored = read_predictions(exported.parent / "results/test.csv")
+    stored = read_predictions(exported.parent / "results/test.parquet")
     assert [p.image_id for p in stored] == [p.image_id for p in found]
     assert stored[0].probabilities == pytest.approx(found[0].probabilities, abs=1e-6)
 
@@ -174,8 +174,7 @@ def test_the_card_follows_from_the_stored_predictions(exported: Path, tmp_path: 
     shutil.copytree(exported.parent / "results", results)
     card = (exported / MODEL_CARD).read_text(encoding="utf-8")
     assert rebuilt(results, manifest) == card
-    lines = (results / "test.csv").read_text(encoding="utf-8").splitlines()
-    (results / "test.csv").write_text("\n".join(lines[:-5]) + "\n", encoding="utf-8")
+    write_predictions(results / "test.parquet", read_predictions(results / "test.parquet")[:-5])
     assert rebuilt(results, manifest) != card
 
 

@@ -181,7 +181,7 @@ def test_a_bundle_goes_on_where_it_was_killed_and_test_is_looked_at_last(
     assert (bundle.path / MODEL_CARD).is_file() and bundle.manifest.evaluations[0].split == "test"
     recipe = load_bundle_recipe(folder / "toy.toml")
     assert bundle.manifest.provenance.bundle_recipe == recipe.to_dict() | {"sources": ["HAM10000"], "variants": []}
-    assert {"test.csv", "val.csv", "refusals.csv", "RESULTS.md"} <= {
+    assert {"test.parquet", "val.parquet", "refusals.parquet", "RESULTS.md"} <= {
         path.name for path in (folder / "results").iterdir()
     }
 

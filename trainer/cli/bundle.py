@@ -62,7 +62,7 @@ def evaluate(
     classifier: Annotated[Path | None, typer.Option(help="Checkpoint, with --segmenter.")] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     true_roi: Annotated[bool, typer.Option("--true-roi", help="Crop around the true masks.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the per-image predictions to this CSV file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the per-image predictions to this Parquet file.")] = None,
     views: Views = 1,
     folds: Folds = None,
     limit: Limit = None,
@@ -290,6 +290,7 @@ def add_variants(
     from trainer.bundle.variants import Request, parse_names
     from trainer.data.ham10000 import read_ham10000
     from trainer.pipeline import VARIANT_PICTURES, unseen_answers
+    from trainer.scoring.columns import SUFFIX
     from trainer.scoring.predict import select
     from trainer.scoring.predictions import read_predictions
     from trainer.training.folds import OUT_OF_FOLD
@@ -299,7 +300,7 @@ def add_variants(
     unseen = None
     if loaded.manifest.calibration.fitted_on == OUT_OF_FOLD:
         folder = results or RESULTS / loaded.manifest.name
-        unseen = unseen_answers(read_predictions(folder / f"{OUT_OF_FOLD}.csv"))
+        unseen = unseen_answers(read_predictions(folder / f"{OUT_OF_FOLD}{SUFFIX}"))
     validation = select(records, "val", limit)
     request = Request(parse_names(variants), training, validation, leave_out_failed, typer.echo, unseen)
     target = out or loaded.path
@@ -307,7 +308,21 @@ def add_variants(
     typer.echo(f"{target}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")
 
 
+def drop_variants(
+    bundle: Annotated[str, typer.Argument(help="Path or name of a bundle that this trainer made.")],
+    names: Annotated[list[str], typer.Argument(help="Variants to take out, as `edge-infer inspect` lists them.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the copy; default the bundle's own.")] = None,
+) -> None:
+    """Take variants out of a finished bundle, to make it smaller; `report` writes its model card again."""
+    from edge_infer.bundle.store import load_bundle
+    from trainer.bundle.drop import drop_variants as drop
+
+    loaded = load_bundle(bundle)
+    manifest = drop(loaded, names, out or loaded.path)
+    typer.echo(f"{out or loaded.path}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    for command in (evaluate, export, bundle, choose, report, recover, add_variants):
+    for command in (evaluate, export, bundle, choose, report, recover, add_variants, drop_variants):
         app.command()(command)

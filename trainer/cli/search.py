@@ -56,8 +56,8 @@ def search(
     from trainer.data.isic import read_dataset
     from trainer.data.splits import spread, standard_split
     from trainer.recipe import load_recipe
-    from trainer.search.search import SPACE_FOLDER, load_space
     from trainer.search.search import search as run
+    from trainer.search.space import SPACE_FOLDER, load_space
 
     if threads:
         torch.set_num_threads(threads)

@@ -11,8 +11,8 @@ from edge_infer.schema import SchemaError, parse
 from trainer.data.splits import LEAKING
 from trainer.errors import DataError
 from trainer.papers.measures import HALF
-from trainer.papers.render import INTERVALS, LEAK, budget_words
 from trainer.papers.rows import Row, folder_of, read_rows
+from trainer.papers.words import INTERVALS, LEAK, budget_words
 from trainer.report.goals import GOALS, Goal
 from trainer.report.markdown import markdown_table
 from trainer.report.summary import Figures, Summary

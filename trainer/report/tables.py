@@ -19,11 +19,12 @@ from trainer.report.markdown import to_markdown
 from trainer.report.model_card import model_card
 from trainer.report.refusals import Refusals, detection, refusal_tables, refused
 from trainer.report.summary import Summary, summarise, to_evaluation
+from trainer.scoring.columns import SUFFIX
 from trainer.scoring.predictions import Prediction, RoiSource, read_predictions, write_predictions
 from trainer.scoring.trials import read_trials
 from trainer.training.folds import OUT_OF_FOLD
 
-TRIALS_FILE = "refusals.csv"
+TRIALS_FILE = f"refusals{SUFFIX}"
 
 # File stem and ROI of each predictions file on `test`; the first one is the one that the manifest reports. Beside them
 # lie the predictions that the choices rest on, in a file named after `calibration.fitted_on`.
@@ -39,7 +40,7 @@ TITLES = {
 
 def write_stem(results: Path, stem: str, predictions: Sequence[Prediction]) -> None:
     """Stores predictions in a folder of results under a name of `TITLES`."""
-    write_predictions(results / f"{stem}.csv", predictions)
+    write_predictions(results / f"{stem}{SUFFIX}", predictions)
 
 
 def read_stem(results: Path, stem: str) -> list[Prediction]:
@@ -48,7 +49,7 @@ def read_stem(results: Path, stem: str) -> list[Prediction]:
     Raises:
         DataError: the file is missing or damaged.
     """
-    return read_predictions(results / f"{stem}.csv")
+    return read_predictions(results / f"{stem}{SUFFIX}")
 
 
 def read_summaries(results: Path, manifest: Manifest) -> dict[str, Summary]:
@@ -81,9 +82,7 @@ def write_tables(results: Path, manifest: Manifest, protocol: str = "") -> dict[
     (results / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     points = manifest.operating_points
     tables = "\n".join(to_markdown(summary, TITLES[stem], points) for stem, summary in summaries.items())
-    head = (
-        f"# Results of the bundle `{manifest.name}`\n\nMade by `python -m trainer report` from the CSV files here.\n\n"
-    )
+    head = f"# Results of the bundle `{manifest.name}`\n\nMade by `python -m trainer report` from the predictions here.\n\n"
     test = REPORTED[0][0]
     draw_figures(results, read_stem(results, test), summaries[test], manifest)
     pictures = "".join(f"![{caption}]({name})\n\n" for name, caption in FIGURES.items())

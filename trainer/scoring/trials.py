@@ -8,7 +8,6 @@ test pictures of `trainer.data.negatives`.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +29,13 @@ from trainer.data.ham10000 import Record, read_mask
 from trainer.data.lesion_free import lesion_free_frames
 from trainer.data.negatives import negatives
 from trainer.errors import DataError
+from trainer.scoring.columns import Column, Kind, read_columns, write_columns
 from trainer.scoring.predict import Rules
 
 Picture = NDArray[np.uint8]
+
+_MEASURED = ("area", "confidence", "dermoscopy")
+"""What a trial measures beside the quality; each may be unknown."""
 
 
 def _blurred(fraction: float) -> Callable[[Picture], Picture]:
@@ -143,15 +146,13 @@ def _score(small: Picture, rules: Rules) -> float | None:
 
 
 def write_trials(path: Path, trials: Sequence[Trial]) -> None:
-    """Writes the measures as CSV."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["image_id", "what", *Quality._fields, "area", "confidence", "dermoscopy"])
-        for trial in trials:
-            measures = (*trial.quality, trial.area, trial.confidence, trial.dermoscopy)
-            cells = ["" if value is None else f"{value:.6g}" for value in measures]
-            writer.writerow([trial.image_id, trial.what, *cells])
+    """Writes the measures as a Parquet file at once; `trainer/results/FORMAT.md` describes it."""
+    columns = [Column(name, Kind.TEXT, [getattr(trial, name) for trial in trials]) for name in ("image_id", "what")]
+    columns += [
+        Column(name, Kind.NUMBER, [getattr(trial.quality, name) for trial in trials]) for name in Quality._fields
+    ]
+    columns += [Column(name, Kind.NUMBER, [getattr(trial, name) for trial in trials]) for name in _MEASURED]
+    write_columns(path, columns)
 
 
 def read_trials(path: Path) -> list[Trial]:
@@ -161,18 +162,12 @@ def read_trials(path: Path) -> list[Trial]:
         DataError: the file is missing or not such a table.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return [
-                Trial(
-                    row["image_id"],
-                    row["what"],
-                    Quality(*(float(row[name]) for name in Quality._fields)),
-                    float(row["area"]) if row["area"] else None,
-                    float(row["confidence"]) if row["confidence"] else None,
-                    float(row["dermoscopy"]) if row.get("dermoscopy") else None,
-                )
-                for row in csv.DictReader(stream)
-            ]
+        columns = read_columns(path)
+        names = ("image_id", "what", *Quality._fields, *_MEASURED)
+        return [
+            Trial(image, what, Quality(*measures[:-3]), *measures[-3:])
+            for image, what, *measures in zip(*(columns[name] for name in names), strict=True)
+        ]
     except (OSError, KeyError, ValueError) as error:
         raise DataError(
             f"'{path}' is no table of refusals: {error}.", "Write it with `python -m trainer export`."

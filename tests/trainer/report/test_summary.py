@@ -153,8 +153,8 @@ def test_trials_survive_the_file_and_are_refused_by_quality_or_mask(tmp_path: Pa
         Trial("e", "skin", good, 0.3, 0.7),
         Trial("f", "cat", good, 0.3, 0.9, -2.5),
     ]
-    write_trials(tmp_path / "refusals.csv", trials)
-    again = read_trials(tmp_path / "refusals.csv")
+    write_trials(tmp_path / "refusals.parquet", trials)
+    again = read_trials(tmp_path / "refusals.parquet")
     assert again == trials
     manifest = replace(
         read_manifest(toy_bundle).manifest,
@@ -166,7 +166,7 @@ def test_trials_survive_the_file_and_are_refused_by_quality_or_mask(tmp_path: Pa
     strict = replace(manifest, dermoscopy=DermoscopyRule({}, 4, 0, -2))
     assert refused(again, strict)["cat (n = 1)"] == 1
     with pytest.raises(DataError):
-        read_trials(tmp_path / "missing.csv")
+        read_trials(tmp_path / "missing.parquet")
 
 
 def test_bare_windows_hold_no_lesion_and_are_large_enough() -> None:
