@@ -82,7 +82,8 @@ def write_tables(results: Path, manifest: Manifest, protocol: str = "") -> dict[
     (results / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     points = manifest.operating_points
     tables = "\n".join(to_markdown(summary, TITLES[stem], points) for stem, summary in summaries.items())
-    head = f"# Results of the bundle `{manifest.name}`\n\nMade by `python -m trainer report` from the predictions here.\n\n"
+    made = "Made by `python -m trainer report` from the predictions here."
+    head = f"# Results of the bundle `{manifest.name}`\n\n{made}\n\n"
     test = REPORTED[0][0]
     draw_figures(results, read_stem(results, test), summaries[test], manifest)
     pictures = "".join(f"![{caption}]({name})\n\n" for name, caption in FIGURES.items())
