@@ -29,7 +29,7 @@ from edge_infer.output.sink import SAVED_KINDS, Result, Run, Sink, opened
 from edge_infer.output.table import CsvSink, csv_columns
 from edge_infer.reasons import Reason
 
-FAILED = Diagnosis.failed("gone.jpg", ImageNotFoundError("Gone.", "Look."), "toy", "ab" * 32)
+FAILED = Diagnosis.failed("gone.jpg", ImageNotFoundError("Gone.", "Look."), "toy", "1.0.0", "ab" * 32)
 
 
 class FullDisk(io.StringIO):

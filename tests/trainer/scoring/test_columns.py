@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from trainer.choices.refusals import Trial, read_trials, write_trials
 
 from edge_infer import files
 from edge_infer.files import OutputError
@@ -18,6 +17,7 @@ from tests.conftest import REPOSITORY
 from trainer.scoring.columns import Column, Kind, read_columns, write_columns
 from trainer.scoring.predict import Quality
 from trainer.scoring.predictions import Counts, Prediction, read_predictions, write_predictions
+from trainer.scoring.trials import Trial, read_trials, write_trials
 
 RESULTS = REPOSITORY / "trainer/results"
 FORMAT = RESULTS / "FORMAT.md"
