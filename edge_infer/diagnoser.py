@@ -282,20 +282,20 @@ class Diagnoser:
             work.mask, work.lesion_box, work.area, work.confidence = mask, box, area, confidence
         if box is None or work.problem is not None:
             return
-        size = self.manifest.classifier.input.height
-        work.roi_box = roi_box(box, picture.height, picture.width, self.manifest.roi.margin)
-        side = work.roi_box.x1 - work.roi_box.x0
+        size, roi = self.manifest.classifier.input.height, self.manifest.roi
+        work.roi_box = roi_box(box, picture.height, picture.width, roi.margin, roi.outside)
+        side = min(work.roi_box.x1 - work.roi_box.x0, work.roi_box.y1 - work.roi_box.y0)
         finest = max((factor for factor in (1, 2, 4, 8) if side // factor >= size), default=1)
         if finest < picture.reduction:
             picture = picture.at(finest)
         rows, columns = picture.pixels.shape[:2]
         if picture.reduction == 1:
-            work.roi = crop_roi(picture.pixels, mask, work.roi_box, self.manifest.roi, size)
+            work.roi = crop_roi(picture.pixels, mask, work.roi_box, roi, size)
         else:
             reduced_mask = restore_mask(small, rows, columns)
             reduced_box = lesion_box(reduced_mask) or Box(0, 0, columns, rows)
-            square = roi_box(reduced_box, rows, columns, self.manifest.roi.margin)
-            work.roi = crop_roi(picture.pixels, reduced_mask, square, self.manifest.roi, size)
+            reduced_roi = roi_box(reduced_box, rows, columns, roi.margin, roi.outside)
+            work.roi = crop_roi(picture.pixels, reduced_mask, reduced_roi, roi, size)
         work.roi.flags.writeable = False
         if box.x0 == 0 or box.y0 == 0 or box.x1 == picture.width or box.y1 == picture.height:
             work.warnings.append("The lesion reaches the picture's edge; part of it may be missing.")

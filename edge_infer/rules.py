@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from edge_infer.bundle.manifest import Outside
 from edge_infer.errors import BundleError
 
 
@@ -61,15 +62,19 @@ class MaskRule:
 
 @dataclass(frozen=True)
 class RoiRule:
-    """How the lesion is cropped: see `edge_infer.steps.crop.roi_box` and `crop_roi`."""
+    """How the lesion is cropped: see `edge_infer.steps.crop.roi_box` and `crop_roi`.
+
+    `outside` says what happens where the square leaves the picture; manifests without it mean `pad`.
+    """
 
     background: Literal["keep", "zero"]
     margin: float
+    outside: Outside = "pad"
 
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """Limits of a usable picture, outside which there is no probability; measures: `edge_infer.steps.quality`."""
+    """Limits of a usable picture; see `edge_infer.steps.quality` for the measures. Outside them there is no probability."""
 
     min_side: int
     min_contrast: float

@@ -30,6 +30,7 @@ SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
 DEFAULT_VARIANT = "float32"
 StageName = Literal["segmenter", "classifier"]
+Outside = Literal["pad", "clip", "cap", "reflect"]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edge_infer.cli.app import _OUTSIDE
 from edge_infer.cli.options import BundleArgument, Format, ProviderOption, ThreadsOption, VariantOption
 from edge_infer.cli.terminal import note, prepare_stdout
 from edge_infer.errors import BundleMismatchError, BundleNotFoundError, EdgeInferError
@@ -151,6 +152,8 @@ def _explain(bundle: Bundle) -> Iterator[str]:
     yield f"                    mean probability inside >= {mask.min_confidence:g}; otherwise indeterminate"
     kept = "background kept" if roi.background == "keep" else "background set to zero"
     yield f"  crop              square around the lesion with a margin of {roi.margin:.0%} on each side, {kept}"
+    if roi.outside != "pad":
+        yield f"                    where it leaves the picture: {_OUTSIDE[roi.outside]}"
     yield f"  picture           shorter side >= {limits.min_side} px, contrast >= {limits.min_contrast:g},"
     brightness = f"brightness {limits.min_luminance:g} to {limits.max_luminance:g}"
     yield f"                    {brightness}, sharpness >= {limits.min_sharpness:g}; otherwise indeterminate"

@@ -21,6 +21,7 @@ from trainer.cli.data import data_app, preview
 from trainer.cli.figures import figures_app
 from trainer.cli.search import register as register_search
 from trainer.errors import TrainerError
+from trainer.sources_cli import register as register_sources
 
 app = typer.Typer(
     name="trainer",
@@ -50,7 +51,10 @@ def _one_process(context: typer.Context) -> None:
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe in trainer/recipes, or path of a TOML file.")],
     data: Annotated[
-        Path, typer.Option(help="HAM10000 (metadata.csv, images/, masks/), an ISIC challenge set, or PH2.")
+        list[Path],
+        typer.Option(
+            help="HAM10000 (metadata.csv, images/, masks/) or the like, an ISIC set, or PH2; may be repeated."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run. An interrupted run there is continued.")],
     init_weights: Annotated[
@@ -76,6 +80,9 @@ def train(
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder for decoded pictures, reused by later runs.")] = Path("cache"),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    split: Annotated[
+        str, typer.Option(help="Of recipes without folds: protocol of what trains and validates, see `compare`.")
+    ] = "column",
 ) -> None:
     """Train one network by its recipe (or each member of an ensemble), choosing the best epoch on the validation split.
 
@@ -86,8 +93,8 @@ def train(
     """
     import torch
 
-    from trainer.data.isic import read_dataset
-    from trainer.data.splits import cross_fit, spread, standard_split
+    from trainer.data.sources import read_sources, taught
+    from trainer.data.splits import cross_fit, named_split, parse_split_name, spread, standard_split
     from trainer.recipe import load_recipe
     from trainer.training.checkpoint import BEST
     from trainer.training.distributed import joined
@@ -99,10 +106,12 @@ def train(
     chosen = load_recipe(recipe)
     if epochs:
         chosen = dataclasses.replace(chosen, optim=dataclasses.replace(chosen.optim, epochs=epochs))
-    records = read_dataset(data)
-    crossed = chosen.folds or fold is not None
-    parts = cross_fit(records, chosen.folds, fold) if crossed else standard_split(records)
-    learnt, held_out = spread(parts["train"], limit), spread(parts["val"], limit)
+    records, protocol = read_sources(data), parse_split_name(split)
+    crossed = chosen.folds > 0 or fold is not None
+    parts = cross_fit(records, chosen.folds, fold, chosen.folds_of) if crossed else named_split(records, protocol)
+    learnt, held_out = (spread(taught(chosen, parts[name]), limit) for name in ("train", "val"))
+    rest = standard_split(records) if crossed else parts
+    measured = rest["test"] + (rest["val"] if crossed and chosen.folds_of == "train" else [])
     with joined(device) as world:
         for part, folder in member_runs(chosen, out, member):
             outcome = run(
@@ -112,6 +121,9 @@ def train(
                 folder,
                 weights=init_weights,
                 fold=fold,
+                split="" if crossed else split,
+                limit=limit,
+                measured=measured,
                 resume=not fresh,
                 stop_after=stop_after,
                 cache=cache,
@@ -152,6 +164,7 @@ app.add_typer(figures_app, name="figures")
 register(app)
 register_comparisons(app)
 register_search(app)
+register_sources(app)
 
 
 def main() -> None:
