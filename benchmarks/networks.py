@@ -22,6 +22,8 @@ from torch import Tensor, nn
 
 from edge_infer.bundle import manifest as b
 from edge_infer.bundle.golden import trace, write_golden
+from edge_infer.bundle.manifest import MANIFEST
+from edge_infer.rules import Calibration, InputSpec, MaskRule, OperatingPoint, QualityLimits, RoiRule
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.resize import resize, to_batch
 from trainer._torchvision_compat import ensure_torchvision
@@ -136,7 +138,7 @@ def _stages(first: nn.Module, second: nn.Module, segmenter: str, classifier: str
 
     def stage(network: Any, name: str, side: int, output: b.OutputSpec, file: str) -> b.Stage:
         size = measure_module(network.network, side)
-        entry = b.InputSpec(INPUT_NAME, side, side)
+        entry = InputSpec(INPUT_NAME, side, side)
         return b.Stage(name, size.parameters, entry, output, {"onnx": file}, size.gflops)
 
     return (
@@ -157,11 +159,11 @@ def _manifest(stages: tuple[b.Stage, b.Stage]) -> b.Manifest:
         melanoma_label="melanoma",
         segmenter=stages[0],
         classifier=stages[1],
-        mask=b.MaskRule(0.5, 0.001, 0.95),
-        roi=b.RoiRule("keep", 0.3),
-        quality=b.QualityLimits(32, 0.0, 0.0, 255.0, 0.0),
-        calibration=b.Calibration("none", 1.0, "nothing"),
-        operating_points=(b.OperatingPoint("half", 0.5, "fixed", "none", "nothing"),),
+        mask=MaskRule(0.5, 0.001, 0.95),
+        roi=RoiRule("keep", 0.3),
+        quality=QualityLimits(32, 0.0, 0.0, 255.0, 0.0),
+        calibration=Calibration("none", 1.0, "nothing"),
+        operating_points=(OperatingPoint("half", 0.5, "fixed", "none", "nothing"),),
         default_operating_point="half",
         golden=b.Golden("golden.npz", max_map=0.005, min_mask_iou=0.99, max_probability=0.05),
         parity=(),
@@ -176,4 +178,4 @@ def _seal(folder: Path, manifest: b.Manifest) -> None:
     for name in manifest.files:
         data = (folder / name).read_bytes()
         files[name] = b.FileEntry(hashlib.sha256(data).hexdigest(), len(data))
-    (folder / b.MANIFEST).write_text(replace(manifest, name=folder.name, files=files).to_json(), encoding="utf-8")
+    (folder / MANIFEST).write_text(replace(manifest, name=folder.name, files=files).to_json(), encoding="utf-8")

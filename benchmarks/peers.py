@@ -138,7 +138,7 @@ def run_peers(
                 if peer.bundle not in bundles:
                     raise PeerError(f"There is no {peer.bundle} bundle.", "Give its folder.")
                 config = PeerConfig(peer.name, count, bundles[peer.bundle], segmenter, classifier, tuple(encoded))
-                runners[name] = RemoteRunner(config)
+                runners[name] = RemoteRunner(config, start_peer)
             except PeerError as error:
                 rows[name] = replace(rows[name], status="failed", error=str(error))
             else:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_infer.benchmark.results import Check
-from edge_infer.benchmark.runners import Sample, Segment
+from edge_infer.benchmark.runners import Runner, Sample, Segment
 from edge_infer.errors import EdgeInferError
 
 _START_SECONDS = 900.0
@@ -62,11 +62,19 @@ class Started:
     checks: tuple[Check, ...]
 
 
+Start = Callable[[PeerConfig], tuple[Runner, Started]]
+"""Loads a peer, warms it up and checks it."""
+
+
 class RemoteRunner:
     """A runner in another process; see `edge_infer.benchmark.runners.Runner`."""
 
-    def __init__(self, config: PeerConfig) -> None:
+    def __init__(self, config: PeerConfig, start: Start) -> None:
         """Starts the process and waits until it has loaded, warmed up and checked its networks.
+
+        Args:
+            config: the peer.
+            start: called in the process; a function of a module, so that it can be sent there.
 
         Raises:
             PeerError: it could not.
@@ -74,7 +82,7 @@ class RemoteRunner:
         context = multiprocessing.get_context("spawn")
         self.name = config.name
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, config), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, config, start), daemon=True)
         # Read by the libraries when they are imported, so it must be there before the child starts.
         saved = {key: os.environ.get(key) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         os.environ.update(dict.fromkeys(saved, str(config.threads)))
@@ -132,13 +140,11 @@ class RemoteRunner:
         return answer
 
 
-def _serve(connection: Connection, config: PeerConfig) -> None:
+def _serve(connection: Connection, config: PeerConfig, start: Start) -> None:
     """The child: answers with results, or with a message where something failed, until the parent is gone."""
     with contextlib.suppress(EOFError, OSError):
         try:
-            from benchmarks.peers import start_peer
-
-            runner, started = start_peer(config)
+            runner, started = start(config)
         except Exception as error:
             connection.send(f"{type(error).__name__}: {error}")
             return

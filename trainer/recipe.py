@@ -77,7 +77,7 @@ class DataConfig:
         sources: by name, the sources that are used and what for; empty: all of them, for all they hold.
         without: ids of pictures that are never used, such as copies of test pictures (`data check --duplicates`).
         outline: bundle or checkpoint of the segmenter that outlines pictures without a mask for their crop; see
-            `trainer.data.outline`.
+            `trainer.training.outline`.
         styles: sources whose masks are drawn in styles of their own, the first one's being the product's; the
             segmenter learns an offset for each (`trainer.models.segmentation.style`) and answers in the first style.
     """

@@ -1,4 +1,4 @@
-"""The `edge-infer` command: the single commands joined. Heavy modules are imported inside the command that needs them."""
+"""The `edge-infer` command: its commands joined. Heavy modules are imported inside the command that needs them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,6 @@ from edge_infer.cli.bundles import bundles, inspect, verify
 from edge_infer.cli.diagnose import diagnose
 from edge_infer.cli.doctor import doctor
 from edge_infer.cli.guard import EXIT_CODES, guarded
-
-_OUTSIDE = {
-    "clip": "cut there, and stretched to the network's square",
-    "cap": "no larger than the picture's shorter side, so that large lesions are cut",
-    "reflect": "continued by the picture's mirror image",
-}
-
 
 app = typer.Typer(
     name="edge-infer",

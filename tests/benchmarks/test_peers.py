@@ -74,7 +74,7 @@ def test_an_unknown_peer_is_refused(toy_bundle: Path) -> None:
 
 @pytest.fixture
 def remote(toy_bundle: Path, encoded: tuple[bytes, ...]) -> Iterator[RemoteRunner]:
-    runner = RemoteRunner(PeerConfig("ours", 1, toy_bundle, "", "", encoded))
+    runner = RemoteRunner(PeerConfig("ours", 1, toy_bundle, "", "", encoded), peers.start_peer)
     yield runner
     runner.close()
 

@@ -1,4 +1,4 @@
-"""Fits the rule that refuses pictures that do not look like dermoscopy; the measures are `edge_infer.steps.appearance`'s.
+"""Fits the rule that refuses what does not look like dermoscopy; the measures are `edge_infer.steps.appearance`'s.
 
 A logistic regression on the standardised measures and their squares, so that a measure may speak against dermoscopy on
 both sides. Half of the dermoscopic pictures also count with other colours and, some of them, in a round field of view,
@@ -35,7 +35,7 @@ Picture = NDArray[np.uint8]
 def fit_dermoscopy_rule(
     training: Sequence[Record], validation: Sequence[Record], spec: InputSpec, progress: bool = True
 ) -> DermoscopyRule:
-    """Weights from training pictures against `trainer.choices.negatives`; the limit from training and validation pictures.
+    """Weights from training pictures against `trainer.choices.negatives`; the limit from training and validation ones.
 
     The limit rests on both because one in four hundred validation pictures would be two or three; the thirty weights
     are too few for the training pictures to score much better than unseen ones.

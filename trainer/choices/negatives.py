@@ -1,7 +1,7 @@
 """Pictures that are no dermoscopy: photographs that libraries ship, and documents, drawings and textures drawn by code.
 
-Those that the rule of `trainer.choices.appearance` is fitted to and those that it is tested on show different things: no
-photograph and no kind of drawing is in both.
+Those that the rule of `trainer.choices.appearance` is fitted to and those that it is tested on show different things:
+no photograph and no kind of drawing is in both.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def try_bare_skin(
 
 
 def try_negatives(rules: Rules, segment: Network, drawn: int = 40, progress: bool = True) -> list[Trial]:
-    """Runs the segmenter on the test pictures of `trainer.choices.negatives`; their kind is `NEGATIVE` and what they are."""
+    """Runs the segmenter on `trainer.choices.negatives("test")`; their kind is `NEGATIVE` and what they are."""
     bar = tqdm(negatives("test", drawn), desc="no dermoscopy", unit="img", disable=not progress)
     return [_outlined(one.source, NEGATIVE + one.what, one.image, rules, segment) for one in bar]
 

@@ -20,8 +20,8 @@ from trainer.cli.compare import register as register_comparisons
 from trainer.cli.data import data_app, preview
 from trainer.cli.figures import figures_app
 from trainer.cli.search import register as register_search
+from trainer.cli.sources import register as register_sources
 from trainer.errors import TrainerError
-from trainer.sources_cli import register as register_sources
 
 app = typer.Typer(
     name="trainer",

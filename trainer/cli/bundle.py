@@ -164,7 +164,7 @@ def bundle(
         for fold in (*used_folds(load_recipe(recipe), folds), None):
             train(
                 recipe,
-                [data],
+                data,
                 runs / recipe if fold is None else fold_folder(runs / recipe, fold),
                 init_weights=weights,
                 fold=fold,

@@ -25,8 +25,8 @@ from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
 from edge_infer.steps.mask import largest_region, restore_mask
 from edge_infer.steps.resize import resize
 from trainer.data.ham10000 import Record, check_framing, read_image, read_mask
-from trainer.data.outline import Outliner, no_mask, whole
 from trainer.errors import DataError
+from trainer.training.outline import Outliner, no_mask, whole
 
 CACHE_FOLDER = Path("cache")
 
@@ -97,7 +97,7 @@ def cache_crops(
         margin: margin of the cached crop, at least the rule's; None: the rule's own, which gives exactly the serving
             crop.
         outline: the segmenter that says where the lesion lies in pictures without a mask, see
-            `trainer.data.outline.Outliner`; where it finds none, the whole picture is the crop.
+            `trainer.training.outline.Outliner`; where it finds none, the whole picture is the crop.
         folder: where caches are kept.
 
     Raises:

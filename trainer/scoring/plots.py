@@ -39,8 +39,8 @@ class Answers:
         name: for the legend.
         score: probability of melanoma, shape (n,).
         positive: whether the picture shows one, shape (n,).
-        weights: bootstrap resamples by lesion (`trainer.scoring.metrics.lesion_weights`), shape (b, n), for 95 % intervals;
-            None draws none.
+        weights: bootstrap resamples by lesion (`trainer.scoring.metrics.lesion_weights`), shape (b, n), for 95 %
+            intervals; None draws none.
     """
 
     name: str

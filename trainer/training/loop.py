@@ -24,13 +24,13 @@ from trainer.data.cache import CACHE_FOLDER
 from trainer.data.ham10000 import Record
 from trainer.data.transforms import augment_batch, normalize, to_float
 from trainer.errors import CheckpointError, RecipeError
-from trainer.identity import RunIdentity
 from trainer.recipe import OptimConfig, Recipe, recipe_from_dict
 from trainer.training.checkpoint import FORMAT, build_model, class_names, init_weights, read_file, save_atomic
 from trainer.training.curves import plot_history
 from trainer.training.distill import load_teachers
 from trainer.training.distributed import ALONE, World
 from trainer.training.events import EventLog
+from trainer.training.identity import RunIdentity
 from trainer.training.tasks import (
     Batch,
     Dataset,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edge_infer import errors
+from edge_infer.engines import install, threads
 from edge_infer.engines import onnx as engine
 from edge_infer.engines.onnx import OnnxEngine, resolve_providers
 from edge_infer.engines.threads import available_threads
@@ -105,14 +106,14 @@ def test_a_broken_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_two_runtimes_at_once_are_refused_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_installed_distributions", lambda: {"onnxruntime", "onnxruntime-gpu"})
+    monkeypatch.setattr(install, "_installed_distributions", lambda: {"onnxruntime", "onnxruntime-gpu"})
     with pytest.raises(errors.EngineConflictError, match="onnxruntime, onnxruntime-gpu") as caught:
         engine.load_onnxruntime()
     assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu" in caught.value.remedy
 
 
 def test_no_runtime_is_an_error_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_installed_distributions", set)
+    monkeypatch.setattr(install, "_installed_distributions", set)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(errors.EngineNotInstalledError) as caught:
         engine.load_onnxruntime()
@@ -120,7 +121,7 @@ def test_no_runtime_is_an_error_with_the_fix(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_leftovers_of_a_removed_runtime_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_installed_distributions", lambda: {"onnxruntime"})
+    monkeypatch.setattr(install, "_installed_distributions", lambda: {"onnxruntime"})
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", SimpleNamespace())  # type: ignore[arg-type]
     with pytest.raises(errors.EngineNotInstalledError, match="incomplete"):
         engine.load_onnxruntime()
@@ -153,11 +154,11 @@ def test_cgroup_quotas(membership: str, files: dict[str, str], expected: float |
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
-    assert engine._cgroup_quota(tmp_path / "cgroup", root) == expected
+    assert threads._cgroup_quota(tmp_path / "cgroup", root) == expected
 
 
 def test_threads_respect_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     for quota, expected in ((None, 8), (2.5, 2), (0.5, 1), (64.0, 8)):
-        monkeypatch.setattr(engine, "_cgroup_quota", lambda *_, quota=quota: quota)
+        monkeypatch.setattr(threads, "_cgroup_quota", lambda *_, quota=quota: quota)
         assert available_threads() == expected

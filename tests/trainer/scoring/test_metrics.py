@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from trainer.scoring import metrics
+from trainer.scoring.alone import metrics
 
 RNG = np.random.default_rng(3)
 N = 240

@@ -19,11 +19,11 @@ from trainer.data.ham10000 import SOURCE, Record
 from trainer.data.sources import read_sources
 from trainer.data.splits import standard_split
 from trainer.errors import DataError
-from trainer.leave_out import leave_out, without_source
-from trainer.norms import restore_statistics
-from trainer.probe import source_probe
+from trainer.papers.leave_out import leave_out, without_source
 from trainer.recipe import DataConfig, ModelConfig, Recipe, SourceConfig, save_recipe
+from trainer.scoring.probe import source_probe
 from trainer.training.checkpoint import BEST, load_checkpoint
+from trainer.training.norms import restore_statistics
 
 MakeRecipe = Callable[..., Recipe]
 

@@ -12,7 +12,7 @@ from trainer.data.sources import taught
 from trainer.data.splits import spread, standard_split
 from trainer.errors import DataError
 from trainer.recipe import Recipe
-from trainer.scoring import Scores, score
+from trainer.scoring.alone import Scores, score
 from trainer.training.checkpoint import BEST, load_checkpoint
 from trainer.training.loop import train
 

@@ -28,8 +28,8 @@ def score(
     from trainer.data.sources import read_sources
     from trainer.data.splits import named_split, parse_split_name
     from trainer.errors import DataError
-    from trainer.scoring import figures, table, write_scores
-    from trainer.scoring import score as run
+    from trainer.scoring.alone import figures, table, write_scores
+    from trainer.scoring.alone import score as run
     from trainer.training.checkpoint import load_checkpoint
 
     if threads:
@@ -63,9 +63,9 @@ def leave_out(
 
     from edge_infer.files import write_atomically
     from trainer.data.sources import read_sources
-    from trainer.leave_out import leave_out as run
+    from trainer.papers.leave_out import leave_out as run
     from trainer.recipe import load_recipe
-    from trainer.scoring import figures, table, write_scores
+    from trainer.scoring.alone import figures, table, write_scores
 
     if threads:
         torch.set_num_threads(threads)
@@ -91,8 +91,8 @@ def probe(
     from trainer.data.sources import read_sources
     from trainer.data.splits import spread, standard_split
     from trainer.errors import DataError
-    from trainer.probe import source_probe
-    from trainer.scoring import pooled_features
+    from trainer.scoring.alone import pooled_features
+    from trainer.scoring.probe import source_probe
     from trainer.training.checkpoint import load_checkpoint
 
     if threads:
@@ -120,9 +120,9 @@ def restore(
 
     from trainer.data.sources import read_sources, taught
     from trainer.data.splits import spread, standard_split
-    from trainer.norms import restore_statistics
     from trainer.training.checkpoint import load_checkpoint, read_file, save_atomic
     from trainer.training.loop import serving_batch
+    from trainer.training.norms import restore_statistics
     from trainer.training.tasks import serving_data
 
     found = load_checkpoint(checkpoint)

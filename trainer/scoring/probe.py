@@ -44,7 +44,7 @@ def source_probe(features: NDArray[np.float64], records: Sequence[Record], seed:
     """Cross-validated by lesion, sources weighted alike.
 
     Args:
-        features: shape (n, f), see `trainer.scoring.pooled_features`.
+        features: shape (n, f), see `trainer.scoring.alone.pooled_features`.
         records: the pictures, in the same order.
         seed: of the folds.
 
