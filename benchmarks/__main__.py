@@ -59,7 +59,7 @@ def peers(
     """The same two networks in PyTorch, torch.compile, OpenVINO, Pillow + torchvision, and here."""
     from benchmarks.peers import run_peers, usable_threads
     from edge_infer.benchmark.measure import Effort
-    from edge_infer.benchmark.results import write_results
+    from edge_infer.benchmark.result_file import write_results
     from edge_infer.benchmark.table import format_results
     from edge_infer.bundle.store import find_bundle
 
@@ -109,7 +109,7 @@ def goals(
     goal is missed or could not be measured.
     """
     from benchmarks import goals as g
-    from edge_infer.benchmark.results import read_results
+    from edge_infer.benchmark.result_file import read_results
     from edge_infer.bundle.store import load_bundle
 
     def progress(text: str) -> None:

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from statistics import median
 
-from edge_infer.benchmark.results import Results, ResultsError, Row, read_results
-from edge_infer.benchmark.stats import Interval
-from edge_infer.benchmark.table import best_offline, explain
+from edge_infer.benchmark.accuracy import end_to_end_change
+from edge_infer.benchmark.figures import figures_of
+from edge_infer.benchmark.result_file import read_results
+from edge_infer.benchmark.results import Results, ResultsError, Row
+from edge_infer.benchmark.table import explain
 
 
 @dataclass(frozen=True)
@@ -132,19 +133,13 @@ def accuracy_of(row: Row) -> tuple[str, float] | None:
         return None
     if row.accuracy.labelled is not None and row.accuracy.labelled.auc is not None:
         return "AUC on labelled pictures", row.accuracy.labelled.auc
-    change = _golden_change(row)
+    change = end_to_end_change(row.accuracy)
     return None if change is None else ("max |Δp| on the golden pictures", change)
 
 
-def _golden_change(row: Row) -> float | None:
-    checks = row.accuracy.checks if row.accuracy else ()
-    return next((check.value for check in checks if check.measure.startswith("probabilities (end to end)")), None)
-
-
 def _record(file: Loaded, row: Row) -> Record:
-    points: dict[str, Interval] = row.single.percentiles if row.single else {}
-    p50 = points.get("p50")
-    cold, labelled = row.cold, row.accuracy.labelled if row.accuracy else None
+    found = figures_of(row)
+    labelled = row.accuracy.labelled if row.accuracy else None
     bundle = file.results.bundle
     return Record(
         device=file.label,
@@ -153,23 +148,23 @@ def _record(file: Loaded, row: Row) -> Record:
         threads=row.threads,
         status={"ok": "ok", "outside_gate": "outside gate", "failed": "failed"}[row.status],
         bundle=f"{bundle.name} {bundle.sha256[:8]}",
-        p50_ms=p50.value if p50 else None,
-        p50_low=p50.low if p50 else None,
-        p50_high=p50.high if p50 else None,
-        p90_ms=points["p90"].value if "p90" in points else None,
-        p99_ms=points["p99"].value if "p99" in points else None,
-        cpu_ms=median(row.single.cpu_ms) if row.single else None,
-        multi_p50_ms=row.multi.percentiles["p50"].value if row.multi and "p50" in row.multi.percentiles else None,
-        offline_per_second=best_offline(row),
+        p50_ms=found.p50.value if found.p50 else None,
+        p50_low=found.p50.low if found.p50 else None,
+        p50_high=found.p50.high if found.p50 else None,
+        p90_ms=found.p90.value if found.p90 else None,
+        p99_ms=found.p99.value if found.p99 else None,
+        cpu_ms=found.cpu_ms,
+        multi_p50_ms=found.multi_p50_ms,
+        offline_per_second=found.offline.pictures_per_second if found.offline else None,
         sustained_last_over_first=row.sustained.last_over_first if row.sustained else None,
-        cold_ms=median(cold.process_ms) if cold else None,
-        load_ms=median(cold.load_ms) if cold else None,
-        first_ms=median(cold.first_ms) if cold else None,
-        peak_memory_mb=median(cold.peak_memory_bytes) / 1e6 if cold and cold.peak_memory_bytes else None,
+        cold_ms=found.cold_ms,
+        load_ms=found.load_ms,
+        first_ms=found.first_ms,
+        peak_memory_mb=found.peak_memory_mb,
         joules_per_picture=row.sustained.joules_per_picture if row.sustained else None,
         share_of_float32_peak=row.attained.get("float32"),
         share_of_int8_peak=row.attained.get("int8"),
-        max_probability_change=_golden_change(row),
+        max_probability_change=end_to_end_change(row.accuracy),
         dice=labelled.dice if labelled else None,
         auc=labelled.auc if labelled else None,
         flipped=labelled.flipped if labelled else None,

@@ -151,6 +151,8 @@ def _manifest(stages: tuple[b.Stage, b.Stage]) -> b.Manifest:
     unhashed = b.FileEntry("", 0)
     return b.Manifest(
         schema_version=b.SCHEMA_VERSION,
+        version="1.0.0",
+        min_onnxruntime=None,
         name="peers",
         description="Random weights, for timing only.",
         intended_use="Benchmarks. Its answers mean nothing.",

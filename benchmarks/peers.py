@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,15 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.watch import Watch
 from benchmarks.workers import PeerConfig, PeerError, RemoteRunner, Started, labels_json
 from edge_infer.benchmark import results as r
 from edge_infer.benchmark.accuracy import replay_golden
-from edge_infer.benchmark.hardware import conditions, describe_machine, processor_times
 from edge_infer.benchmark.measure import Effort, Pulse, RunnerError, measure_latency
 from edge_infer.benchmark.probe import probe_peak
+from edge_infer.benchmark.ratios import ratios_of
 from edge_infer.benchmark.runners import LocalRunner, Runner, load_pictures, skipped_notes
-from edge_infer.benchmark.stability import judge_stability
-from edge_infer.benchmark.suite import MULTI_STREAM, bundle_facts, compare
+from edge_infer.benchmark.setting import BundleFacts, Options
+from edge_infer.benchmark.suite import MULTI_STREAM
 from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.engines.threads import available_threads
 
@@ -118,8 +118,7 @@ def run_peers(
         probe_seconds: of each probe of the machine's peak.
         progress: is told what is being done.
     """
-    created, start = datetime.now(UTC), time.perf_counter()
-    before, times, own, pulse = conditions(), processor_times(), _own_seconds(), Pulse()
+    created, start, watch = datetime.now(UTC), time.perf_counter(), Watch()
     main = load_bundle(bundles["float32"])
     encoded, described = load_pictures(pictures, main)
     chosen = [peer for peer in PEERS if not peers or peer.name in peers]
@@ -146,21 +145,20 @@ def run_peers(
     peaks = tuple(probe_peak(kind, n, seconds=probe_seconds) for kind in ("float32", "int8") for n in threads)
     for size in (1, MULTI_STREAM):
         progress("batch 1" if size == 1 else f"batch {size}")
-        _measure(rows, runners, size, effort, pulse)
+        _measure(rows, runners, size, effort, watch.pulse)
     for runner in runners.values():
         runner.close()
-    own, later = _own_seconds() - own, processor_times()
-    after = conditions()
+    stability = watch.stability()
     found = tuple(rows.values())
     return r.Results(
         schema_version=r.SCHEMA_VERSION,
         kind="peers",
         created=created.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - start,
-        machine=describe_machine(before, after),
-        bundle=bundle_facts(main),
+        machine=watch.machine(),
+        bundle=BundleFacts.of(main),
         pictures=described,
-        options=r.Options(
+        options=Options(
             targets=tuple(peer.name for peer in chosen),
             threads=tuple(threads),
             batch_sizes=(1, MULTI_STREAM),
@@ -176,8 +174,8 @@ def run_peers(
         peaks=peaks,
         available=(),
         rows=found,
-        ratios=_ratios(found),
-        stability=judge_stability(pulse.samples, times, later, own, before),
+        ratios=ratios_of(found, BASELINE),
+        stability=stability,
         warnings=(
             "The pair has random weights: latency does not depend on them, accuracy cannot be told from them. The gate "
             "here is agreement with PyTorch eager on the same weights.",
@@ -189,7 +187,7 @@ def _started(row: r.Row, started: Started, peer: Peer, bundles: dict[str, Path])
     notes = skipped_notes(started.statuses)
     if peer.bundle == "shipped":
         shipped = load_bundle(bundles["shipped"])
-        facts = bundle_facts(shipped)
+        facts = BundleFacts.of(shipped)
         notes = (
             *notes,
             f"Bundle {facts.name}, {facts.sha256[:12]}: {facts.segmenter} + {facts.classifier}.",
@@ -222,21 +220,6 @@ def _measure(rows: dict[str, r.Row], runners: dict[str, RemoteRunner], size: int
         for name, latency in found.items():
             rows[name] = replace(rows[name], single=latency) if size == 1 else replace(rows[name], multi=latency)
         return
-
-
-def _ratios(rows: Sequence[r.Row]) -> tuple[r.Ratio, ...]:
-    found: list[r.Ratio] = []
-    for row in rows:
-        for base in rows:
-            against_eager = base.target == BASELINE != row.target and base.threads == row.threads
-            if against_eager or (base.target == row.target and base.threads == 1 < row.threads):
-                found += compare(row, base)
-    return tuple(found)
-
-
-def _own_seconds() -> float:
-    """CPU time of this process and of its children that have ended."""
-    return sum(os.times()[:4])
 
 
 def usable_threads() -> tuple[int, ...]:

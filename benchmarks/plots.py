@@ -80,11 +80,7 @@ def scatter(points: Sequence[tuple[str, float, float]], x_name: str, y_name: str
     plot, row = 260, 18
     height = plot + 60 + row * len(points)
     body = [axis.draw(plot, x_name), f'<text x="80" y="10" class="axis">{escape(y_name)}</text>']
-    for step in range(5):
-        value = low + (high - low) * step / 4
-        y = plot - (plot - 20) * step / 4
-        body.append(f'<path d="M80 {y:.1f}H{WIDTH - _RIGHT}" class="grid"/>')
-        body.append(f'<text x="74" y="{y + 4:.1f}" class="axis" text-anchor="end">{value:.4g}</text>')
+    body += _levels(plot, low, high, 4)
     for i, (name, x, y) in enumerate(points):
         place = plot - (plot - 20) * (y - low) / (high - low)
         text = f"{name}: {x:.3g} {x_name}, {y:.4g} {y_name}"
@@ -109,10 +105,7 @@ def curves(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], x_nam
     plot, row = 240, 18
     height = plot + 56 + row * len(series)
     body = [axis.draw(plot, x_name), f'<text x="80" y="10" class="axis">{escape(y_name)}</text>']
-    for step in range(5):
-        y = plot - (plot - 20) * step / 4
-        body.append(f'<path d="M80 {y:.1f}H{WIDTH - _RIGHT}" class="grid"/>')
-        body.append(f'<text x="74" y="{y + 4:.1f}" class="axis" text-anchor="end">{high * step / 4:.3g}</text>')
+    body += _levels(plot, 0.0, high, 3)
     for i, (name, xs, ys) in enumerate(series):
         places = " ".join(f"{axis.at(x):.1f},{plot - (plot - 20) * y / high:.1f}" for x, y in zip(xs, ys, strict=True))
         body.append(f'<polyline points="{places}" class="line" style="stroke:var(--c{i % COLOURS})"/>')
@@ -162,6 +155,17 @@ class _LogAxis(_LinearAxis):
             if len(found) >= 3:
                 return found
         return found or [10**self._low, 10**self._high]
+
+
+def _levels(plot: float, low: float, high: float, digits: int) -> list[str]:
+    """Five level lines from `low` at the bottom to `high`, with their values."""
+    parts = []
+    for step in range(5):
+        value = low + (high - low) * step / 4
+        y = plot - (plot - 20) * step / 4
+        parts.append(f'<path d="M80 {y:.1f}H{WIDTH - _RIGHT}" class="grid"/>')
+        parts.append(f'<text x="74" y="{y + 4:.1f}" class="axis" text-anchor="end">{value:.{digits}g}</text>')
+    return parts
 
 
 def _label(name: str, y: float) -> str:

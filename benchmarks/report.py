@@ -14,8 +14,9 @@ import numpy as np
 
 from benchmarks.compare import COLUMNS, Loaded, Record, accuracy_of, caveats, records
 from benchmarks.plots import Bars, curves, distributions, scatter, stacked_bars
+from edge_infer.benchmark.figures import figures_of
 from edge_infer.benchmark.results import STAGES, Ratio, Row
-from edge_infer.benchmark.table import best_offline, interval
+from edge_infer.benchmark.table import interval
 from edge_infer.files import write_atomically
 
 _SHOWN = {
@@ -226,7 +227,8 @@ def _plots(files: Sequence[Loaded]) -> list[str]:
 def _accuracy_plots(rows: Sequence[tuple[str, Row]]) -> list[str]:
     points: dict[str, list[tuple[str, float, float]]] = {}
     for name, row in rows:
-        rate = best_offline(row) or (1000 / median(row.single.wall_ms) if row.single else None)
+        best = figures_of(row).offline
+        rate = best.pictures_per_second if best else (1000 / median(row.single.wall_ms) if row.single else None)
         accuracy = accuracy_of(row)
         if rate is not None and accuracy is not None:
             points.setdefault(accuracy[0], []).append((name, rate, accuracy[1]))

@@ -1,11 +1,18 @@
-"""Outline a skin lesion, crop it, and estimate the probability of melanoma. Research use; not a medical device."""
+"""Outline a skin lesion, crop it, and estimate the probability of melanoma. Research use; not a medical device.
+
+>>> from edge_infer import Diagnoser
+>>> with Diagnoser.load() as diagnoser:
+...     diagnosis = diagnoser.diagnose("examples/nevus-like.jpg")
+>>> diagnosis.status, diagnosis.label
+('ok', 'not melanoma')
+"""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from edge_infer.diagnoser import Diagnoser
@@ -19,7 +26,7 @@ _HOME = {
     "Diagnoser": "edge_infer.diagnoser",
     "Diagnosis": "edge_infer.diagnosis",
     "EdgeInferError": "edge_infer.errors",
-    "Reason": "edge_infer.diagnosis",
+    "Reason": "edge_infer.reasons",
 }
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from types import MappingProxyType, TracebackType
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,24 +15,28 @@ from edge_infer.bundle.manifest import DEFAULT_VARIANT, Manifest
 from edge_infer.bundle.store import Bundle
 from edge_infer.diagnosis import MELANOMA, NOT_MELANOMA, Diagnosis
 from edge_infer.engines.base import Engine
+from edge_infer.engines.checks import check_engines, check_probabilities
 from edge_infer.engines.loading import STAGES, Loading, start_loading
-from edge_infer.errors import BundleMismatchError, EngineError, ImageError, InferenceError
-from edge_infer.geometry import Box
+from edge_infer.errors import EngineError, ImageError
 from edge_infer.output.wording import percent
 from edge_infer.reasons import Problem, Reason
 from edge_infer.rules import Band, Tolerance
-from edge_infer.steps.appearance import appearance_problem, dermoscopy_score, measure_appearance
-from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
-from edge_infer.steps.image import DEFAULT_MAX_PIXELS, ImageInput, Picture, open_picture
-from edge_infer.steps.mask import clean_mask, lesion_confidence, restore_mask
-from edge_infer.steps.quality import Quality, lesion_problem, measure_quality, picture_problem
-from edge_infer.steps.resize import resize, to_batch
+from edge_infer.steps.image import DEFAULT_MAX_PIXELS, ImageInput
+from edge_infer.steps.resize import to_batch
+from edge_infer.steps.work import StepRules, Work, examine, locate, source_of
 
 
 class Diagnoser:
     """Diagnoses dermoscopic pictures with one bundle.
 
     Immutable after loading and safe to share between threads. Use it as a context manager, or call `close`.
+
+    Examples:
+        >>> with Diagnoser.load(operating_point="screening") as diagnoser:
+        ...     for diagnosis in diagnoser.diagnose_many(["examples/blurred.jpg", "gone.jpg"]):
+        ...         print(diagnosis.status, diagnosis.reason or diagnosis.error.code)
+        indeterminate blurred
+        error image-not-found
     """
 
     def __init__(
@@ -64,12 +65,15 @@ class Diagnoser:
         self._classifier: Engine | None = classifier
         self._warnings = tuple(dict.fromkeys((*segmenter.warnings, *classifier.warnings)))
         self._provider = segmenter.provider
-        _check_engines(bundle.manifest, segmenter, classifier)
-        # A picture decoded at this size or above still fills both networks' inputs for lesions of ordinary size.
-        self._decode_side = 2 * max(
-            bundle.manifest.segmenter.input.height,
-            bundle.manifest.segmenter.input.width,
-            bundle.manifest.classifier.input.height,
+        check_engines(bundle.manifest, segmenter, classifier)
+        manifest = bundle.manifest
+        self._rules = StepRules(
+            segmenter=manifest.segmenter.input,
+            classifier=manifest.classifier.input,
+            quality=manifest.quality,
+            dermoscopy=manifest.dermoscopy,
+            mask=manifest.mask,
+            roi=manifest.roi,
         )
 
     @classmethod
@@ -166,7 +170,7 @@ class Diagnoser:
             ImageError: the picture cannot be used; see its subclasses.
             EngineError: the engine failed.
         """
-        work = self._prepare(image)
+        work = examine(image, self._rules, self._max_pixels)
         self._segment([work])
         self._classify([work])
         return self._finish(work)
@@ -190,17 +194,17 @@ class Diagnoser:
 
     def _diagnose_batches(self, images: Iterator[ImageInput], batch_size: int) -> Iterator[Diagnosis]:
         while batch := list(islice(images, batch_size)):
-            works: list[_Work | Diagnosis] = []
+            works: list[Work | Diagnosis] = []
             for image in batch:
                 try:
-                    works.append(self._prepare(image))
+                    works.append(examine(image, self._rules, self._max_pixels))
                 except ImageError as error:
-                    works.append(self._failed(image, error))
-            usable = [work for work in works if isinstance(work, _Work)]
+                    works.append(Diagnosis.failed(source_of(image), error, *self._bundle.identity))
+            usable = [work for work in works if isinstance(work, Work)]
             self._segment(usable)
             self._classify(usable)
             for work in works:
-                yield self._finish(work) if isinstance(work, _Work) else work
+                yield self._finish(work) if isinstance(work, Work) else work
 
     def segment(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Lesion probability maps: uint8 RGB (n, height, width, 3) in, float32 (n, height, width) in 0..1 out.
@@ -209,7 +213,7 @@ class Diagnoser:
             InferenceError: the engine failed or its output is no probability map.
         """
         maps = _running(self._segmenter).run(batch)
-        return _checked("segmenter", maps, batch.shape[:3])
+        return check_probabilities("segmenter", maps, batch.shape[:3])
 
     def classify(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Calibrated class probabilities: uint8 RGB (n, size, size, 3) in, float32 (n, classes) in 0..1 out.
@@ -218,7 +222,7 @@ class Diagnoser:
             InferenceError: the engine failed or its output is no probability.
         """
         probabilities = _running(self._classifier).run(batch)
-        return _checked("classifier", probabilities, (batch.shape[0], len(self.manifest.labels)))
+        return check_probabilities("classifier", probabilities, (batch.shape[0], len(self.manifest.labels)))
 
     def warmup(self) -> None:
         """Runs both networks once, so that the first diagnosis does not pay for lazy initialisation."""
@@ -239,23 +243,7 @@ class Diagnoser:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
 
-    def _prepare(self, image: ImageInput) -> _Work:
-        clock = _Clock()
-        picture = open_picture(image, max_pixels=self._max_pixels, min_side=self._decode_side)
-        clock.lap("decode")
-        spec = self.manifest.segmenter.input
-        pixels = resize(picture.pixels, spec.height, spec.width)
-        quality = measure_quality(pixels)
-        work = _Work(_source(image), picture, pixels, quality, clock)
-        work.problem = picture_problem(picture.height, picture.width, quality, self.manifest.quality)
-        rule = self.manifest.dermoscopy
-        if rule is not None:
-            work.dermoscopy = dermoscopy_score(measure_appearance(pixels), rule)
-            work.problem = work.problem or appearance_problem(work.dermoscopy, rule)
-        clock.lap("preprocess")
-        return work
-
-    def _segment(self, works: Sequence[_Work]) -> None:
+    def _segment(self, works: Sequence[Work]) -> None:
         usable = [work for work in works if work.problem is None]
         if not usable:
             return
@@ -264,45 +252,9 @@ class Diagnoser:
         share = (time.perf_counter() - start) * 1000 / len(usable)
         for work, probability in zip(usable, maps, strict=True):
             work.clock.add("segment", share)
-            work.clock.restart()
-            self._locate(work, probability)
-            work.clock.lap("postprocess")
+            locate(work, probability, self._rules)
 
-    def _locate(self, work: _Work, probability: NDArray[np.float32]) -> None:
-        """Mask, box and ROI of one picture, or the reason why there are none."""
-        rule, picture = self.manifest.mask, work.picture
-        small = clean_mask(probability, rule.threshold)
-        mask = restore_mask(small, picture.height, picture.width)
-        mask.flags.writeable = False
-        box = lesion_box(mask)
-        area = cv2.countNonZero(mask) / mask.size
-        confidence = lesion_confidence(probability, small)
-        work.problem = lesion_problem(area, confidence, rule)
-        if box is not None:
-            work.mask, work.lesion_box, work.area, work.confidence = mask, box, area, confidence
-        if box is None or work.problem is not None:
-            return
-        size, roi = self.manifest.classifier.input.height, self.manifest.roi
-        work.roi_box = roi_box(box, picture.height, picture.width, roi.margin, roi.outside)
-        side = min(work.roi_box.x1 - work.roi_box.x0, work.roi_box.y1 - work.roi_box.y0)
-        finest = max((factor for factor in (1, 2, 4, 8) if side // factor >= size), default=1)
-        if finest < picture.reduction:
-            picture = picture.at(finest)
-        rows, columns = picture.pixels.shape[:2]
-        if picture.reduction == 1:
-            work.roi = crop_roi(picture.pixels, mask, work.roi_box, roi, size)
-        else:
-            reduced_mask = restore_mask(small, rows, columns)
-            reduced_box = lesion_box(reduced_mask) or Box(0, 0, columns, rows)
-            reduced_roi = roi_box(reduced_box, rows, columns, roi.margin, roi.outside)
-            work.roi = crop_roi(picture.pixels, reduced_mask, reduced_roi, roi, size)
-        work.roi.flags.writeable = False
-        if box.x0 == 0 or box.y0 == 0 or box.x1 == picture.width or box.y1 == picture.height:
-            work.warnings.append("The lesion reaches the picture's edge; part of it may be missing.")
-        if side < size:
-            work.warnings.append(f"The lesion is small: its crop of {side} pixels was enlarged to {size}.")
-
-    def _classify(self, works: Sequence[_Work]) -> None:
+    def _classify(self, works: Sequence[Work]) -> None:
         usable = [work for work in works if work.problem is None]
         rois = [work.roi for work in usable if work.roi is not None]
         if not rois:
@@ -314,7 +266,7 @@ class Diagnoser:
             work.probabilities = row
             work.clock.add("classify", share)
 
-    def _finish(self, work: _Work) -> Diagnosis:
+    def _finish(self, work: Work) -> Diagnosis:
         manifest, point = self.manifest, self._operating_point
         probability = label = None
         by_class: dict[str, float] = {}
@@ -349,61 +301,10 @@ class Diagnoser:
             provider=self._provider,
             variant=self._variant,
             bundle=manifest.name,
+            bundle_version=manifest.version,
             bundle_sha256=self._bundle.sha256,
             warnings=(*self._warnings, *work.picture.warnings, *work.warnings),
         )
-
-    def _failed(self, image: ImageInput, error: ImageError) -> Diagnosis:
-        return Diagnosis(
-            status="error",
-            source=_source(image),
-            message=str(error),
-            error=error,
-            bundle=self.manifest.name,
-            bundle_sha256=self._bundle.sha256,
-        )
-
-
-class _Clock:
-    """Adds up the milliseconds of named steps."""
-
-    def __init__(self) -> None:
-        self._steps: dict[str, float] = {}
-        self.restart()
-
-    def restart(self) -> None:
-        self._start = time.perf_counter()
-
-    def lap(self, step: str) -> None:
-        self.add(step, (time.perf_counter() - self._start) * 1000)
-        self.restart()
-
-    def add(self, step: str, milliseconds: float) -> None:
-        self._steps[step] = self._steps.get(step, 0.0) + milliseconds
-
-    def timings(self) -> dict[str, float]:
-        return {**self._steps, "total": sum(self._steps.values())}
-
-
-@dataclass
-class _Work:
-    """One picture on its way through the stages."""
-
-    source: str | None
-    picture: Picture
-    segmenter_input: NDArray[np.uint8]
-    quality: Quality
-    clock: _Clock
-    problem: Problem | None = None
-    dermoscopy: float | None = None
-    mask: NDArray[np.uint8] | None = None
-    lesion_box: Box | None = None
-    roi_box: Box | None = None
-    roi: NDArray[np.uint8] | None = None
-    area: float | None = None
-    confidence: float | None = None
-    probabilities: NDArray[np.float32] | None = None
-    warnings: list[str] = field(default_factory=list)
 
 
 def _uncertainty(probability: float, band: Band | None) -> Problem | None:
@@ -415,42 +316,7 @@ def _uncertainty(probability: float, band: Band | None) -> Problem | None:
     )
 
 
-def _source(image: ImageInput) -> str | None:
-    return os.fspath(image) if isinstance(image, str | os.PathLike) else None
-
-
 def _running(engine: Engine | None) -> Engine:
     if engine is None:
         raise EngineError("This Diagnoser is closed.", "Load a new one.")
     return engine
-
-
-def _checked(stage: str, values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    if values.shape != shape:
-        raise InferenceError(
-            f"The {stage} returned shape {values.shape}, not {shape}.", "Restore or re-export the bundle."
-        )
-    # NaN fails both comparisons, so it is caught here too.
-    if not (values.min() >= -1e-4 and values.max() <= 1 + 1e-4):
-        raise InferenceError(f"The {stage} returned values that are no probabilities.", "Try the cpu provider.")
-    return np.clip(values, 0.0, 1.0)
-
-
-def _check_engines(manifest: Manifest, segmenter: Engine, classifier: Engine) -> None:
-    remedy = "Export the bundle again; do not mix files of different bundles."
-    for name, engine, spec in (
-        ("segmenter", segmenter, manifest.segmenter.input),
-        ("classifier", classifier, manifest.classifier.input),
-    ):
-        wanted = (spec.height, spec.width, spec.channels)
-        if any(size not in (None, want) for size, want in zip(engine.input_shape, wanted, strict=True)):
-            raise BundleMismatchError(f"The {name} takes {engine.input_shape}, the manifest says {wanted}.", remedy)
-    stored = classifier.metadata.get("edge_infer.labels")
-    try:
-        labels = None if stored is None else tuple(json.loads(stored))
-    except ValueError:
-        labels = (stored,)
-    if labels != manifest.labels:
-        raise BundleMismatchError(
-            f"The classifier was exported for the labels {labels}, the manifest says {manifest.labels}.", remedy
-        )

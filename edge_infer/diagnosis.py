@@ -52,8 +52,18 @@ class Diagnosis:
         provider: the execution provider that ran, as the engine itself reports it.
         variant: which of the bundle's variants ran, such as "float32" or "int8".
         bundle: name of the bundle.
+        bundle_version: its own version, such as "1.0.0".
         bundle_sha256: hash of its manifest, which covers all its files.
         warnings: what a careful reader should know about this answer.
+
+    Examples:
+        >>> from edge_infer import Diagnoser
+        >>> with Diagnoser.load() as diagnoser:
+        ...     diagnosis = diagnoser.diagnose("examples/no-lesion.jpg")
+        >>> diagnosis.status, str(diagnosis.reason), diagnosis.melanoma_probability
+        ('indeterminate', 'no_lesion', None)
+        >>> diagnosis.to_dict()["message"]
+        'No lesion was found.'
     """
 
     status: Status
@@ -79,11 +89,27 @@ class Diagnosis:
     provider: str | None = None
     variant: str | None = None
     bundle: str | None = None
+    bundle_version: str | None = None
     bundle_sha256: str | None = None
     warnings: tuple[str, ...] = ()
 
+    @classmethod
+    def failed(
+        cls, source: str | None, error: EdgeInferError, bundle: str, bundle_version: str, bundle_sha256: str
+    ) -> Diagnosis:
+        """The result of a picture that could not be used; see the attributes of the same names."""
+        return cls(
+            status="error",
+            source=source,
+            message=str(error),
+            error=error,
+            bundle=bundle,
+            bundle_version=bundle_version,
+            bundle_sha256=bundle_sha256,
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values. Arrays are left out: `render` writes them as files."""
+        """JSON-ready values. Arrays are left out: `edge_infer.output` makes pictures of them."""
         return {
             "source": self.source,
             "status": self.status,
@@ -106,6 +132,7 @@ class Diagnosis:
             "provider": self.provider,
             "variant": self.variant,
             "bundle": self.bundle,
+            "bundle_version": self.bundle_version,
             "bundle_sha256": self.bundle_sha256,
             "warnings": list(self.warnings),
         }

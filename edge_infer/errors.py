@@ -116,6 +116,12 @@ class EngineConflictError(EngineError):
     code = "engine-conflict"
 
 
+class EngineVersionError(EngineError):
+    """The installed inference engine is older than the bundle needs."""
+
+    code = "engine-version"
+
+
 class ProviderUnavailableError(EngineError):
     """A requested execution provider is not installed or did not become active."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TextIO
 
 from edge_infer.errors import EdgeInferError
 
@@ -51,8 +51,25 @@ def make_writable_folder(folder: Path) -> None:
         raise OutputError(f"The folder '{folder}' is read-only.", "Choose a folder that you may write to.")
 
 
-def _cannot_write(path: Path, error: OSError) -> OutputError:
+def write_stream(stream: TextIO, text: str, *, flush: bool = True) -> None:
+    """Writes to an open stream, such as standard output.
+
+    Raises:
+        BrokenPipeError: whoever read it has gone.
+        OutputError: it cannot be written for another reason, such as a full disk.
+    """
+    try:
+        stream.write(text)
+        if flush:
+            stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _cannot_write(getattr(stream, "name", "the results"), error) from error
+
+
+def _cannot_write(target: object, error: OSError) -> OutputError:
     return OutputError(
-        f"Cannot write '{path}': {error.strerror or error}.",
+        f"Cannot write '{target}': {error.strerror or error}.",
         "Choose another place, or check permissions and free space.",
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from edge_infer.bundle.manifest import Outside
 from edge_infer.errors import BundleError
+
+Outside = Literal["pad", "clip", "cap", "reflect"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class RoiRule:
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """Limits of a usable picture; see `edge_infer.steps.quality` for the measures. Outside them there is no probability."""
+    """Limits of a usable picture, outside which there is no probability; measures: `edge_infer.steps.quality`."""
 
     min_side: int
     min_contrast: float

@@ -38,7 +38,7 @@ def nevus_file(nevus: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def example_folder() -> Path:
-    """The repository's drawn example pictures."""
+    """The repository's example pictures: drawn ones, and photographs with ISIC's ids in their names."""
     return REPOSITORY / "examples"
 
 

@@ -51,3 +51,9 @@ class MissingPackageError(TrainerError):
     """An optional package that this command needs is not installed."""
 
     code = "missing-package"
+
+
+class StaleError(TrainerError):
+    """A stored result was made from something else than it is now needed for."""
+
+    code = "stale"

@@ -1,237 +1,320 @@
-"""From two checkpoints to a finished bundle: choose on `train` and `val`, export, report once on `test`."""
+"""The story of a bundle, in five steps that never turn back: train, answer, choose, write, report.
+
+Each step leaves its result in a file and takes the one before. Where a result is there and all that it depends on is as
+it was (see `trainer.scoring.origin`), it is read and not made again: started again, a bundle goes on where it stopped.
+No picture of `test` is opened before the bundle is written.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import edge_infer
 from edge_infer.bundle.manifest import Manifest
-from edge_infer.schema import dump
-from trainer.bundle.provenance import DATA, MELANOMA
-from trainer.bundle.storage import Store
-from trainer.bundle.system import Assess, Assessment, System
+from edge_infer.bundle.store import Bundle, load_bundle
+from edge_infer.files import make_writable_folder
+from trainer.bundle.parts import Networks, Places, Training, networks_of, open_system
+from trainer.bundle.recipe import BundleRecipe, weight_file
 from trainer.bundle.variants import Request
-from trainer.bundle.write import write_bundle
-from trainer.choices.choose import choose
-from trainer.choices.refusals import (
-    Refusals,
-    detection,
-    read_trials,
-    refusal_tables,
-    refused,
-    spoil,
-    try_bare_skin,
-    try_negatives,
-    write_trials,
-)
-from trainer.data.ham10000 import Record, read_ham10000
+from trainer.bundle.write import publish, write_bundle
+from trainer.choices.choose import Choices, choose
+from trainer.data.ham10000 import MELANOMA, Record
+from trainer.data.isic import detect, read_dataset
+from trainer.data.splits import standard_split
+from trainer.errors import DataError
 from trainer.papers.against_goals import leaking_rows, papers_table
-from trainer.recipe import Recipe, load_recipe
-from trainer.report.figures import FIGURES, draw_figures
-from trainer.report.goals import goals_table
-from trainer.report.markdown import to_markdown
-from trainer.report.summary import Summary, summarise, to_evaluation
-from trainer.scoring.networks import Networks
+from trainer.report import tables
+from trainer.report.summary import Summary
+from trainer.report.tables import REPORTED, TRIALS_FILE, measured, write_stem
+from trainer.scoring.answers import FORMAT, Unseen, answer_unseen, read_unseen, write_unseen
+from trainer.scoring.networks import open_onnx
+from trainer.scoring.origin import (
+    Origin,
+    changed,
+    digest,
+    digest_records,
+    read_origin,
+    require_same,
+    write_origin,
+)
 from trainer.scoring.predict import Rules, predict, select
-from trainer.scoring.predictions import Prediction, RoiSource, read_predictions, write_predictions
-from trainer.training.checkpoint import BEST, load_checkpoint
+from trainer.scoring.predictions import Prediction
+from trainer.scoring.trials import spoil, try_bare_skin, try_negatives, write_trials
+from trainer.training.checkpoint import BEST
 from trainer.training.folds import OUT_OF_FOLD, fold_folder, load_folds, used_folds
-from trainer.training.members import member_runs
+from trainer.training.runs import recipe_chain, train_network, with_epochs
 
-PARITY_PICTURES = 128
+# What variants are chosen by; the gates take every validation picture (trainer.bundle.gates).
 VARIANT_PICTURES = 256
 TRIAL_PICTURES = 200
-TRIALS_FILE = "refusals.csv"
+
+Say = Callable[[str], None]
 
 
-DESCRIPTIONS = {
-    "mobile": "Small and fast: a light U-Net outlines the lesion, MobileNetV2 classifies the crop around it.",
-    "reference": "The published system's networks, a U-Net++-inspired segmenter and ResNet50 on the lesion with the "
-    "skin set to black, trained on two CPU cores: smaller inputs and fewer epochs than published.",
-}
+def make_bundle(
+    recipe: BundleRecipe, records: Sequence[Record], training: Training, places: Places, say: Say = print
+) -> Manifest:
+    """The whole story.
 
-# File stem and ROI of each predictions file on `test`; the first one is the one that the manifest reports. Beside them
-# lie the predictions that the choices rest on, in a file named after `calibration.fitted_on`.
-REPORTED: tuple[tuple[str, RoiSource], ...] = (("test", "predicted"), ("test-true-roi", "truth"))
-
-TITLES = {
-    "test": "Test split",
-    "test-true-roi": "Test split, crops from the true masks",
-    "val": "Validation split",
-    OUT_OF_FOLD: "Pictures of the training and validation split, each answered by a network that left its lesion out",
-}
-
-
-def recipe_chain(recipe: str, runs: Path, weights: Path | None) -> list[tuple[str, Path | None]]:
-    """A recipe after all that it starts from, each with its initial weights.
-
-    Args:
-        recipe: name of the last recipe.
-        runs: folder of the runs: a recipe that starts from another takes that one's `best.pt`.
-        weights: for the first of the chain.
+    Raises:
+        TrainerError: a step fails; what the steps before it made is kept.
     """
-    before = load_recipe(recipe).starts_from
-    if before is None:
-        return [(recipe, weights)]
-    return [*recipe_chain(before, runs, weights), (recipe, runs / before / BEST)]
+    networks = train(recipe, records, training, say)
+    return assemble(recipe, networks, records, places, training.limit, say)
 
 
 def assemble(
-    name: str,
-    segmenter: Path,
-    classifier: Path,
-    data: Path,
-    out: Path,
-    results: Path,
+    recipe: BundleRecipe,
+    networks: Networks,
+    records: Sequence[Record],
+    places: Places,
     limit: int | None = None,
-    views: int = 1,
-    fold_count: int | None = None,
-    say: Callable[[str], None] = print,
-    variants: Sequence[str] = (),
-    leave_out_failed: bool = False,
-    store: Store = "float16",
+    say: Say = print,
 ) -> Manifest:
-    """Makes a bundle and its predictions files.
+    """The story from trained networks on.
 
     Args:
-        name: the bundle's name.
-        segmenter: checkpoint of the first stage.
-        classifier: checkpoint of the second stage.
-        data: HAM10000 folder.
-        out: the bundle's folder, replaced at the end.
-        results: folder of the predictions and tables.
+        recipe: what the bundle is.
+        networks: of both stages.
+        records: the whole data set.
+        places: where everything goes.
         limit: use only so many pictures of each split, for a trial.
-        views: mirrored copies of the crop that the classifier averages over: 1, 2 or 4.
-        fold_count: see `trainer.training.folds.used_folds`.
         say: receives progress in sentences.
-        variants: further forms of both networks, names of `trainer.bundle.variants.KINDS`.
-        leave_out_failed: leave out a variant that fails its gates, in place of an error.
-        store: how the ONNX files store weights; see `trainer.bundle.system.System`.
 
     Raises:
-        TrainerError: see `trainer.bundle.write.write_bundle` and `trainer.training.checkpoint.load_checkpoint`.
+        TrainerError: a step fails; what the steps before it made is kept.
     """
-    records = read_ham10000(data)
-    paths = {"segmenter": segmenter, "classifier": classifier}
-    stages = {stage: load_checkpoint(path) for stage, path in paths.items()}
-    hours = {stage: training_hours(path.parent, stages[stage].recipe, fold_count) for stage, path in paths.items()}
-    known = {stage: value for stage, value in hours.items() if value is not None}
-    system = System(stages["segmenter"], stages["classifier"], views, known, store)
-    folds = load_folds(classifier.parent, system.classifier, records, fold_count)
-    choices, unseen = choose(system, records, limit, folds)
+    unseen = answer(recipe, networks, records, places, limit, say)
+    choices, found = choose(unseen)
+    describe(choices, say)
+    bundle = write(recipe, networks, choices, found, records, places, limit, say)
+    answer_test(bundle, records, places, limit, say)
+    return report(bundle, found, places, say)
+
+
+# 1. Train
+
+
+def train(recipe: BundleRecipe, records: Sequence[Record], training: Training, say: Say = print) -> Networks:
+    """Trains both stages, each after what it starts from and its folds before itself; finished runs are left alone.
+
+    Raises:
+        TrainerError: initial weights are missing, or a training fails.
+    """
+    for stage, source in recipe.stages:
+        before: Path | None = None
+        for network in recipe_chain(source.recipe):
+            run = training.runs / network.name
+            for fold in (*used_folds(network, recipe.folds), None):
+                out = run if fold is None else fold_folder(run, fold)
+                begun = (out / "last.pt").is_file()
+                train_network(
+                    with_epochs(network, training.epochs),
+                    records,
+                    out,
+                    weights=None if begun else before or weight_file(recipe, stage, training.weights),
+                    fold=fold,
+                    limit=training.limit,
+                    threads=training.threads,
+                    cache=training.cache,
+                    device=training.device,
+                    say=say,
+                )
+            before = run / BEST
+    return trained(recipe, training.runs)
+
+
+def trained(recipe: BundleRecipe, runs: Path) -> Networks:
+    """Where `train` leaves a bundle's networks."""
+    segmenter, classifier = (runs / source.load().name for _, source in recipe.stages)
+    return networks_of(recipe, segmenter / BEST, classifier / BEST)
+
+
+# 2. Answer, on pictures that the networks never saw
+
+
+def answer(
+    recipe: BundleRecipe,
+    networks: Networks,
+    records: Sequence[Record],
+    places: Places,
+    limit: int | None = None,
+    say: Say = print,
+) -> Unseen:
+    """Predictions and measures of unseen pictures of `train` and `val`, stored in `places.unseen`."""
+    origin = _origin(recipe, networks) | {"data": digest_records(_known(records)), "limit": str(limit)}
+    if places.unseen.is_file():
+        stored, theirs = read_unseen(places.unseen)
+        if not (why := changed(theirs, origin)):
+            return stored
+        say(f"{places.unseen} was made with other {' and '.join(why)}: made again")
+    system = open_system(recipe, networks)
+    folds = load_folds(networks.classifier.parent, system.classifier, records, recipe.folds)
+    unseen = answer_unseen(system.networks(), system.rules(), records, folds, limit, recipe.views)
+    write_unseen(places.unseen, unseen, origin)
+    return unseen
+
+
+def stored_answers(recipe: BundleRecipe, networks: Networks, places: Places) -> Unseen:
+    """The stored answers of these networks, for whoever wants to choose again.
+
+    Raises:
+        DataError: there are none.
+        StaleError: they are of other networks, or of a recipe that asks for something else.
+    """
+    unseen, origin = read_unseen(places.unseen)
+    require_same(places.unseen, origin, _origin(recipe, networks))
+    return unseen
+
+
+# 3. Choose: `trainer.choices.choose.choose`, from the stored answers alone
+
+
+def describe(choices: Choices, say: Say = print) -> None:
+    """Says what was chosen."""
     say(f"temperature {choices.calibration.temperature:g}, fitted on {choices.calibration.fitted_on}")
     for point in choices.operating_points:
         say(f"{point.name}: threshold {point.threshold:.4f} ({point.rule})")
-    parity = select(records, "val", PARITY_PICTURES if limit is None else min(limit, PARITY_PICTURES))
-    description = DESCRIPTIONS.get(name, "A segmenter and a classifier trained on HAM10000.")
+
+
+# 4. Write
+
+
+def write(
+    recipe: BundleRecipe,
+    networks: Networks,
+    choices: Choices,
+    unseen: Sequence[Prediction],
+    records: Sequence[Record],
+    places: Places,
+    limit: int | None = None,
+    say: Say = print,
+) -> Bundle:
+    """The bundle's files behind their gates, without figures yet, in `places.written`.
+
+    `unseen` are the calibrated predictions that the choices rest on.
+    """
+    origin = {
+        "networks": networks.digest(),
+        "recipe": digest(recipe.to_dict()),
+        "choices": digest(choices),
+        "data": digest_records(_known(records)),
+        "limit": str(limit),
+        "version": edge_infer.__version__,
+    }
+    note = places.written.with_suffix(".origin.json")
+    if places.written.is_dir() and not changed(read_origin(note), origin):
+        return load_bundle(places.written)
+    note.unlink(missing_ok=True)
+    validation = select(records, "val", limit)
+    answers = unseen_answers(unseen) if choices.calibration.fitted_on == OUT_OF_FOLD else None
     request = Request(
-        tuple(variants),
-        select(records, "train", min(limit or VARIANT_PICTURES, VARIANT_PICTURES)),
-        select(records, "val", min(limit or VARIANT_PICTURES, VARIANT_PICTURES)),
-        leave_out_failed,
+        recipe.variants,
+        select(records, "train", _at_most(VARIANT_PICTURES, limit)),
+        validation,
+        recipe.leave_out_failed,
         say,
+        answers,
     )
-    manifest = write_bundle(
-        out, name, description, system, choices, parity, assessor(name, records, results, unseen, limit), request
-    )
-    say(f"{out}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")
+    system = open_system(recipe, networks)
+    write_bundle(places.written, recipe, system, choices, validation, request, unseen=answers)
+    write_origin(note, origin)
+    return load_bundle(places.written)
+
+
+def unseen_answers(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """What networks that left a picture out said of it, calibrated, for `trainer.bundle.gates`."""
+    return {p.image_id: p.probabilities[MELANOMA] for p in predictions if p.probabilities}
+
+
+# 5. Report: the one look at `test`
+
+
+def answer_test(
+    bundle: Bundle, records: Sequence[Record], places: Places, limit: int | None = None, say: Say = print
+) -> None:
+    """The written files' predictions on `test`, and what they refuse, stored in `places.test`."""
+    test = standard_split(records)["test"]
+    origin = {"bundle": bundle.sha256, "data": digest_records(test), "limit": str(limit)}
+    note = places.test / "origin.json"
+    if not changed(read_origin(note), origin):
+        return
+    say(f"answering {len(select(records, 'test', limit))} pictures of the test split")
+    make_writable_folder(places.test)
+    note.unlink(missing_ok=True)
+    rules, files = Rules.of_manifest(bundle.manifest), open_onnx(bundle.path)
+    for stem, roi in REPORTED:
+        write_stem(places.test, stem, list(predict(select(records, "test", limit), rules, files, roi=roi)))
+    trials = select(records, "test", _at_most(TRIAL_PICTURES, limit))
+    spoilt, bare = spoil(trials, rules), try_bare_skin(trials, rules, files.segment)
+    write_trials(places.test / TRIALS_FILE, [*spoilt, *bare, *try_negatives(rules, files.segment)])
+    write_origin(note, origin)
+
+
+def report(bundle: Bundle, unseen: Sequence[Prediction], places: Places, say: Say = print) -> Manifest:
+    """Tables and figures from the stored answers; publishes the bundle with its figures and card.
+
+    Args:
+        bundle: as written.
+        unseen: the calibrated predictions that its choices rest on, kept beside the others.
+        places: `test` is read, `results` and `out` are written.
+        say: receives progress in sentences.
+    """
+    make_writable_folder(places.results)
+    for file in sorted(places.test.iterdir()):
+        if file.name != "origin.json":
+            shutil.copyfile(file, places.results / file.name)
+    write_stem(places.results, bundle.manifest.calibration.fitted_on, unseen)
+    summary = write_tables(places.results, bundle.manifest)[REPORTED[0][0]]
+    manifest, card = measured(places.results, bundle.manifest, summary)
+    manifest = publish(bundle.path, places.out, manifest, card)
+    say(f"{places.out}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")
     return manifest
 
 
-def training_hours(run: Path, recipe: Recipe, fold_count: int | None = None) -> float | None:
-    """Wall hours of everything that a run's weights and calibration rest on; None where a part of it is unknown.
-
-    That is the run itself, its folds, and the runs beside it that its recipe starts from.
-    """
-    networks = [run, *(fold_folder(run, fold) for fold in used_folds(recipe, fold_count))]
-    parts = [folder for network in networks for _, folder in member_runs(recipe, network)]
-    seconds = 0.0
-    try:
-        for folder in parts:
-            with (folder / "history.csv").open(newline="", encoding="utf-8") as stream:
-                seconds += sum(float(row["seconds"]) for row in csv.DictReader(stream))
-    except (OSError, KeyError, ValueError):
-        return None
-    if recipe.starts_from is None:
-        return round(seconds / 3600, 2)
-    before = training_hours(run.parent / recipe.starts_from, load_recipe(recipe.starts_from))
-    return None if before is None else round(before + seconds / 3600, 2)
-
-
-def assessor(
-    name: str, records: Sequence[Record], results: Path, unseen: Sequence[Prediction], limit: int | None = None
-) -> Assess:
-    """Evaluates a bundle's files on `test`, writes predictions and tables, and reports the figures.
-
-    Args:
-        name: the bundle's name.
-        records: the whole data set.
-        results: folder of the predictions and tables.
-        unseen: the predictions that its choices rest on, kept beside the others.
-        limit: use only so many pictures of each split, for a trial.
-    """
-
-    def assess(manifest: Manifest, networks: Networks) -> Assessment:
-        rules = Rules.of_manifest(manifest)
-        for stem, roi in REPORTED:
-            found = list(predict(select(records, "test", limit), rules, networks, roi=roi))
-            write_predictions(results / f"{stem}.csv", found)
-        write_predictions(results / f"{manifest.calibration.fitted_on}.csv", unseen)
-        trials = select(records, "test", min(limit or TRIAL_PICTURES, TRIAL_PICTURES))
-        write_trials(
-            results / TRIALS_FILE,
-            [
-                *spoil(trials, rules),
-                *try_bare_skin(trials, rules, networks.segment),
-                *try_negatives(rules, networks.segment),
-            ],
-        )
-        test = write_tables(results, manifest)["test"]
-        command = f"python -m trainer evaluate --bundle exported/{name} --data ../shared/data/ham10000"
-        return Assessment(to_evaluation(test, DATA, command), test, read_refused(results, manifest))
-
-    return assess
-
-
-def read_summaries(results: Path, manifest: Manifest) -> dict[str, Summary]:
-    """Figures of every predictions file of a bundle, by file stem."""
-    m = manifest
-    return {
-        stem: summarise(
-            read_predictions(results / f"{stem}.csv"), m.labels, MELANOMA, m.operating_points, m.default_operating_point
-        )
-        for stem in (*(stem for stem, _ in REPORTED), m.calibration.fitted_on)
-    }
-
-
-def read_refused(results: Path, manifest: Manifest) -> Refusals:
-    """What a bundle refuses, from the stored measures."""
-    trials = read_trials(results / TRIALS_FILE)
-    test = read_predictions(results / f"{REPORTED[0][0]}.csv")
-    return Refusals(refused(trials, manifest), detection(trials, test, manifest))
-
-
 def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:
-    """Computes all figures from the stored predictions; writes `evaluation.json`, `RESULTS.md` and `FIGURES` there."""
-    summaries = read_summaries(results, manifest)
-    refusals = read_refused(results, manifest)
-    figures = {**dump(summaries), "refused": refusals.shares, "detection": dump(refusals.detection)}
-    text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)
-    (results / "evaluation.json").write_text(text + "\n", encoding="utf-8")
-    points = manifest.operating_points
-    tables = "\n".join(to_markdown(summary, TITLES[stem], points) for stem, summary in summaries.items())
-    head = (
-        f"# Results of the bundle `{manifest.name}`\n\nMade by `python -m trainer report` from the CSV files here.\n\n"
-    )
-    test = REPORTED[0][0]
-    draw_figures(results, read_predictions(results / f"{test}.csv"), summaries[test], manifest)
-    pictures = "".join(f"![{caption}]({name})\n\n" for name, caption in FIGURES.items())
-    above = f"## Figures, {TITLES[test].lower()}\n\n{pictures}{refusal_tables(refusals)}\n"
-    head += f"## Goals, {TITLES[test].lower()}\n\n{goals_table(summaries[test])}\n"
-    protocol = papers_table(manifest.name, leaking_rows(manifest.name))
-    if protocol:
-        head += f"## The papers' protocol, which leaks\n\n{protocol}\n"
-    (results / "RESULTS.md").write_text(head + above + tables, encoding="utf-8")
-    return summaries
+    """See `trainer.report.tables.write_tables`; with the papers' protocol where a comparison of it is stored."""
+    classifier = manifest.provenance.recipes.get("classifier", {}).get("name", "")
+    return tables.write_tables(results, manifest, papers_table(manifest.name, leaking_rows(classifier)))
+
+
+# Data
+
+
+def read_sources(recipe: BundleRecipe, folders: Sequence[Path]) -> list[Record]:
+    """The pictures of the folders, which must hold the data sets that the recipe names.
+
+    Raises:
+        DataError: they hold others, or two of them the same picture.
+    """
+    found = {detect(folder) for folder in folders}
+    if found != set(recipe.sources):
+        raise DataError(
+            f"'{recipe.name}' learns from {', '.join(recipe.sources)}; the folders hold {', '.join(sorted(found))}.",
+            "Give each data set's folder with --data.",
+        )
+    records = [record for folder in folders for record in read_dataset(folder)]
+    seen: set[str] = set()
+    for record in records:
+        if record.image_id in seen:
+            raise DataError(f"{record.image_id} is in the data twice.", "Give each data set once.")
+        seen.add(record.image_id)
+    return records
+
+
+def _known(records: Sequence[Record]) -> list[Record]:
+    """All but `test`."""
+    parts = standard_split(records)
+    return [*parts["train"], *parts["val"]]
+
+
+def _origin(recipe: BundleRecipe, networks: Networks) -> Origin:
+    """What answers depend on beside the data."""
+    rules = (FORMAT, recipe.to_dict()["roi"], recipe.views, recipe.store)
+    return {"networks": networks.digest(), "rules": digest(rules)}
+
+
+def _at_most(count: int, limit: int | None) -> int:
+    return count if limit is None else min(count, limit)

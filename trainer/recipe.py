@@ -77,7 +77,7 @@ class DataConfig:
         sources: by name, the sources that are used and what for; empty: all of them, for all they hold.
         without: ids of pictures that are never used, such as copies of test pictures (`data check --duplicates`).
         outline: bundle or checkpoint of the segmenter that outlines pictures without a mask for their crop; see
-            `trainer.training.outline`.
+            `trainer.training.outliners`.
         styles: sources whose masks are drawn in styles of their own, the first one's being the product's; the
             segmenter learns an offset for each (`trainer.models.segmentation.style`) and answers in the first style.
     """
@@ -368,11 +368,3 @@ def _check(recipe: Recipe, where: str) -> None:
     for key, number in positive.items():
         if number <= 0:
             raise RecipeError(f"{where}: {key} is {number}.", "It must be above zero.")
-
-
-FINAL_RECIPES = {"mobile": ("mobile-segmenter-skin", "mobile-classifier")}
-
-
-def stage_recipes(name: str) -> tuple[str, str]:
-    """Recipes whose weights a bundle exports, segmenter first; see `recipe_chain` for what they start from."""
-    return FINAL_RECIPES.get(name, (f"{name}-segmenter", f"{name}-classifier"))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.benchmark.results import Accuracy, Check, Labelled, ResultsError
-from edge_infer.bundle.golden import read_golden, replay
+from edge_infer.bundle.golden import END_TO_END, read_golden, replay
 from edge_infer.diagnoser import Diagnoser
 
 MELANOMA_DX = "mel"
@@ -113,6 +113,12 @@ def replay_golden(diagnoser: Diagnoser) -> tuple[Check, ...]:
         )
         for found in replay(traces, bundle.manifest, diagnoser.segment, diagnoser.classify, diagnoser.tolerance)
     )
+
+
+def end_to_end_change(accuracy: Accuracy | None) -> float | None:
+    """The largest change of a probability over the golden examples, from the file to the answer."""
+    checks = accuracy.checks if accuracy else ()
+    return next((check.value for check in checks if check.measure.startswith(f"{END_TO_END}: ")), None)
 
 
 def judge(

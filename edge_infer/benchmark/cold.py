@@ -93,7 +93,8 @@ def main(arguments: Sequence[str]) -> None:
     """The child. Only imports that a diagnosis needs come before the first clock is read."""
     bundle_path, target_name, threads, picture = arguments
     from edge_infer.benchmark.hardware import peak_memory_bytes
-    from edge_infer.benchmark.targets import find_target, open_target
+    from edge_infer.benchmark.opening import open_target
+    from edge_infer.benchmark.targets import find_target
     from edge_infer.bundle.store import load_bundle
     from edge_infer.diagnoser import Diagnoser
     from edge_infer.engines.install import load_onnxruntime

@@ -8,10 +8,12 @@ with four settings of compute units and timing each is a measurement, and the on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from edge_infer.benchmark.results import Row
+from edge_infer.benchmark.targets import Target
 from edge_infer.errors import EngineError
 
 UNITS = ("CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL")
@@ -102,3 +104,29 @@ def triangulate(median_ms: Mapping[str, float]) -> str:
         slowdown = everything / fastest
         return f"{figures}; ALL takes {slowdown:.2f}x the time of the {best} setting, so it chose another mixture."
     return f"{figures}; ALL is as fast as the {best} setting, which agrees with running there."
+
+
+def conclude(rows: Iterable[tuple[Target, Row]]) -> list[tuple[str, ...]]:
+    """What the four compute-unit settings say together, as notes for each row; none for rows of other targets."""
+    measured = list(rows)
+    notes: list[tuple[str, ...]] = [() for _ in measured]
+    for native in (True, False):
+        units = [_units(target, native) for target, _ in measured]
+        medians = {
+            unit: row.single.percentiles["p50"].value
+            for unit, (_, row) in zip(units, measured, strict=True)
+            if unit and row.single and "p50" in row.single.percentiles
+        }
+        if medians:
+            said = triangulate(medians)
+            notes = [(*old, said) if unit else old for old, unit in zip(notes, units, strict=True)]
+    return notes
+
+
+def _units(target: Target, native: bool) -> str | None:
+    if target.variant is not None:
+        return None
+    if native:
+        return target.compute_units
+    suffix = target.name.removeprefix("coreml-ep-").upper().replace("-", "_")
+    return suffix if target.name.startswith("coreml-ep-") and suffix in UNITS else None

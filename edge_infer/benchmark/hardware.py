@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_infer.benchmark.results import Conditions, Machine
+from edge_infer.benchmark.setting import Conditions, Machine
 from edge_infer.engines.threads import _cgroup_quota, available_threads
 
 _FEATURES = (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from edge_infer.benchmark.results import Peak
+from edge_infer.benchmark.results import Row
+from edge_infer.benchmark.setting import Peak
 from edge_infer.engines.install import load_onnxruntime
 
 # ONNX files of one node each, float32 MatMul and uint8 x int8 MatMulInteger, written with onnx.helper; a test writes
@@ -64,3 +66,12 @@ def heartbeat() -> float:
     start = time.perf_counter()
     np.sort(_HEARTBEAT)
     return (time.perf_counter() - start) * 1000
+
+
+def attained_share(row: Row, peaks: Sequence[Peak], gflops: float | None) -> dict[str, float]:
+    """Share of each probed peak that the row's best Offline throughput attains, with as many threads at work."""
+    if gflops is None or not row.offline:
+        return {}
+    best = max(row.offline, key=lambda part: part.pictures_per_second)
+    busy = best.threads * best.workers
+    return {peak.kind: best.pictures_per_second * gflops / peak.gops for peak in peaks if peak.threads == busy}

@@ -1,7 +1,8 @@
 """The result file: schema version 1.
 
 One JSON file holds one run on one device. Raw samples are kept, in the order in which they were taken, none left out;
-every summary in the file can be computed from them again, and `read_results` refuses a file where it cannot.
+every summary in the file can be computed from them again, and `result_file.read_results` refuses a file where it
+cannot.
 
 Times are milliseconds, memory bytes, energy joules, shares 0..1. None means "not measured here"; why is said in the
 row's `notes` or in the file's `warnings`. No host name, user name or path is stored.
@@ -9,15 +10,12 @@ row's `notes` or in the file's `warnings`. No host name, user name or path is st
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from edge_infer.benchmark.setting import Availability, BundleFacts, Machine, Options, Peak, Pictures, Stability
 from edge_infer.benchmark.stats import Interval, interval_of
 from edge_infer.errors import EdgeInferError
-from edge_infer.files import write_atomically
-from edge_infer.schema import SchemaError, dump, parse
 
 SCHEMA_VERSION = 1
 PERCENTILES = (50, 90, 99)
@@ -28,105 +26,6 @@ class ResultsError(EdgeInferError):
     """A result file cannot be read, contradicts itself, or does not fit the others."""
 
     code = "benchmark-results"
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """The state of the machine at one moment. `thermal_state` and `power_source` say why where they are unknown."""
-
-    load_average: float | None
-    power_source: str
-    thermal_state: str
-    temperature_celsius: float | None
-    processor_mhz: float | None
-    available_memory_bytes: int | None
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What the device is. `usable_processors` is what affinity and the cgroup quota leave of `logical_processors`."""
-
-    device: str
-    processor: str
-    architecture: str
-    processor_features: tuple[str, ...]
-    logical_processors: int
-    usable_processors: int
-    cgroup_processors: float | None
-    memory_bytes: int | None
-    accelerators: tuple[str, ...]
-    system: str
-    virtualization: str
-    frequency_governor: str
-    python: str
-    packages: dict[str, str]
-    before: Conditions
-    after: Conditions
-
-
-@dataclass(frozen=True)
-class BundleFacts:
-    """Which networks were measured. `sha256` identifies the whole bundle; `gflops` is for one picture, both stages."""
-
-    name: str
-    sha256: str
-    segmenter: str
-    classifier: str
-    segmenter_input: tuple[int, int]
-    classifier_input: tuple[int, int]
-    gflops: float | None
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The encoded pictures that every target diagnosed, in turn. `sha256` is over all their bytes."""
-
-    source: str
-    count: int
-    sizes: tuple[str, ...]
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Options:
-    """What was asked for."""
-
-    targets: tuple[str, ...]
-    threads: tuple[int, ...]
-    batch_sizes: tuple[int, ...]
-    warmup_runs: int
-    minimum_runs: int
-    minimum_seconds: float
-    block: int
-    offline_seconds: float
-    sustained_minutes: float
-    cold_starts: int
-    baseline: str
-
-
-@dataclass(frozen=True)
-class Peak:
-    """Best rate of a large matrix product (ONNX Runtime, square, side `side`) with this many threads.
-
-    `gops` is the best of `samples_ms`, counting a multiply-add as two operations. A peak is a maximum, so here,
-    and only here, the best sample is the figure.
-    """
-
-    kind: Literal["float32", "int8"]
-    threads: int
-    side: int
-    gops: float
-    samples_ms: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Availability:
-    """A target of the catalogue and, where it cannot run here, why and what to do."""
-
-    target: str
-    title: str
-    available: bool
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -286,20 +185,6 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Stability:
-    """Whether the machine was quiet.
-
-    `heartbeat_ms` is the time of a fixed small piece of work between rotations. `other_share` is the CPU time that
-    other processes took, `stolen_share` what the hypervisor took, both as shares of all processors' time.
-    """
-
-    heartbeat_ms: tuple[float, ...]
-    other_share: float | None
-    stolen_share: float | None
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Results:
     """One run. `kind` is "device" for `edge-infer benchmark` and "peers" for `python -m benchmarks peers`."""
 
@@ -327,90 +212,3 @@ def percentiles_of(wall_ms: tuple[float, ...]) -> dict[str, Interval]:
     """Those of p50, p90 and p99 for which there are enough samples."""
     found = {f"p{percent}": interval_of(wall_ms, percent / 100) for percent in PERCENTILES}
     return {name: interval for name, interval in found.items() if interval is not None}
-
-
-def write_results(path: Path, results: Results) -> None:
-    """Writes the file whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written there.
-    """
-    text = json.dumps(_rounded(dump(results)), separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, text.encode())
-
-
-def read_results(path: Path) -> Results:
-    """Reads and checks a result file.
-
-    Raises:
-        ResultsError: unreadable, of another schema version, or its figures do not follow from its samples.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"'{path}' is no readable JSON file: {error}.", "Run the benchmark again.") from error
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ResultsError(
-            f"'{path}' has schema version {version!r}; this version reads {SCHEMA_VERSION}.",
-            "Run the benchmark again, or install the matching edge-infer.",
-        )
-    try:
-        results = parse(Results, data)
-    except SchemaError as error:
-        raise ResultsError(f"'{path}': {error}.", "Run the benchmark again.") from error
-    for problem in contradictions(results):
-        raise ResultsError(f"'{path}': {problem}.", "The file was changed by hand; run the benchmark again.")
-    return results
-
-
-def contradictions(results: Results) -> list[str]:
-    """Figures that do not follow from the raw samples, and rows whose status contradicts their contents."""
-    found = []
-    for row in results.rows:
-        name = f"row {row.target} with {row.threads} threads"
-        measured = (row.single, row.multi, row.sustained, row.cold, row.accuracy)
-        if row.status == "failed" and (any(part is not None for part in measured) or row.offline or not row.error):
-            found.append(f"{name} failed and has figures, or no error")
-        if row.status == "ok" and row.accuracy is not None and not row.accuracy.passed:
-            found.append(f"{name} is 'ok' outside its gate")
-        for latency in (row.single, row.multi):
-            if latency is None:
-                continue
-            lengths = {len(latency.wall_ms), len(latency.cpu_ms), len(latency.rounds)}
-            lengths |= {len(values) for values in latency.stages_ms.values()}
-            if len(lengths) != 1:
-                found.append(f"{name} has sample lists of different lengths")
-            elif not _same(percentiles_of(latency.wall_ms), latency.percentiles):
-                found.append(f"{name} has percentiles that do not follow from its samples")
-        for part in row.offline:
-            rate = sum(part.segment_pictures) / max(sum(part.segment_seconds), 1e-9)
-            if abs(rate - part.pictures_per_second) > 1e-3 * rate:
-                found.append(f"{name} has a throughput that does not follow from its segments")
-    for ratio in results.ratios:
-        for target, threads in ((ratio.target, ratio.threads), (ratio.baseline, ratio.baseline_threads)):
-            rated = results.row(target, threads)
-            if ratio.ratio is not None and (rated is None or rated.status != "ok"):
-                found.append(f"there is a ratio for {target}, which is not inside its gate")
-    return found
-
-
-def _same(a: dict[str, Interval], b: dict[str, Interval]) -> bool:
-    return a.keys() == b.keys() and all(
-        abs(x - y) <= 1e-3 * max(abs(x), 1e-3)
-        for name in a
-        for x, y in zip(
-            (a[name].value, a[name].low, a[name].high), (b[name].value, b[name].low, b[name].high), strict=True
-        )
-    )
-
-
-def _rounded(value: Any) -> Any:
-    """Six significant digits are more than any clock here is worth."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    return value

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.benchmark.results import STAGES, Pictures, ResultsError
+from edge_infer.benchmark.results import STAGES, ResultsError
+from edge_infer.benchmark.setting import Pictures
 from edge_infer.bundle.golden import read_golden
 from edge_infer.bundle.manifest import DEFAULT_VARIANT
 from edge_infer.bundle.store import Bundle

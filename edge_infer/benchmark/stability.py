@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_infer.benchmark.hardware import ProcessorTimes
-from edge_infer.benchmark.results import Conditions, Stability
+from edge_infer.benchmark.setting import Conditions, Stability
 from edge_infer.engines.threads import available_threads
 
 HEARTBEAT_SPREAD = 1.25

@@ -5,28 +5,30 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_infer.benchmark import results as r
 from edge_infer.benchmark.accuracy import Case, Predictions, judge, predict, read_cases, replay_golden
 from edge_infer.benchmark.cold import child_command, measure_cold
-from edge_infer.benchmark.coreml import UNITS, triangulate
+from edge_infer.benchmark.coreml import conclude
 from edge_infer.benchmark.hardware import ENERGY_HINT, conditions, describe_machine, energy_joules, processor_times
 from edge_infer.benchmark.measure import (
-    Effort,
     Pulse,
     RunnerError,
     measure_latency,
     measure_offline,
     measure_sustained,
 )
-from edge_infer.benchmark.probe import probe_peak
+from edge_infer.benchmark.opening import OpenTarget, discover, open_target
+from edge_infer.benchmark.plan import Plan
+from edge_infer.benchmark.probe import attained_share, probe_peak
+from edge_infer.benchmark.ratios import ratios_of
 from edge_infer.benchmark.runners import LocalRunner, load_pictures, skipped_notes
+from edge_infer.benchmark.setting import BundleFacts
 from edge_infer.benchmark.stability import judge_stability
-from edge_infer.benchmark.stats import Interval, ratio_of_medians, ratio_of_rates
-from edge_infer.benchmark.targets import DEFAULT_TARGET, OpenTarget, Target, discover, find_target, open_target
+from edge_infer.benchmark.targets import DEFAULT_TARGET, Target, find_target
 from edge_infer.bundle.store import Bundle
 from edge_infer.diagnoser import Diagnoser
 from edge_infer.engines.threads import available_threads
@@ -35,41 +37,6 @@ from edge_infer.errors import EdgeInferError
 MULTI_STREAM = 8
 Opener = Callable[[Target, Bundle, int], OpenTarget]
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure.
-
-    Attributes:
-        targets: names; empty: every target that is available here.
-        threads: numbers of threads for the targets that compute on the CPU; empty: 1 and all usable ones.
-        batch_sizes: of Offline.
-        pictures: files or folders; empty: the bundle's golden pictures.
-        data: labelled data in HAM10000's layout, and the split and the number of its pictures to use.
-        reference: a float32 bundle that `data` is also diagnosed with; None: the same bundle on the CPU.
-        effort: of SingleStream and MultiStream.
-        offline_seconds: of each Offline figure.
-        sustained_minutes: 0 leaves Sustained out.
-        cold_starts: processes for each row; 0 leaves cold starts out.
-        probe_seconds: of each peak.
-        baseline: target to which the others are compared.
-    """
-
-    targets: tuple[str, ...] = ()
-    threads: tuple[int, ...] = ()
-    batch_sizes: tuple[int, ...] = (1, 8)
-    pictures: tuple[Path, ...] = ()
-    data: Path | None = None
-    split: str = "test"
-    data_limit: int | None = None
-    reference: Bundle | None = None
-    effort: Effort = field(default_factory=Effort)
-    offline_seconds: float = 5.0
-    sustained_minutes: float = 0.0
-    cold_starts: int = 5
-    probe_seconds: float = 1.0
-    baseline: str = DEFAULT_TARGET
 
 
 def run_suite(
@@ -125,6 +92,7 @@ class _Run:
         self.cases: list[Case] = read_cases(plan.data, plan.split, plan.data_limit) if plan.data else []
 
     def run(self) -> r.Results:
+        facts = BundleFacts.of(self.bundle)
         created, start = datetime.now(UTC), time.perf_counter()
         before, times = conditions(), processor_times()
         process = time.process_time()
@@ -148,10 +116,12 @@ class _Run:
         later = processor_times()
         if self.plan.cold_starts:
             self._cold(entries)
-        _explain_coreml(entries)
-        for entry in entries:
+        conclusions = conclude((entry.target, entry.row) for entry in entries)
+        for entry, said in zip(entries, conclusions, strict=True):
+            if entry.alive:
+                entry.row = replace(entry.row, notes=(*entry.row.notes, *said))
             if entry.alive and entry.target.on_cpu:
-                entry.row = replace(entry.row, attained=attained_share(entry.row, peaks, bundle_gflops(self.bundle)))
+                entry.row = replace(entry.row, attained=attained_share(entry.row, peaks, facts.gflops))
         rows = tuple(entry.row for entry in entries)
         for entry in entries:
             if entry.runner is not None:
@@ -163,9 +133,9 @@ class _Run:
             created=created.isoformat(timespec="seconds"),
             seconds=time.perf_counter() - start,
             machine=describe_machine(before, after),
-            bundle=bundle_facts(self.bundle),
+            bundle=facts,
             pictures=self.pictures,
-            options=self._options(),
+            options=self.plan.options([target.name for target in self.targets], self.threads),
             peaks=peaks,
             available=self.available,
             rows=rows,
@@ -297,98 +267,6 @@ class _Run:
             notes = entry.row.notes if cold else (*entry.row.notes, "The cold start failed in a process of its own.")
             entry.row = replace(entry.row, cold=cold, notes=notes)
 
-    def _options(self) -> r.Options:
-        effort = self.plan.effort
-        return r.Options(
-            targets=tuple(target.name for target in self.targets),
-            threads=self.threads,
-            batch_sizes=self.plan.batch_sizes,
-            warmup_runs=effort.warmup,
-            minimum_runs=effort.runs,
-            minimum_seconds=effort.seconds,
-            block=effort.block,
-            offline_seconds=self.plan.offline_seconds,
-            sustained_minutes=self.plan.sustained_minutes,
-            cold_starts=self.plan.cold_starts,
-            baseline=self.plan.baseline,
-        )
-
-
-def bundle_gflops(bundle: Bundle) -> float | None:
-    """GFLOPs of both networks for one picture, a multiply-add counting as two; None where the manifest lacks one."""
-    first, second = bundle.manifest.segmenter.gflops, bundle.manifest.classifier.gflops
-    return None if first is None or second is None else first + second
-
-
-def bundle_facts(bundle: Bundle) -> r.BundleFacts:
-    """What the result file says about a bundle."""
-    first, second = bundle.manifest.segmenter, bundle.manifest.classifier
-    return r.BundleFacts(
-        name=bundle.manifest.name,
-        sha256=bundle.sha256,
-        segmenter=first.architecture,
-        classifier=second.architecture,
-        segmenter_input=(first.input.height, first.input.width),
-        classifier_input=(second.input.height, second.input.width),
-        gflops=bundle_gflops(bundle),
-    )
-
-
-def attained_share(row: r.Row, peaks: Sequence[r.Peak], gflops: float | None) -> dict[str, float]:
-    """Share of each probed peak that the row's best Offline throughput attains, with as many threads at work."""
-    if gflops is None or not row.offline:
-        return {}
-    best = max(row.offline, key=lambda part: part.pictures_per_second)
-    busy = best.threads * best.workers
-    return {peak.kind: best.pictures_per_second * gflops / peak.gops for peak in peaks if peak.threads == busy}
-
-
-def ratios_of(rows: Sequence[r.Row], baseline: str) -> tuple[r.Ratio, ...]:
-    """Every row against the baseline with as many threads, and against itself with one thread."""
-    found = []
-    for row in rows:
-        for other in rows:
-            same_threads = other.target == baseline and other.threads == row.threads and other.target != row.target
-            scaling = other.target == row.target and other.threads == 1 and row.threads > 1
-            if same_threads or scaling:
-                found += compare(row, other)
-    return tuple(found)
-
-
-def compare(row: r.Row, base: r.Row) -> list[r.Ratio]:
-    """How many times faster `row` is than `base`: medians of wall and CPU time, and Offline for each batch size."""
-
-    def ratio(measure: str, interval: Interval | None, withheld: str) -> r.Ratio:
-        return r.Ratio(measure, row.target, row.threads, base.target, base.threads, interval, withheld)
-
-    bad = [item for item in (row, base) if item.status != "ok"]
-    if bad:
-        words = {"failed": "failed", "outside_gate": "is outside its accuracy gate"}
-        return [ratio("SingleStream p50", None, f"{bad[0].target} {words[bad[0].status]}")]
-    found = []
-    if row.single and base.single:
-        interval = ratio_of_medians(base.single.wall_ms, base.single.rounds, row.single.wall_ms, row.single.rounds)
-        found.append(ratio("SingleStream p50", interval, "" if interval else "too few rotations"))
-        # CPU time hardly depends on who else is running; at one thread it is the wall time of a quiet machine.
-        interval = ratio_of_medians(base.single.cpu_ms, base.single.rounds, row.single.cpu_ms, row.single.rounds)
-        if interval and row.threads == base.threads == 1:
-            found.append(ratio("SingleStream CPU time p50", interval, ""))
-    if row.multi and base.multi:
-        interval = ratio_of_medians(base.multi.wall_ms, base.multi.rounds, row.multi.wall_ms, row.multi.rounds)
-        measure = f"MultiStream of {row.multi.size} p50"
-        found.append(ratio(measure, interval, "" if interval else "too few rotations"))
-    for part in row.offline:
-        for other in base.offline:
-            if part.batch_size == other.batch_size and part.workers == other.workers == 1:
-                interval = ratio_of_rates(_rates(other), _rates(part))
-                measure = f"Offline, batch {part.batch_size}"
-                found.append(ratio(measure, interval, "" if interval else "too few rotations"))
-    return found
-
-
-def _rates(part: r.Throughput) -> list[float]:
-    return [count / seconds for count, seconds in zip(part.segment_pictures, part.segment_seconds, strict=True)]
-
 
 def _fail(entries: Sequence[_Entry], error: RunnerError) -> None:
     for entry in entries:
@@ -396,26 +274,3 @@ def _fail(entries: Sequence[_Entry], error: RunnerError) -> None:
             entry.fail(error.__cause__ or error)
             return
     raise error
-
-
-def _explain_coreml(entries: Sequence[_Entry]) -> None:
-    """Adds what the four compute-unit settings say together to each of their rows."""
-    for attribute in ("compute_units", "MLComputeUnits"):
-        rows = {_units(entry.target, attribute): entry for entry in entries}
-        medians = {
-            units: entry.row.single.percentiles["p50"].value
-            for units, entry in rows.items()
-            if units and entry.row.single and "p50" in entry.row.single.percentiles
-        }
-        for units, entry in rows.items():
-            if units and medians and entry.alive:
-                entry.row = replace(entry.row, notes=(*entry.row.notes, triangulate(medians)))
-
-
-def _units(target: Target, attribute: str) -> str | None:
-    if target.variant is not None:
-        return None
-    if attribute == "compute_units":
-        return target.compute_units
-    suffix = target.name.removeprefix("coreml-ep-").upper().replace("-", "_")
-    return suffix if target.name.startswith("coreml-ep-") and suffix in UNITS else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from edge_infer.benchmark.figures import figures_of
 from edge_infer.benchmark.results import STAGES, Results, Row, Throughput
 from edge_infer.benchmark.stats import Interval
 
@@ -59,42 +60,31 @@ def interval(found: Interval, form: str = "{:.2f}") -> str:
     return f"{form.format(found.value)} [{form.format(found.low)}, {form.format(found.high)}]"
 
 
-def best_offline(row: Row) -> float | None:
-    """The row's highest Offline throughput in pictures per second."""
-    best = _best(row)
-    return best.pictures_per_second if best else None
-
-
-def _best(row: Row) -> Throughput | None:
-    return max(row.offline, key=lambda part: part.pictures_per_second, default=None)
-
-
 def _rows(rows: Sequence[Row]) -> list[list[str]]:
     head = ["target", "threads", "status", "p50 ms", "p90", "p99", "8 at once p50", "Offline/s", "cold ms", "load ms"]
     table = [[*head, "first ms", "peak MB", "share of peak"]]
     for row in rows:
-        cold = row.cold
+        found = figures_of(row)
         table.append(
             [
                 row.target,
                 str(row.threads),
                 _STATUS[row.status],
-                *(_percentile(row, name) for name in ("p50", "p90", "p99")),
-                _number(row.multi.percentiles["p50"].value if row.multi and "p50" in row.multi.percentiles else None),
-                _offline(row),
-                _number(median(cold.process_ms) if cold else None),
-                _number(median(cold.load_ms) if cold else None),
-                _number(median(cold.first_ms) if cold else None),
-                _number(median(cold.peak_memory_bytes) / 1e6 if cold and cold.peak_memory_bytes else None),
+                *(_number(point.value if point else None) for point in (found.p50, found.p90, found.p99)),
+                _number(found.multi_p50_ms),
+                _offline(found.offline),
+                _number(found.cold_ms),
+                _number(found.load_ms),
+                _number(found.first_ms),
+                _number(found.peak_memory_mb),
                 " / ".join(f"{share:.0%} {kind}" for kind, share in row.attained.items()) or "-",
             ]
         )
     return table
 
 
-def _offline(row: Row) -> str:
+def _offline(best: Throughput | None) -> str:
     """The highest throughput, and how many callers it took: a row of fewer threads may have had more of them."""
-    best = _best(row)
     if best is None:
         return "-"
     return _number(best.pictures_per_second) + (f" by {best.workers} callers" if best.workers > 1 else "")
@@ -110,11 +100,6 @@ def _stages(rows: Sequence[Row]) -> list[list[str]]:
                 [row.target, str(row.threads), *(f"{median(stages[n]):.3f}" if n in stages else "-" for n in names)]
             )
     return table
-
-
-def _percentile(row: Row, name: str) -> str:
-    found = row.single.percentiles.get(name) if row.single else None
-    return _number(found.value if found else None)
 
 
 def _number(value: float | None) -> str:

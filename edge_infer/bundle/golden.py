@@ -25,6 +25,8 @@ from edge_infer.steps.resize import resize, to_batch
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 Trace = dict[str, NDArray[np.uint8] | NDArray[np.float32]]
 STEPS = ("image", "segmenter_input", "probability_map", "mask", "roi", "probabilities")
+END_TO_END = "probabilities (end to end)"
+"""The replay's step whose deviation is that of the whole path; `probabilities` alone is on the stored crop."""
 
 
 def trace(image: NDArray[np.uint8], manifest: Manifest, segment: Network, classify: Network) -> Trace:
@@ -140,4 +142,4 @@ def replay(
     given = [classify(to_batch([np.asarray(steps["roi"], np.uint8)]))[0] for steps in cropped]
     alone = max((float(np.abs(p - s["probabilities"]).max()) for p, s in zip(given, cropped, strict=True)), default=0.0)
     yield check("probabilities (stored ROI)", "max |Δ|", alone, bounds.max_probability)
-    yield check("probabilities (end to end)", "max |Δ|", worst("probabilities", max_abs), bounds.max_end_to_end)
+    yield check(END_TO_END, "max |Δ|", worst("probabilities", max_abs), bounds.max_end_to_end)

@@ -26,11 +26,16 @@ from edge_infer.rules import (
 )
 from edge_infer.schema import dump
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+UNVERSIONED = "0.0.0"
+"""The version of a bundle that was written before bundles had one."""
+SINCE: dict[str, tuple[int, Any]] = {"version": (2, UNVERSIONED), "min_onnxruntime": (2, None)}
+"""Keys of `Manifest` that came after schema version 1: the version that brought them, and what older ones mean."""
 MANIFEST = "bundle.json"
+MODEL_CARD = "MODEL_CARD.md"
+SEGMENTER_FILE, CLASSIFIER_FILE, GOLDEN_FILE = "segmenter.onnx", "classifier.onnx", "golden.npz"
 DEFAULT_VARIANT = "float32"
 StageName = Literal["segmenter", "classifier"]
-Outside = Literal["pad", "clip", "cap", "reflect"]
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,10 @@ class Golden:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the weights come from and what may be done with them."""
+    """Where the weights come from and what may be done with them.
+
+    `recipes` are those of the stages; `bundle_recipe` says what made a bundle of them, empty in older bundles.
+    """
 
     data: str
     citation: str
@@ -150,6 +158,7 @@ class Provenance:
     created: str
     packages: dict[str, str]
     recipes: dict[str, Any] = field(default_factory=dict)
+    bundle_recipe: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,14 +171,21 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contents of `bundle.json`, schema version 1.
+    """The contents of `bundle.json`. One of an older schema is read as one of the newest; see `SINCE`.
 
     `variants_left_out` says of every variant that was asked for and failed a gate why it is not in the bundle. Without
     `dermoscopy` no picture is refused for not looking like dermoscopy.
+
+    `version` is the bundle's own, three numbers: the first grows where answers may change in kind (other classes, other
+    operating points), the second where networks or limits were made anew, the third where only the form of the files
+    did and every answer stays. `min_onnxruntime` is the oldest ONNX Runtime that the ONNX files were proven with; None
+    where a bundle of schema version 1 does not say.
     """
 
     schema_version: int
     name: str
+    version: str
+    min_onnxruntime: str | None
     description: str
     intended_use: str
     labels: tuple[str, ...]

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from edge_infer.bundle.manifest import DEFAULT_VARIANT, MANIFEST, SCHEMA_VERSION, Manifest
+from edge_infer.bundle.manifest import DEFAULT_VARIANT, MANIFEST, SCHEMA_VERSION, SINCE, Manifest
 from edge_infer.errors import BundleSchemaError
 from edge_infer.rules import APPEARANCE_MEASURES
 from edge_infer.schema import SchemaError, parse
 
+_VERSION, _RELEASE = (re.compile(text) for text in (r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", r"\d+(\.\d+){1,2}"))
+
 
 def parse_manifest(text: str) -> Manifest:
-    """Reads and checks the text of a `bundle.json`.
+    """Reads and checks the text of a `bundle.json`, of this schema version or an older one.
+
+    What an older schema does not know has its default, and `schema_version` is the newest: written again, it is one of
+    the newest schema.
 
     Raises:
         BundleSchemaError: no JSON, an unknown schema version, an unknown or missing key, or values that contradict
@@ -27,12 +33,16 @@ def parse_manifest(text: str) -> Manifest:
             f"{MANIFEST} is not valid JSON: {error}.", "Restore the bundle from its source."
         ) from error
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise BundleSchemaError(
-            f"{MANIFEST} has schema version {version!r}; this runtime reads {SCHEMA_VERSION}.", remedy
+            f"{MANIFEST} has schema version {version!r}; this runtime reads 1 to {SCHEMA_VERSION}.", remedy
         )
+    newer = {key: value for key, (since, value) in SINCE.items() if since > version}
+    for key in newer:
+        if key in data:
+            raise BundleSchemaError(f"{MANIFEST}: {key}: unknown key in schema version {version}.", remedy)
     try:
-        manifest = parse(Manifest, data)
+        manifest = parse(Manifest, {**data, **newer, "schema_version": SCHEMA_VERSION})
     except SchemaError as error:
         raise BundleSchemaError(f"{MANIFEST}: {error}.", remedy) from error
     for problem in _contradictions(manifest):
@@ -42,6 +52,10 @@ def parse_manifest(text: str) -> Manifest:
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
     """What the types alone do not rule out."""
+    if not _VERSION.fullmatch(manifest.version):
+        yield f"version '{manifest.version}' is not three numbers such as 1.0.0"
+    if manifest.min_onnxruntime is not None and not _RELEASE.fullmatch(manifest.min_onnxruntime):
+        yield f"min_onnxruntime '{manifest.min_onnxruntime}' is no version such as 1.20"
     if manifest.melanoma_label not in manifest.labels:
         yield f"melanoma_label '{manifest.melanoma_label}' is not among the labels"
     if len(set(manifest.labels)) != len(manifest.labels) or len(manifest.labels) < 2:

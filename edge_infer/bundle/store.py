@@ -33,6 +33,11 @@ class Bundle:
     manifest: Manifest
     sha256: str
 
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Name, version and hash, as a diagnosis states them."""
+        return self.manifest.name, self.manifest.version, self.sha256
+
     def file(self, stage: StageName, format: str) -> Path:
         """Path of a stage's file in a format such as `onnx`.
 
@@ -133,6 +138,12 @@ def find_bundle(bundle: str | os.PathLike[str] | None = None) -> Path:
 
     Raises:
         BundleNotFoundError: nothing there.
+
+    Examples:
+        >>> find_bundle().name
+        'mobile'
+        >>> find_bundle("exported/mobile").as_posix()
+        'exported/mobile'
     """
     wanted = DEFAULT_BUNDLE if bundle is None else os.fspath(bundle)
     is_name = PurePosixPath(wanted).name == wanted and os.sep not in wanted and wanted not in {".", ".."}

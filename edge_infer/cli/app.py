@@ -11,6 +11,7 @@ from edge_infer.cli.benchmark import benchmark
 from edge_infer.cli.bundles import bundles, inspect, verify
 from edge_infer.cli.diagnose import diagnose
 from edge_infer.cli.doctor import doctor
+from edge_infer.cli.grouped import GroupedCommand
 from edge_infer.cli.guard import EXIT_CODES, guarded
 
 app = typer.Typer(
@@ -46,7 +47,12 @@ def _root(
     pass
 
 
-for command in (diagnose, bundles, inspect, verify):
-    app.command(epilog=EXIT_CODES)(guarded(command))
-app.command(epilog=EXIT_CODES, short_help="Measure a bundle on this device.")(guarded(benchmark))
-app.command(epilog=EXIT_CODES)(guarded(doctor))
+for command, summary in (
+    (diagnose, None),
+    (bundles, None),
+    (inspect, None),
+    (verify, None),
+    (benchmark, "Measure a bundle on this device."),
+    (doctor, None),
+):
+    app.command(cls=GroupedCommand, epilog=EXIT_CODES, short_help=summary)(guarded(command))

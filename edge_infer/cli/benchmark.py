@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-EXIT_OK, EXIT_USAGE, EXIT_BROKEN = 0, 2, 3
+from edge_infer.cli.guard import EXIT_BROKEN
 
 
 class Output(StrEnum):
@@ -86,10 +86,11 @@ def benchmark(
     golden examples gets no speed-up figure. Close other programs first.
     """
     from edge_infer.benchmark.measure import Effort
-    from edge_infer.benchmark.results import write_results
-    from edge_infer.benchmark.suite import Plan, run_suite
+    from edge_infer.benchmark.opening import discover
+    from edge_infer.benchmark.plan import Plan
+    from edge_infer.benchmark.result_file import write_results
+    from edge_infer.benchmark.suite import run_suite
     from edge_infer.benchmark.table import format_results
-    from edge_infer.benchmark.targets import discover
     from edge_infer.bundle.store import load_bundle
 
     loaded = load_bundle(bundle)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edge_infer.cli.app import _OUTSIDE
 from edge_infer.cli.options import BundleArgument, Format, ProviderOption, ThreadsOption, VariantOption
 from edge_infer.cli.terminal import note, prepare_stdout
 from edge_infer.errors import BundleMismatchError, BundleNotFoundError, EdgeInferError
@@ -18,6 +17,13 @@ if TYPE_CHECKING:
     from edge_infer.bundle.manifest import Manifest
     from edge_infer.bundle.store import Bundle
     from edge_infer.rules import Metric
+
+
+_OUTSIDE = {
+    "clip": "cut there, and stretched to the network's square",
+    "cap": "no larger than the picture's shorter side, so that large lesions are cut",
+    "reflect": "continued by the picture's mirror image",
+}
 
 
 def bundles() -> None:
@@ -51,7 +57,8 @@ def bundles() -> None:
             typer.echo(f"  {manifest.description}")
             if manifest.name != folder.name:
                 typer.echo(f"  calls itself '{manifest.name}'")
-            typer.echo(f"  {_megabytes(sum(entry.bytes for entry in manifest.files.values()))}, from {origin}")
+            size = _megabytes(sum(entry.bytes for entry in manifest.files.values()))
+            typer.echo(f"  version {manifest.version}, {size}, from {origin}")
         typer.echo(f"  {folder}")
 
 
@@ -85,7 +92,7 @@ def verify(
     folder = find_bundle(bundle)
     manifest = read_manifest(folder).manifest
     prepare_stdout(Format.CARD)
-    typer.echo(f"bundle {manifest.name} in {folder}")
+    typer.echo(f"bundle {manifest.name} {manifest.version} in {folder}")
     failure: EdgeInferError | None = None
     for name, entry in manifest.files.items():
         try:
@@ -129,10 +136,12 @@ def _explain(bundle: Bundle) -> Iterator[str]:
     from edge_infer.output.wording import sentence
 
     manifest = bundle.manifest
-    yield f"{manifest.name}: {manifest.description}"
+    yield f"{manifest.name} {manifest.version}: {manifest.description}"
     yield f"  intended use      {manifest.intended_use}"
     yield f"  folder            {bundle.path}"
     yield f"  manifest SHA-256  {bundle.sha256}"
+    if manifest.min_onnxruntime is not None:
+        yield f"  needs             ONNX Runtime {manifest.min_onnxruntime} or newer, for its ONNX files"
     yield ""
     yield "Networks"
     for name, stage in (("segmenter", manifest.segmenter), ("classifier", manifest.classifier)):

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_infer.cli.grouped import DECIDING, RUNNING, SAVING
 from edge_infer.cli.guard import EXIT_IMAGE
 from edge_infer.cli.options import BundleOption, Format, ProviderOption, ThreadsOption, VariantOption
-from edge_infer.cli.sources import Source, expand, output_names
-from edge_infer.cli.terminal import limit_opencv, note, prepare_stdout, progress, read_stdin, style
-from edge_infer.files import OutputError, make_writable_folder, write_atomically
+from edge_infer.cli.outputs import claim_outputs
+from edge_infer.cli.sources import Pictures, Source, gather
+from edge_infer.cli.terminal import limit_opencv, note, prepare_stdout, progress, style
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edge_infer.diagnoser import Diagnoser
-    from edge_infer.diagnosis import Diagnosis
-    from edge_infer.output.html import HtmlReport
+    from edge_infer.diagnosis import Status
+    from edge_infer.output.saved import Kind
+    from edge_infer.output.sink import Result, Sink
 
 
 def diagnose(
@@ -43,17 +48,31 @@ def diagnose(
     ] = Format.CARD,
     save_overlay: Annotated[
         Path | None,
-        typer.Option("--save-overlay", metavar="DIR", help="Save pictures with outline, crop and answer (PNG)."),
+        typer.Option(
+            "--save-overlay",
+            metavar="DIR",
+            help="Save pictures with outline, crop and answer (PNG).",
+            rich_help_panel=SAVING,
+        ),
     ] = None,
     save_mask: Annotated[
-        Path | None, typer.Option("--save-mask", metavar="DIR", help="Save lesion masks, 0 and 255 (PNG).")
+        Path | None,
+        typer.Option("--save-mask", metavar="DIR", help="Save lesion masks, 0 and 255 (PNG).", rich_help_panel=SAVING),
     ] = None,
     save_roi: Annotated[
-        Path | None, typer.Option("--save-roi", metavar="DIR", help="Save the crops that the classifier saw (PNG).")
+        Path | None,
+        typer.Option(
+            "--save-roi", metavar="DIR", help="Save the crops that the classifier saw (PNG).", rich_help_panel=SAVING
+        ),
     ] = None,
     save_report: Annotated[
         Path | None,
-        typer.Option("--save-report", metavar="FILE", help="Save a page for people: thumbnails and answers (HTML)."),
+        typer.Option(
+            "--save-report",
+            metavar="FILE",
+            help="Save a page for people: thumbnails and answers (HTML).",
+            rich_help_panel=SAVING,
+        ),
     ] = None,
     bundle: BundleOption = None,
     operating_point: Annotated[
@@ -63,6 +82,7 @@ def diagnose(
             metavar="NAME",
             help="Decision threshold by name; `edge-infer inspect` lists them.",
             show_default="the bundle's own",
+            rich_help_panel=DECIDING,
         ),
     ] = None,
     abstain: Annotated[
@@ -73,12 +93,16 @@ def diagnose(
             help="Leave the least certain pictures undecided (indeterminate, with their probability): a share that the "
             "bundle has limits for, such as 0.1, 0.2 or 0.3; `edge-infer inspect` lists them.",
             show_default="every picture is decided",
+            rich_help_panel=DECIDING,
         ),
     ] = None,
     provider: ProviderOption = None,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Pictures per network call.")] = 8,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", metavar="N", min=1, help="Pictures per network call.", rich_help_panel=RUNNING),
+    ] = 8,
     max_pixels: Annotated[
         int | None,
         typer.Option(
@@ -97,20 +121,11 @@ def diagnose(
     suffix; where two would share a name, the later one gets -2, -3 and so on. Nothing is written over a given picture,
     and folders for saved files are not searched for pictures.
     """
-    folders = {"overlay": save_overlay, "mask": save_mask, "roi": save_roi}
+    folders: dict[Kind, Path | None] = {"overlay": save_overlay, "mask": save_mask, "roi": save_roi}
     wanted = {kind: folder for kind, folder in folders.items() if folder is not None}
-    expansion = expand(images, outputs=list(wanted.values()))
-    if expansion.skipped:
-        note(f"files without a picture's suffix were left out: {expansion.skipped}")
-    stdin = read_stdin() if any(source.path is None for source in expansion.sources) else b""
-    names = output_names(expansion.sources)
-    _check_outputs(expansion.sources, [folder / f"{name}.png" for folder in wanted.values() for name in names.values()])
-    for folder in wanted.values():
-        make_writable_folder(folder)
-    if save_report is not None:
-        _check_outputs(expansion.sources, [save_report])
-        make_writable_folder(save_report.parent)
-    _check_operating_point(bundle, operating_point, abstain)
+    pictures = gather(images, outputs=list(wanted.values()))
+    claim_outputs(pictures, list(wanted.values()), save_report)
+    _check_decision(bundle, operating_point, abstain)
 
     from edge_infer.engines.loading import start_loading
 
@@ -118,62 +133,38 @@ def diagnose(
     loading = start_loading(bundle, providers=provider or None, threads=threads, variant=variant)
 
     from edge_infer.diagnoser import Diagnoser
-    from edge_infer.output.text import csv_header, to_card, to_csv, to_json, to_ndjson, to_record
-    from edge_infer.steps.image import DEFAULT_MAX_PIXELS, open_picture
+    from edge_infer.output.html import HtmlSink
+    from edge_infer.output.saved import PictureSink
+    from edge_infer.output.sink import Run, opened
+    from edge_infer.steps.image import DEFAULT_MAX_PIXELS
 
     limit_opencv(threads)
-    limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
-    count = len(expansion.sources)
-    tally = {"ok": 0, "indeterminate": 0, "error": 0}
-    records: list[dict[str, Any]] = []
-    streams = format != Format.JSON
     prepare_stdout(format)
+    limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
+    saving: list[Sink] = [PictureSink(kind, folder) for kind, folder in wanted.items()]
+    report: list[Sink] = [] if save_report is None else [HtmlSink(save_report)]
+    tally: Counter[Status] = Counter()
     with Diagnoser.from_loading(
         loading, operating_point=operating_point, abstain=abstain, max_pixels=limit
     ) as diagnoser:
-        manifest = diagnoser.manifest
-        report = None if save_report is None else _html_report(diagnoser, operating_point)
-        if format == Format.CSV:
-            sys.stdout.write(csv_header(manifest))
-        results = _results(diagnoser, expansion.sources, stdin, batch_size)
-        with progress(count, streams) as advance:
-            for number, (source, diagnosis) in enumerate(results, start=1):
-                pixels, saved = None, {}
-                if diagnosis.status != "error":
-                    if "overlay" in wanted or report:
-                        pixels = open_picture(stdin if source.path is None else source.path, max_pixels=limit).pixels
-                    saved = _save(diagnosis, pixels, wanted, f"{names[source.name]}.png")
-                if report:
-                    report.add(diagnosis, pixels)
-                tally[diagnosis.status] += 1
-                if format == Format.JSON:
-                    records.append(to_record(diagnosis, saved))
-                elif format == Format.NDJSON:
-                    sys.stdout.write(to_ndjson(to_record(diagnosis, saved)))
-                elif format == Format.CSV:
-                    sys.stdout.write(to_csv(diagnosis, saved, manifest))
-                else:
-                    position = f"{number}/{count}" if count > 1 else ""
-                    card = to_card(diagnosis, saved, manifest, position=position, style=style())
-                    sys.stdout.write(card if number == 1 else f"\n{card}")
-                if streams:
-                    sys.stdout.flush()
+        run = Run(diagnoser.bundle, diagnoser.manifest.operating_point(operating_point), len(pictures.sources))
+        sinks = [*saving, *report, _printer(format)]
+        with opened(sinks, run) as add, progress(run.count, streams=format is not Format.JSON) as advance:
+            for result in _results(diagnoser, pictures, batch_size, limit):
+                add(result)
+                tally[result.diagnosis.status] += 1
                 advance()
-    if format == Format.JSON:
-        sys.stdout.write(to_json(records))
-    sys.stdout.flush()
-    if save_report is not None and report is not None:
-        write_atomically(save_report, report.page().encode("utf-8"))
-    if count > 1 and (tally["error"] or format == Format.CARD):
+    if run.count > 1 and (tally["error"] or format is Format.CARD):
         note(
-            f"{count} pictures: {tally['ok']} with a probability, {tally['indeterminate']} indeterminate, "
+            f"{run.count} pictures: {tally['ok']} with a probability, {tally['indeterminate']} indeterminate, "
             f"{tally['error']} failed."
         )
     if tally["error"]:
         raise typer.Exit(EXIT_IMAGE)
 
 
-def _check_operating_point(bundle: str | None, name: str | None, abstain: float | None) -> None:
+def _check_decision(bundle: str | None, name: str | None, abstain: float | None) -> None:
+    """Wrong names are told before the networks are loaded."""
     if name is None and abstain is None:
         return
     from edge_infer.bundle.store import find_bundle, read_manifest
@@ -192,72 +183,38 @@ def _check_operating_point(bundle: str | None, name: str | None, abstain: float 
             raise typer.BadParameter(str(error), param_hint="--abstain") from error
 
 
-def _check_outputs(sources: Sequence[Source], files: Sequence[Path]) -> None:
-    """Refuses to write over a picture that was given, over another result, or where a folder is."""
-    originals = {(found.st_dev, found.st_ino) for source in sources if (found := _stat(source.path)) is not None}
-    planned: set[str] = set()
-    for file in files:
-        found = _stat(file)
-        if found is not None and (found.st_dev, found.st_ino) in originals:
-            raise OutputError(f"'{file}' is one of the given pictures.", "Save into another folder.")
-        if file.is_dir():
-            raise OutputError(f"'{file}' is a folder.", "Save into another folder, or give a file's name.")
-        key = os.path.abspath(file).casefold()  # noqa: PTH100 - the file need not exist
-        if key in planned:
-            raise OutputError(f"Two results would be written to '{file}'.", "Give each --save option its own folder.")
-        planned.add(key)
+def _printer(format: Format) -> Sink:
+    """The sink that writes to standard output."""
+    from edge_infer.output.card import CardSink
+    from edge_infer.output.records import JsonSink, NdjsonSink
+    from edge_infer.output.table import CsvSink
+
+    match format:
+        case Format.CARD:
+            return CardSink(sys.stdout, style())
+        case Format.JSON:
+            return JsonSink(sys.stdout)
+        case Format.NDJSON:
+            return NdjsonSink(sys.stdout)
+        case Format.CSV:
+            return CsvSink(sys.stdout)
 
 
-def _stat(path: Path | None) -> os.stat_result | None:
-    try:
-        return None if path is None else path.stat()
-    except (OSError, ValueError):
-        return None
-
-
-def _html_report(diagnoser: Diagnoser, operating_point: str | None) -> HtmlReport:
-    from edge_infer.output.html import HtmlReport
-
-    return HtmlReport(diagnoser.bundle, diagnoser.manifest.operating_point(operating_point))
-
-
-def _results(
-    diagnoser: Diagnoser, sources: Sequence[Source], stdin: bytes, batch_size: int
-) -> Iterator[tuple[Source, Diagnosis]]:
+def _results(diagnoser: Diagnoser, pictures: Pictures, batch_size: int, max_pixels: int) -> Iterator[Result]:
+    """Every picture's result, in the order in which they were given."""
     from edge_infer.diagnosis import Diagnosis
+    from edge_infer.output.sink import Result
+    from edge_infer.steps.image import open_picture
 
-    usable = (stdin if source.path is None else source.path for source in sources if source.error is None)
-    answers = diagnoser.diagnose_many(usable, batch_size)
-    for source in sources:
+    bundle = diagnoser.bundle
+    answers = diagnoser.diagnose_many(map(pictures.read, pictures.usable()), batch_size)
+    for source in pictures.sources:
         if source.error is None:
-            yield source, replace(next(answers), source=source.name)
+            diagnosis = replace(next(answers), source=source.name)
         else:
-            yield (
-                source,
-                Diagnosis(
-                    status="error",
-                    source=source.name,
-                    message=str(source.error),
-                    error=source.error,
-                    bundle=diagnoser.manifest.name,
-                    bundle_sha256=diagnoser.bundle.sha256,
-                ),
-            )
+            diagnosis = Diagnosis.failed(source.name, source.error, *bundle.identity)
 
+        def read(source: Source = source) -> NDArray[np.uint8]:
+            return open_picture(pictures.read(source), max_pixels=max_pixels).pixels
 
-def _save(diagnosis: Diagnosis, pixels: Any, folders: dict[str, Path], name: str) -> dict[str, str]:
-    """Writes what was asked for and exists; returns the paths by kind."""
-    from edge_infer.output.picture import draw_overlay, encode_png, mask_picture
-
-    images = {
-        "overlay": draw_overlay(pixels, diagnosis) if "overlay" in folders else None,
-        "mask": mask_picture(diagnosis) if "mask" in folders else None,
-        "roi": diagnosis.roi,
-    }
-    saved = {}
-    for kind, folder in folders.items():
-        image = images[kind]
-        if image is not None:
-            write_atomically(folder / name, encode_png(image))
-            saved[kind] = str(folder / name)
-    return saved
+        yield Result(diagnosis, pictures.places[source.name], read)

@@ -22,8 +22,9 @@ def doctor() -> None:
     import cv2
     import numpy as np
 
+    from edge_infer.bundle.store import find_bundle, read_manifest
     from edge_infer.diagnoser import Diagnoser
-    from edge_infer.engines.install import load_onnxruntime
+    from edge_infer.engines.install import load_onnxruntime, require_version
     from edge_infer.engines.onnx import short_name
     from edge_infer.engines.threads import available_threads
 
@@ -33,11 +34,16 @@ def doctor() -> None:
     runtime = load_onnxruntime()
     installed = ", ".join(map(short_name, runtime.get_available_providers()))
     typer.echo(f"engine       ONNX Runtime {runtime.__version__} with {installed}")
+    bundle = read_manifest(find_bundle())
+    typer.echo(f"bundle       {bundle.manifest.name} {bundle.manifest.version} in {bundle.path}")
+    oldest = bundle.manifest.min_onnxruntime
+    if oldest is not None:
+        typer.echo(f"needs        ONNX Runtime {oldest} or newer")
+    require_version(runtime, oldest)
     start = time.perf_counter()
-    with Diagnoser.load() as diagnoser:
+    with Diagnoser.load(bundle.path) as diagnoser:
         diagnoser.warmup()
         took = (time.perf_counter() - start) * 1000
-        typer.echo(f"bundle       {diagnoser.manifest.name} in {diagnoser.bundle.path}")
         typer.echo(f"works        on {diagnoser.provider}; loaded and run once in {took:.0f} ms")
         manifest = diagnoser.manifest
     names = list(manifest.variants("segmenter"))

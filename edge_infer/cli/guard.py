@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import sys
@@ -39,19 +38,25 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             sys.stdout.flush()
             return result
         except EdgeInferError as error:
-            with contextlib.suppress(BrokenPipeError):
+            try:
                 sys.stdout.flush()
+            except OSError:
+                _discard_stdout()
             complain(error)
             raise typer.Exit(exit_code(error)) from error
         except KeyboardInterrupt as error:
             typer.echo("interrupted", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from error
         except BrokenPipeError as error:
-            # What is still buffered must go somewhere, or the interpreter complains when it exits.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_stdout()
             raise typer.Exit(EXIT_PIPE) from error
 
     return run
+
+
+def _discard_stdout() -> None:
+    """What is still buffered must go somewhere, or the interpreter complains when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(error: EdgeInferError) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edge_infer.cli.grouped import RUNNING
+
 
 class Format(StrEnum):
     """How `diagnose` writes its results."""
@@ -19,7 +21,13 @@ class Format(StrEnum):
 
 BundleOption = Annotated[
     str | None,
-    typer.Option("--bundle", metavar="NAME|DIR", help="Bundle to use.", show_default="the one in the package"),
+    typer.Option(
+        "--bundle",
+        metavar="NAME|DIR",
+        help="Bundle to use.",
+        show_default="the one in the package",
+        rich_help_panel=RUNNING,
+    ),
 ]
 
 
@@ -38,6 +46,7 @@ ProviderOption = Annotated[
         "The first must start, or it is an error. On macOS coreml-all, coreml-cpu-and-ne, coreml-cpu-and-gpu or "
         "coreml-cpu-only is Core ML itself; ne is the Neural Engine.",
         show_default="the best installed one",
+        rich_help_panel=RUNNING,
     ),
 ]
 
@@ -49,6 +58,7 @@ VariantOption = Annotated[
         metavar="NAME",
         help="Form of the networks, such as int8 or coreml-float16; `edge-infer inspect` lists what the bundle has.",
         show_default="float32",
+        rich_help_panel=RUNNING,
     ),
 ]
 
@@ -56,6 +66,11 @@ VariantOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        "--threads", metavar="N", min=1, help="Threads per network.", show_default="all that this process may use"
+        "--threads",
+        metavar="N",
+        min=1,
+        help="Threads per network.",
+        show_default="all that this process may use",
+        rich_help_panel=RUNNING,
     ),
 ]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from edge_infer.cli.terminal import note, read_stdin
 from edge_infer.errors import ImageAccessError, ImageError, ImageNotFoundError
 
 STDIN = "-"
@@ -38,6 +39,38 @@ class Expansion:
 
     sources: tuple[Source, ...]
     skipped: int
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What one run diagnoses.
+
+    Attributes:
+        sources: in the order in which they were given.
+        places: by a source's name, where its files go below a folder of results; see `output_names`.
+        stdin: what standard input held, where it is one of the sources.
+    """
+
+    sources: tuple[Source, ...]
+    places: dict[str, PurePath]
+    stdin: bytes = b""
+
+    def usable(self) -> Iterator[Source]:
+        """The sources that were found."""
+        return (source for source in self.sources if source.error is None)
+
+    def read(self, source: Source) -> Path | bytes:
+        """What a `Diagnoser` takes: the path, or the bytes of standard input."""
+        return self.stdin if source.path is None else source.path
+
+
+def gather(inputs: Sequence[str], outputs: Collection[Path] = ()) -> Pictures:
+    """The pictures of `expand` with their places; reads standard input where it is one, and notes what was left out."""
+    expansion = expand(inputs, outputs)
+    if expansion.skipped:
+        note(f"files without a picture's suffix were left out: {expansion.skipped}")
+    stdin = read_stdin() if any(source.path is None for source in expansion.sources) else b""
+    return Pictures(expansion.sources, output_names(expansion.sources), stdin)
 
 
 def expand(inputs: Sequence[str], outputs: Collection[Path] = ()) -> Expansion:

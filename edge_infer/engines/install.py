@@ -8,7 +8,7 @@ import re
 import sys
 from typing import Any
 
-from edge_infer.errors import EngineConflictError, EngineNotInstalledError
+from edge_infer.errors import EngineConflictError, EngineNotInstalledError, EngineVersionError
 
 _DISTRIBUTIONS = (
     "onnxruntime",
@@ -57,6 +57,34 @@ def load_onnxruntime() -> Any:
             f"Run: pip install --force-reinstall {found[0] if found else 'onnxruntime'}",
         )
     return runtime
+
+
+def require_version(runtime: Any, oldest: str | None) -> None:
+    """Does nothing where ONNX Runtime is new enough.
+
+    Args:
+        runtime: the module, see `load_onnxruntime`.
+        oldest: a version such as "1.20"; None: any will do.
+
+    Raises:
+        EngineVersionError: it is older, and what to install.
+    """
+    if oldest is None or _release(runtime.__version__) >= _release(oldest):
+        return
+    found = [name for name in _DISTRIBUTIONS if name in _installed_distributions()]
+    raise EngineVersionError(
+        f"This bundle needs ONNX Runtime {oldest} or newer; {runtime.__version__} is installed.",
+        f"Run: pip install --upgrade '{found[0] if found else 'onnxruntime'}>={oldest}'",
+    )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version, without zeros at the end: 1.20.0rc1 and 1.20 are alike."""
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    numbers = [int(part) for part in match.group().split(".")] if match else []
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
 
 
 def _installed_distributions() -> set[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.engines.install import load_onnxruntime
+from edge_infer.engines.install import load_onnxruntime, require_version
 from edge_infer.engines.threads import available_threads
 from edge_infer.errors import (
     EngineError,
@@ -42,7 +42,14 @@ _OTHER_PROVIDERS = {
 class OnnxEngine:
     """A network in ONNX Runtime."""
 
-    def __init__(self, path: Path, *, providers: Sequence[str] | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+        oldest: str | None = None,
+    ) -> None:
         """Loads an ONNX file.
 
         Args:
@@ -50,13 +57,16 @@ class OnnxEngine:
             providers: short or full provider names, in order of preference; the first must become active. None tries
                 those in `PROVIDERS` that are installed, in that order.
             threads: threads inside an operator; None takes what affinity and the cgroup quota allow.
+            oldest: version of ONNX Runtime that is needed at least; see `Manifest.min_onnxruntime`.
 
         Raises:
             EngineNotInstalledError, EngineConflictError: no ONNX Runtime, or several.
+            EngineVersionError: it is too old.
             ProviderUnavailableError: a provider that was asked for is not installed or did not start.
             EngineError: the file cannot be loaded.
         """
         runtime = load_onnxruntime()
+        require_version(runtime, oldest)
         installed = runtime.get_available_providers()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or available_threads()
@@ -64,6 +74,8 @@ class OnnxEngine:
         options.log_severity_level = 4
         # On a busy machine, spinning threads take the time that the others need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Without VNNI, int8 products are summed in pairs of 16 bits, which overflow: slower kernels do not.
+        options.add_session_config_entry("session.x64quantprecision", "1")
 
         warnings: list[str] = []
         if providers is None:

@@ -37,7 +37,7 @@ def open_variant(
     """
     entry, path = bundle.manifest.variant(stage, variant), bundle.variant_file(stage, variant)
     if entry.format == "onnx":
-        return OnnxEngine(path, providers=providers, threads=threads)
+        return OnnxEngine(path, providers=providers, threads=threads, oldest=bundle.manifest.min_onnxruntime)
     if providers:
         raise ProviderUnavailableError(
             f"Variant '{variant}' is a Core ML package; ONNX Runtime's provider '{providers[0]}' cannot run it.",

@@ -1,1 +1,1 @@
-"""A diagnosis for people and programs: in words, as text, as a page, as a picture."""
+"""Sinks: a diagnosis for people and programs, in words, as text, as a page, as pictures; `sink` has their protocol."""

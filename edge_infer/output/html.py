@@ -6,6 +6,7 @@ import base64
 from collections import Counter
 from datetime import datetime
 from html import escape
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from edge_infer import __version__
 from edge_infer.bundle.store import Bundle
 from edge_infer.diagnosis import MELANOMA, Diagnosis
+from edge_infer.files import make_writable_folder, write_atomically
 from edge_infer.output.picture import draw_outline, encode_jpeg
+from edge_infer.output.sink import Result, Run
 from edge_infer.output.wording import DISCLAIMER, advice, decision, percent, reason_title, sentence
 from edge_infer.rules import OperatingPoint
 
@@ -35,6 +38,28 @@ img { max-width: 100%; border-radius: .3rem; display: block; }
 .scale i { position: absolute; inset: 0 auto 0 0; background: currentColor; border-radius: .35rem; }
 .scale b { position: absolute; top: -.2rem; bottom: -.2rem; width: 2px; background: CanvasText; }
 """
+
+
+class HtmlSink:
+    """The page of all results, written at the end; no file where results are missing."""
+
+    def __init__(self, file: Path) -> None:
+        """Writes to `file`, whose folder is made where it is missing."""
+        self._file = file
+
+    def open(self, run: Run) -> None:
+        """See `Sink.open`."""
+        make_writable_folder(self._file.parent)
+        self._report = HtmlReport(run.bundle, run.operating_point)
+
+    def add(self, result: Result) -> None:
+        """See `Sink.add`."""
+        self._report.add(result.diagnosis, result.pixels)
+
+    def close(self, complete: bool) -> None:
+        """See `Sink.close`."""
+        if complete:
+            write_atomically(self._file, self._report.page().encode("utf-8"))
 
 
 class HtmlReport:

@@ -8,14 +8,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.bundle.manifest import Outside
 from edge_infer.geometry import Box
-from edge_infer.rules import RoiRule
+from edge_infer.rules import Outside, RoiRule
 from edge_infer.steps.resize import resize
 
 
 def lesion_box(mask: NDArray[np.uint8]) -> Box | None:
-    """The smallest rectangle around the lesion, or None for an empty mask."""
+    """The smallest rectangle around the lesion, or None for an empty mask.
+
+    Examples:
+        >>> lesion_box(np.array([[0, 0, 0], [0, 1, 1]], np.uint8))
+        Box(x0=1, y0=1, x1=3, y1=2)
+    """
     x, y, width, height = cv2.boundingRect(mask)
     return Box(x, y, x + width, y + height) if width and height else None
 
@@ -36,6 +40,10 @@ def roi_box(lesion: Box, height: int, width: int, margin: float, outside: Outsid
         width: the picture's columns.
         margin: added on each side, as a fraction of the lesion's longer side.
         outside: which of these.
+
+    Examples:
+        >>> roi_box(Box(10, 30, 50, 50), 100, 100, 0.25)  # centred; shifted back from the left edge
+        Box(x0=0, y0=10, x1=60, y1=70)
     """
     side = math.ceil(round(max(lesion.x1 - lesion.x0, lesion.y1 - lesion.y0) * (1 + 2 * margin), 6))
     if outside == "cap":

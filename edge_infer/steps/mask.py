@@ -29,7 +29,13 @@ def clean_mask(probability: NDArray[np.float32], threshold: float) -> NDArray[np
 
 
 def largest_region(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Keeps the largest 8-connected region of a 0/1 mask, filled. Shapes and values as in `clean_mask`."""
+    """Keeps the largest 8-connected region of a 0/1 mask, filled. Shapes and values as in `clean_mask`.
+
+    Examples:
+        >>> ring_and_dot = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 0, 1], [1, 1, 1, 0, 0]], np.uint8)
+        >>> largest_region(ring_and_dot).tolist()
+        [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0]]
+    """
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros(mask.shape, np.uint8)
     if contours:

@@ -22,6 +22,10 @@ def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
 
     Returns:
         uint8, shape (height, width) or (height, width, c); the input itself where the size already fits.
+
+    Examples:
+        >>> resize(np.array([[0, 100], [200, 100]], np.uint8), 1, 2).tolist()
+        [[100, 100]]
     """
     rows, columns = image.shape[:2]
     if (rows, columns) == (height, width):

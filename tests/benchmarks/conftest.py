@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from edge_infer.benchmark.measure import Effort
-from edge_infer.benchmark.results import Results, write_results
-from edge_infer.benchmark.suite import Plan, run_suite
+from edge_infer.benchmark.plan import Plan
+from edge_infer.benchmark.result_file import write_results
+from edge_infer.benchmark.results import Results
+from edge_infer.benchmark.suite import run_suite
 from edge_infer.bundle.store import load_bundle
 
 

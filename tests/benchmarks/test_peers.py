@@ -19,7 +19,8 @@ from benchmarks.networks import DarkerThanTheRest
 from benchmarks.workers import PeerConfig, PeerError, RemoteRunner
 from edge_infer.benchmark.accuracy import replay_golden
 from edge_infer.benchmark.measure import Effort
-from edge_infer.benchmark.results import Results, contradictions
+from edge_infer.benchmark.result_file import contradictions
+from edge_infer.benchmark.results import Results
 from edge_infer.benchmark.runners import LocalRunner, load_pictures
 from edge_infer.bundle.store import load_bundle
 from edge_infer.engines.base import Engine

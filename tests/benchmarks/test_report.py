@@ -18,7 +18,8 @@ from benchmarks.compare import COLUMNS, caveats, load_files, records
 from benchmarks.plots import Bars as Bar
 from benchmarks.plots import curves, distributions, scatter, stacked_bars
 from benchmarks.report import csv_text, html_page, markdown
-from edge_infer.benchmark.results import Results, ResultsError, write_results
+from edge_infer.benchmark.result_file import write_results
+from edge_infer.benchmark.results import Results, ResultsError
 
 
 def test_one_line_a_device_and_target(result_files: tuple[Path, Path]) -> None:

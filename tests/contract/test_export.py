@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,27 +17,44 @@ import torch
 
 from edge_infer import Diagnoser
 from edge_infer.bundle.golden import read_golden, replay
-from edge_infer.bundle.manifest import MANIFEST, Manifest, Stage
+from edge_infer.bundle.manifest import (
+    CLASSIFIER_FILE,
+    GOLDEN_FILE,
+    MANIFEST,
+    MODEL_CARD,
+    SEGMENTER_FILE,
+    Manifest,
+    Stage,
+)
 from edge_infer.bundle.store import load_bundle
 from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.schema import parse
 from tests.support.sabotage import SABOTAGE
-from tests.support.toy_system import CLASSIFIER_SIZE, SEGMENTER_SIZE, toy_choices, toy_system, wide_system
+from tests.support.toy_system import (
+    CLASSIFIER_SIZE,
+    SEGMENTER_SIZE,
+    toy_bundle_recipe,
+    toy_choices,
+    toy_system,
+    wide_system,
+)
+from trainer import pipeline
 from trainer.bundle import write as exporter
 from trainer.bundle.errors import ExportError, ParityError
 from trainer.bundle.onnx import export_onnx
-from trainer.bundle.provenance import CLASSIFIER_FILE, GOLDEN_FILE, SEGMENTER_FILE
+from trainer.bundle.parts import Places
 from trainer.bundle.storage import load_wide
 from trainer.bundle.system import System
 from trainer.bundle.write import write_bundle
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.models.serving import ServingGraph, as_network
-from trainer.pipeline import assessor, read_refused, write_tables
-from trainer.report.model_card import MODEL_CARD, model_card
+from trainer.pipeline import answer_test, report, write_tables
+from trainer.report.model_card import model_card
+from trainer.report.tables import read_refused
 from trainer.scoring.networks import open_onnx
 from trainer.scoring.predict import Rules, predict, select
-from trainer.scoring.predictions import read_predictions
+from trainer.scoring.predictions import read_predictions, write_predictions
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +74,15 @@ def exported(records: list[Record], tmp_path_factory: pytest.TempPathFactory) ->
 
 def write(out: Path, records: Sequence[Record], results: Path, system: System | None = None) -> Manifest:
     system, choices = system or toy_system(), toy_choices()
-    first, second = system.stages()
-    rules = Rules(
-        first.input, second.input, system.labels, choices.mask, system.roi, choices.quality, choices.dermoscopy
-    )
-    temperature = choices.calibration.temperature
-    unseen = list(predict(select(records, "val"), rules, system.networks(temperature)))
-    return write_bundle(
-        out,
-        "toy",
-        "For tests.",
-        system,
-        choices,
-        select(records, "val"),
-        assessor("toy", records, results, unseen),
-    )
+    recipe = replace(toy_bundle_recipe(), store=system.store)
+    rules = replace(system.rules(), mask=choices.mask, quality=choices.quality)
+    with tempfile.TemporaryDirectory() as work:
+        places = Places(Path(work), out, results)
+        write_bundle(places.written, recipe, system, choices, select(records, "val"))
+        bundle = load_bundle(places.written)
+        unseen = list(predict(select(records, "val"), rules, system.networks(choices.calibration.temperature)))
+        answer_test(bundle, records, places)
+        return report(bundle, unseen, places)
 
 
 def test_the_bundle_is_complete_and_trusted(exported: Path) -> None:
@@ -147,7 +159,7 @@ def test_evaluation_and_runtime_agree_on_every_picture(exported: Path, records: 
         if not prediction.reason:
             assert prediction.probabilities == pytest.approx(dict(diagnosis.probabilities), abs=1e-5)
             assert prediction.area == pytest.approx(diagnosis.lesion_area_fraction)
-    stored = read_predictions(exported.parent / "results/test.csv")
+    stored = read_predictions(exported.parent / "results/test.parquet")
     assert [p.image_id for p in stored] == [p.image_id for p in found]
     assert stored[0].probabilities == pytest.approx(found[0].probabilities, abs=1e-6)
 
@@ -162,8 +174,7 @@ def test_the_card_follows_from_the_stored_predictions(exported: Path, tmp_path: 
     shutil.copytree(exported.parent / "results", results)
     card = (exported / MODEL_CARD).read_text(encoding="utf-8")
     assert rebuilt(results, manifest) == card
-    lines = (results / "test.csv").read_text(encoding="utf-8").splitlines()
-    (results / "test.csv").write_text("\n".join(lines[:-5]) + "\n", encoding="utf-8")
+    write_predictions(results / "test.parquet", read_predictions(results / "test.parquet")[:-5])
     assert rebuilt(results, manifest) != card
 
 
@@ -215,7 +226,11 @@ def test_a_failed_export_keeps_the_old_bundle(
     def broken(*_: object) -> None:
         raise RuntimeError("disk full")
 
-    monkeypatch.setattr(exporter, "model_card", broken)
+    monkeypatch.setattr(exporter, "swap", broken)
+    with pytest.raises(RuntimeError, match="disk full"):
+        write(tmp_path / "toy", records, tmp_path / "results")
+    monkeypatch.undo()
+    monkeypatch.setattr(pipeline, "measured", broken)
     with pytest.raises(RuntimeError, match="disk full"):
         write(tmp_path / "toy", records, tmp_path / "results")
     assert load_bundle(tmp_path / "toy").sha256 == before

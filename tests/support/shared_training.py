@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from trainer.cli import app as cli
-from trainer.training import loop as engine
+from trainer.training import loop
 from trainer.training.distributed import World, joined
 
 networks: list[nn.Module] = []
 
 
-class Witness(engine.WeightAverage):
+class Witness(loop.WeightAverage):
     """Remembers the network that is trained."""
 
     def __init__(self, model: nn.Module, decay: float, ramp: float) -> None:
@@ -36,7 +36,7 @@ def train(world: World, folder: Path, data: Path, recipe: str, run: str, *option
 
 
 def main(folder: Path, data: Path) -> None:
-    engine.WeightAverage = Witness  # type: ignore[misc]
+    loop.WeightAverage = Witness  # type: ignore[misc]
     with joined("cpu") as world:
         torch.manual_seed(world.rank)  # as if something else had run before
         norm = nn.BatchNorm2d(2)

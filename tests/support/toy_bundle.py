@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +31,23 @@ from edge_infer.bundle.manifest import (
     ParityGate,
     Provenance,
     Stage,
+    Variant,
 )
+from edge_infer.bundle.store import read_manifest
 from edge_infer.engines.onnx import OnnxEngine
-from edge_infer.rules import Calibration, InputSpec, MaskRule, Metric, OperatingPoint, QualityLimits, RoiRule
+from edge_infer.rules import (
+    Band,
+    Calibration,
+    DermoscopyRule,
+    InputSpec,
+    MaskRule,
+    Metric,
+    OperatingPoint,
+    QualityLimits,
+    RoiRule,
+    Term,
+    Tolerance,
+)
 from edge_infer.schema import dump
 from trainer.data.drawn import draw_picture
 
@@ -64,11 +79,12 @@ _COLOURS = np.array(
 _SHARPNESS = 0.0008
 
 
-def write_toy_bundle(folder: Path, **overrides: Any) -> Path:
+def write_toy_bundle(folder: Path, golden: Sequence[NDArray[np.uint8]] | None = None, **overrides: Any) -> Path:
     """Writes a valid toy bundle.
 
     Args:
         folder: made where it is missing; its name becomes the bundle's name.
+        golden: pictures of the golden examples; None draws two.
         overrides: fields of `Manifest` to replace, for tests of what the runtime makes of them. The ONNX files and the
             golden examples are written before, so they keep the usual values.
 
@@ -101,7 +117,7 @@ def write_toy_bundle(folder: Path, **overrides: Any) -> Path:
     networks = [
         OnnxEngine(folder / name, providers=["cpu"], threads=1) for name in ("segmenter.onnx", "classifier.onnx")
     ]
-    pictures = [
+    pictures = golden or [
         draw_picture(np.random.default_rng(seed), 120, 160, kind).image for seed, kind in ((1, "nv"), (2, "mel"))
     ]
     write_golden(
@@ -111,6 +127,44 @@ def write_toy_bundle(folder: Path, **overrides: Any) -> Path:
     manifest = replace(manifest, files={name: file_entry(folder / name) for name in manifest.files})
     write_manifest(folder, replace(manifest, **overrides))
     return folder
+
+
+def write_schema_fixture(folder: Path) -> Path:
+    """Writes a bundle of a few kilobytes that uses every part of the newest schema.
+
+    `tests/fixtures/bundles/schema-<version>` was written by it once, when that version was new, and is never written
+    again: what was shipped must load for ever.
+    """
+    write_toy_bundle(folder, [plain_picture()])
+    manifest = read_manifest(folder).manifest
+    gate, tolerance = ParityGate("int8", "max |Δ| of a probability", "<=", 0.05, 0.01), Tolerance(0.01, 0.97, 0.05, 0.1)
+    stages = {}
+    for name in ("segmenter", "classifier"):
+        file = f"{name}.int8.onnx"
+        shutil.copy(folder / f"{name}.onnx", folder / file)
+        variant = Variant("onnx", file, "int8", "x86", "a copy, for tests", (gate,), tolerance)
+        stages[name] = replace(getattr(manifest, name), variants={"int8": variant})
+    first, *others = manifest.operating_points
+    band = Band(0.1, 0.35, 0.45, {"sensitivity": Metric(0.9, 0.8, 1.0)})
+    manifest = replace(
+        manifest,
+        **stages,
+        operating_points=(replace(first, bands=(band,)), *others),
+        calibration=Calibration("temperature", 1.5, "val"),
+        dermoscopy=DermoscopyRule({"brightness": Term(128.0, 64.0, 0.5, -0.1)}, 4.0, 1.0, -4.0),
+        variants_left_out={"int8-arm": "It failed a gate."},
+        files={path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST},
+    )
+    write_manifest(folder, manifest)
+    return folder
+
+
+def plain_picture() -> NDArray[np.uint8]:
+    """A dark round lesion on even skin, RGB (96, 128, 3): a picture of a few hundred bytes."""
+    rows, columns = np.ogrid[:96, :128]
+    inside = (rows - 50) ** 2 + (columns - 60) ** 2 < 28**2
+    picture: NDArray[np.uint8] = np.where(inside[..., None], (92, 63, 64), (224, 178, 160)).astype(np.uint8)
+    return picture
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -129,6 +183,8 @@ def _manifest(name: str, segmenter: Stage, classifier: Stage) -> Manifest:
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=name,
+        version="1.2.3",
+        min_onnxruntime="1.20",
         description="Toy bundle for tests: thresholds and colours, nothing learned.",
         intended_use="Tests only.",
         labels=tuple(LABELS),

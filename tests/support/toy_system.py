@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from edge_infer.rules import Calibration, MaskRule, OperatingPoint, QualityLimits
-from trainer.bundle.system import Choices, System
+from trainer.bundle.recipe import BundleRecipe, StageRecipe, Stages
+from trainer.bundle.system import System
+from trainer.choices.choose import Choices
 from trainer.recipe import Recipe, load_recipe
 from trainer.training.checkpoint import Checkpoint
 
@@ -98,6 +100,24 @@ def toy_system() -> System:
     return System(
         Checkpoint(ToySegmenter().eval(), _sized("mobile-segmenter", SEGMENTER_SIZE), 1, {"dice": 0.9}),
         Checkpoint(ToyClassifier().eval(), _sized("mobile-classifier", CLASSIFIER_SIZE), 1, {"auc": 0.5}),
+    )
+
+
+def toy_bundle_recipe() -> BundleRecipe:
+    """What the manifest of a toy bundle says."""
+    return BundleRecipe(
+        name="toy",
+        version="1.0.0",
+        description="For tests.",
+        intended_use="None.",
+        sources=("HAM10000",),
+        data="Drawn pictures.",
+        citation="None.",
+        license="Apache-2.0",
+        license_note="Nothing was trained.",
+        stages=Stages(StageRecipe("mobile-segmenter"), StageRecipe("mobile-classifier")),
+        roi=toy_system().roi,
+        store="float32",
     )
 
 

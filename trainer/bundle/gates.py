@@ -2,13 +2,26 @@
 
 `measure_parity` compares two pairs of networks; `Limit` lists say how far apart they may be; `require` refuses the
 export where one is exceeded. The figures go into the manifest.
+
+**On which pictures.** On those of the validation split: the segmenter never learnt from them, nor did a classifier
+without folds. A cross-fitted classifier did learn from them, and there is no other picture that it did not: `test`
+stays unread until the bundle is written. On what a network learnt from, its probabilities are near 0 and 1, hardly any
+is near a threshold, and AUC is near 1, so that a file could differ much and still decide everything alike. There the
+gates on decisions and on AUC therefore start from the answer of the network that left the picture's lesion out
+(`Unseen`), and move it by as much as the candidate moves the shipped network's own answer to the same picture, in
+log-odds. Pictures without such an answer then count for the other gates alone.
+
+**How sure.** A change of AUC is measured on both networks' answers to the same pictures, with its 95 % interval from a
+bootstrap by lesion (both networks always on the same resample). The gate holds only if the interval's lower end is
+above its bound: too few pictures give a wide interval and fail.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +29,20 @@ from tqdm import tqdm
 
 from edge_infer.bundle.golden import Trace, trace
 from edge_infer.bundle.manifest import Manifest, ParityGate
+from edge_infer.rules import Metric
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.mask import clean_mask, restore_mask
 from edge_infer.steps.resize import to_batch
 from trainer.bundle.errors import ParityError
 from trainer.bundle.storage import Store
 from trainer.data.ham10000 import Record, read_mask
-from trainer.scoring.metrics import Roc
+from trainer.scoring.metrics import Roc, Weights, lesion_weights, with_interval
 from trainer.scoring.networks import Networks
+
+Unseen = Mapping[str, float]
+"""Calibrated melanoma probability by image id, of networks that did not learn from the picture's lesion."""
+
+_LEAST = 1e-5
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,9 @@ class Parity:
             one of the two finds counts as different.
         dice_change, worst_dice_change: candidate minus reference, mean and worst picture, against the true masks.
         auc_change: absolute change of the melanoma AUC end to end; None where the pictures show one class only.
+        auc_low, auc_high: 95 % interval of the AUC's change, candidate minus reference; None where it has none.
+        answered: pictures that `flipped` and the AUC rest on.
+        out_of_fold: whether their answers are of networks that left them out.
     """
 
     pictures: int
@@ -50,6 +72,10 @@ class Parity:
     dice_change: float
     worst_dice_change: float
     auc_change: float | None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    answered: int = 0
+    out_of_fold: bool = False
 
 
 Measured = Literal[
@@ -61,8 +87,10 @@ Measured = Literal[
     "dice_change",
     "worst_dice_change",
     "auc_change",
+    "auc_low",
 ]
 
+_DECIDED: tuple[Measured, ...] = ("flipped", "auc_change", "auc_low")
 _WORDS: dict[Measured, str] = {
     "max_map": "max |Δp| of a pixel",
     "min_mask_iou": "mask IoU, worst picture",
@@ -72,6 +100,7 @@ _WORDS: dict[Measured, str] = {
     "dice_change": "change of mean Dice",
     "worst_dice_change": "change of Dice, worst picture",
     "auc_change": "|change| of the melanoma AUC",
+    "auc_low": "change of the melanoma AUC, lower end of its 95 % interval",
 }
 
 
@@ -102,6 +131,7 @@ def int8_limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
         Limit(segmenter, "dice_change", ">=", -0.001),
         Limit(segmenter, "worst_dice_change", ">=", -0.02),
         Limit(both, "auc_change", "<=", 0.002),
+        Limit(both, "auc_low", ">=", -0.005),
         Limit(both, "flipped", "<=", 0.01),
         Limit(classifier, "max_probability", "<=", 0.05),
     )
@@ -130,10 +160,12 @@ def measure_parity(
     reference: Networks,
     candidate: Networks,
     *,
+    unseen: Unseen | None = None,
     progress: bool = True,
 ) -> Parity:
     """Follows the whole path with both pairs of networks on labelled pictures; see `measure_parities`."""
-    [parity] = measure_parities(records, manifest, reference, {"": candidate}, progress=progress).values()
+    candidates = {"": candidate}
+    [parity] = measure_parities(records, manifest, reference, candidates, unseen=unseen, progress=progress).values()
     return parity
 
 
@@ -143,6 +175,7 @@ def measure_parities(
     reference: Networks,
     candidates: Mapping[str, Networks],
     *,
+    unseen: Unseen | None = None,
     progress: bool = True,
 ) -> dict[str, Parity]:
     """Follows the whole path with the reference and every candidate on labelled pictures.
@@ -152,9 +185,10 @@ def measure_parities(
         manifest: rules, labels and operating points; its files are not read.
         reference: the PyTorch float32 networks, run once for all candidates.
         candidates: the artifacts' networks by name.
+        unseen: answers that stand for the reference's in decisions and AUC, where it learnt from these pictures.
         progress: shows a bar on stderr.
     """
-    tallies = {name: _Tally(manifest) for name in candidates}
+    tallies = {name: _Tally(manifest, unseen) for name in candidates}
     title = ", ".join(filter(None, candidates)) or "float32"
     for record in tqdm(records, desc=f"parity ({title})", unit="img", disable=not progress):
         image, truth = open_picture(record.image_path).pixels, read_mask(record.mask_path)
@@ -167,13 +201,13 @@ def measure_parities(
 class _Tally:
     """What one candidate did so far."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._manifest = manifest
+    def __init__(self, manifest: Manifest, unseen: Unseen | None) -> None:
+        self._manifest, self._unseen = manifest, unseen
         self._maps, self._probabilities = [0.0], [0.0]
         self._ious: list[float] = []
         self._dices: list[float] = []
         self._flips: list[bool] = []
-        self._scores: list[tuple[float, float, bool]] = []
+        self._scores: list[_Score] = []
 
     def add(self, record: Record, truth: NDArray[np.uint8], ours: Trace, theirs: Trace, candidate: Networks) -> None:
         manifest, points = self._manifest, self._manifest.operating_points
@@ -183,25 +217,66 @@ class _Tally:
         if "roi" in ours:
             again = candidate.classify(to_batch([np.asarray(ours["roi"], np.uint8)]))[0]
             self._probabilities.append(_max_difference(ours["probabilities"], again))
-        if "probabilities" in ours and "probabilities" in theirs:
-            a, b = (float(steps["probabilities"][manifest.melanoma_index]) for steps in (ours, theirs))
-            self._scores.append((a, b, record.dx == manifest.melanoma_label))
-            self._flips += [(a >= point.threshold) != (b >= point.threshold) for point in points]
-        else:
+        if "probabilities" not in ours or "probabilities" not in theirs:
             self._flips += [("probabilities" in ours) != ("probabilities" in theirs)] * len(points)
+            return
+        first, second = (np.asarray(steps["probabilities"], np.float64) for steps in (ours, theirs))
+        column = manifest.melanoma_index
+        a, b = float(first[column]), float(second[column])
+        if self._unseen is not None:
+            if record.image_id not in self._unseen:
+                return
+            a = self._unseen[record.image_id]
+            b = moved(a, first, second, column)
+        self._scores.append(_Score(record.lesion_id, a, b, record.dx == manifest.melanoma_label))
+        self._flips += [(a >= point.threshold) != (b >= point.threshold) for point in points]
 
     def result(self) -> Parity:
+        change = _auc_change(self._scores)
         return Parity(
             len(self._ious),
             max(self._maps),
             min(self._ious),
             float(np.mean(self._ious)),
             max(self._probabilities),
-            float(np.mean(self._flips)),
+            float(np.mean(self._flips)) if self._flips else math.nan,
             float(np.mean(self._dices)),
             min(self._dices),
-            _auc_change(self._scores),
+            None if change is None else abs(change.value),
+            None if change is None else change.low,
+            None if change is None else change.high,
+            len(self._scores),
+            self._unseen is not None,
         )
+
+
+class _Score(NamedTuple):
+    """One picture's melanoma probability by reference and candidate."""
+
+    lesion: str
+    ours: float
+    theirs: float
+    melanoma: bool
+
+
+def moved(unseen: float, ours: NDArray[np.float64], theirs: NDArray[np.float64], column: int) -> float:
+    """The answer of a network that did not learn from a picture, moved as far as `theirs` is from `ours` in log-odds.
+
+    The odds are of one class against the sum of the others, which stays exact where a probability is rounded to 1.
+
+    Args:
+        unseen: probability of the class.
+        ours, theirs: probabilities of all classes, shape (classes,).
+        column: of the class.
+    """
+
+    def log_odds(p: float, rest: float) -> float:
+        return math.log(max(p, _LEAST) / max(rest, _LEAST))
+
+    before, after = (log_odds(float(row[column]), float(np.delete(row, column).sum())) for row in (ours, theirs))
+    if before == after:
+        return unseen
+    return 1 / (1 + math.exp(before - after - log_odds(unseen, 1 - unseen)))
 
 
 def judge(parity: Parity, limits: Sequence[Limit]) -> tuple[ParityGate, ...]:
@@ -218,9 +293,16 @@ def judge(parity: Parity, limits: Sequence[Limit]) -> tuple[ParityGate, ...]:
                 f"{limit.artifact}: '{_WORDS[limit.measure]}' is undefined on these {parity.pictures} pictures.",
                 "Use validation pictures that show melanoma and other lesions, and check the model's output.",
             )
-        measure = f"{_WORDS[limit.measure]} ({parity.pictures} validation pictures)"
+        measure = f"{_WORDS[limit.measure]} ({_pictures(parity, limit.measure)})"
         gates.append(ParityGate(limit.artifact, measure, limit.relation, limit.limit, float(value)))
     return tuple(gates)
+
+
+def _pictures(parity: Parity, measure: Measured) -> str:
+    """On what a measure was taken, in words."""
+    if not parity.out_of_fold or measure not in _DECIDED:
+        return f"{parity.pictures} validation pictures"
+    return f"{parity.answered} validation pictures, as answered by networks that left them out"
 
 
 def require(
@@ -266,10 +348,16 @@ def _dice(steps: Trace, truth: NDArray[np.uint8], manifest: Manifest) -> float:
     return 2 * int((mask & truth).sum(dtype=np.int64)) / total if total else 1.0
 
 
-def _auc_change(scores: Sequence[tuple[float, float, bool]]) -> float | None:
-    positive = np.array([melanoma for _, _, melanoma in scores], dtype=bool)
+def _auc_change(scores: Sequence[_Score]) -> Metric | None:
+    """Candidate minus reference, with its paired interval."""
+    positive = np.array([score.melanoma for score in scores], dtype=bool)
     if positive.all() or not positive.any():
         return None
-    ones = np.ones((1, len(scores)))
-    ours, theirs = (Roc(np.array([row[i] for row in scores]), positive).auc(ones)[0] for i in (0, 1))
-    return abs(float(theirs) - float(ours))
+    ours, theirs = (
+        Roc(np.array(values), positive) for values in zip(*((s.ours, s.theirs) for s in scores), strict=True)
+    )
+
+    def change(weights: Weights) -> Weights:
+        return theirs.auc(weights) - ours.auc(weights)
+
+    return with_interval(change, lesion_weights([score.lesion for score in scores]))

@@ -14,9 +14,9 @@ import edge_infer
 from edge_infer.bundle.manifest import OutputSpec, Stage
 from edge_infer.schema import dump
 from trainer.bundle.errors import ExportError
-from trainer.bundle.storage import Store, narrow
+from trainer.bundle.storage import MAX_OPSET, Store, narrow, save_onnx
 
-OPSET = 20
+OPSET = MAX_OPSET
 
 
 def export_onnx(
@@ -84,7 +84,7 @@ def export_onnx(
             f"{stage.architecture} exports with a fixed batch of {batch.dim_value}.",
             "Make the model independent of the batch size.",
         )
-    onnx.save(proto, path)
+    save_onnx(proto, path)
 
 
 def _strip(proto: onnx.ModelProto) -> None:

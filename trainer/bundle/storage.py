@@ -18,6 +18,15 @@ from trainer.bundle.errors import ExportError
 
 Store = Literal["float32", "float16", "int8"]
 
+IR_VERSION, MAX_OPSET = 9, 20
+"""ONNX's format of the files, and the newest operators that it may hold. ONNX Runtime 1.17 and its contemporaries on
+phones and in browsers refuse format 10, although these graphs use nothing of it."""
+MIN_ONNXRUNTIME = "1.20"
+"""The oldest that a bundle's files are proven with (`tests/contract/test_oldest_engine.py`), as `pyproject.toml` says:
+the format would let older ones open them."""
+
+_NEEDS_NEWER_IR = {TensorProto.UINT4, TensorProto.INT4}
+
 MIN_ELEMENTS = 16384
 """Smaller tensors stay float32. First and depthwise layers are small, and sensitive: in `mobile`'s segmenter those of
 1,024 to 16,384 elements would add 7 % to what is saved, and with them rounded the map moves nine times as far."""
@@ -45,6 +54,30 @@ def parse_store(text: str) -> Store:
         if text == store:
             return store  # type: ignore[no-any-return]
     raise ExportError(f"Weights cannot be stored as '{text}'.", f"Choose one of: {', '.join(get_args(Store))}.")
+
+
+def save_onnx(model: onnx.ModelProto, path: Path) -> None:
+    """Writes an ONNX file of format `IR_VERSION`; the graph is as it was.
+
+    Raises:
+        ExportError: the graph needs a newer format: its operators are newer, or it has tensors or notes of newer kinds.
+    """
+    newest = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    if newest > MAX_OPSET:
+        raise ExportError(
+            f"The graph uses opset {newest}; files of IR version {IR_VERSION} hold opset {MAX_OPSET} at most.",
+            "Export it with an older opset.",
+        )
+    if any(tensor.data_type in _NEEDS_NEWER_IR for tensor in model.graph.initializer) or any(
+        node.metadata_props or node.overload for node in model.graph.node
+    ):
+        raise ExportError(
+            f"The graph holds 4-bit tensors, overloads or notes on nodes, which IR version {IR_VERSION} does not know.",
+            "Store weights in 8 bits or more, and strip the exporter's notes.",
+        )
+    model.ir_version = IR_VERSION
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
 
 
 def narrow(model: onnx.ModelProto) -> int:

@@ -1,9 +1,9 @@
-"""What a bundle is written from: both networks, the choices, and the assessment of the result."""
+"""What a bundle is written from: both networks, and the golden examples."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edge_infer.bundle.golden import Trace, trace
-from edge_infer.bundle.manifest import Evaluation, Manifest, OutputSpec, Stage
-from edge_infer.rules import Calibration, DermoscopyRule, InputSpec, MaskRule, OperatingPoint, QualityLimits, RoiRule
+from edge_infer.bundle.manifest import CLASSIFIER_FILE, SEGMENTER_FILE, Manifest, OutputSpec, Stage
+from edge_infer.rules import InputSpec, RoiRule
 from trainer.bundle.errors import ExportError
-from trainer.bundle.provenance import CLASSIFIER_FILE, SEGMENTER_FILE
 from trainer.bundle.rounding import rounded
 from trainer.bundle.storage import Store
-from trainer.choices.refusals import Refusals
 from trainer.data.drawn import BARE_SKIN, draw_picture
 from trainer.models.complexity import measure_module
 from trainer.models.serving import (
@@ -30,8 +28,8 @@ from trainer.models.serving import (
     ServingSegmenter,
     as_network,
 )
-from trainer.report.summary import Summary
-from trainer.scoring.networks import Networks
+from trainer.scoring.networks import NO_LIMITS, Networks
+from trainer.scoring.predict import Rules
 from trainer.training.checkpoint import Checkpoint, class_names
 
 # Seed, size and kind of the golden pictures. The first is shrunk for the networks and the others enlarged, so that both
@@ -40,18 +38,6 @@ _GOLDEN_PICTURES = ((103, (240, 320), "nv"), (7, (96, 128), "mel"), (11, (72, 96
 
 
 _GOLDEN_MAP_DECIMALS = 4
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What was fixed on the training and validation pictures: see `trainer.choices.operating_points`."""
-
-    mask: MaskRule
-    quality: QualityLimits
-    calibration: Calibration
-    operating_points: tuple[OperatingPoint, ...]
-    default_operating_point: str
-    dermoscopy: DermoscopyRule | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +120,11 @@ class System:
             _stage(self.classifier, classifier, CLASSIFIER_FILE, self.views),
         )
 
+    def rules(self) -> Rules:
+        """The steps between the networks, with no limit yet: every picture is answered."""
+        segmenter, classifier = (stage.input for stage in self.stages())
+        return Rules(segmenter, classifier, self.labels, NO_LIMITS, self.roi)
+
     def recipes(self) -> dict[str, Any]:
         """Recipe, chosen epoch, its validation figures, training time and way of storing weights of each stage."""
         return {
@@ -146,25 +137,6 @@ class System:
             }
             for name, checkpoint in (("segmenter", self.segmenter), ("classifier", self.classifier))
         }
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What was measured with the finished files.
-
-    Attributes:
-        evaluation: the manifest's entry.
-        summary: all figures of the same split, for the card.
-        refused: see `trainer.report.model_card.model_card`.
-    """
-
-    evaluation: Evaluation
-    summary: Summary
-    refused: Refusals
-
-
-Assess = Callable[[Manifest, Networks], Assessment]
-"""Evaluates the finished files: the manifest so far and the engines in."""
 
 
 def golden_pictures() -> list[NDArray[np.uint8]]:

@@ -1,7 +1,11 @@
-"""Puts a bundle together: files, gates, golden examples, manifest, model card; then replaces the old one at once."""
+"""Puts a bundle together: files, gates, golden examples, manifest; its figures and card follow when it is published.
+
+A folder is replaced at once, after everything for it succeeded.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import importlib.metadata
@@ -9,15 +13,19 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import edge_infer
 from edge_infer.bundle.golden import read_golden, replay, write_golden
 from edge_infer.bundle.manifest import (
+    CLASSIFIER_FILE,
+    GOLDEN_FILE,
     MANIFEST,
+    MODEL_CARD,
     SCHEMA_VERSION,
+    SEGMENTER_FILE,
     FileEntry,
     Golden,
     Manifest,
@@ -27,24 +35,23 @@ from edge_infer.bundle.manifest import (
 )
 from edge_infer.bundle.store import load_bundle
 from trainer.bundle.errors import ExportError
-from trainer.bundle.gates import float32_limits, judge, measure_parities, measure_parity, require, storage_limits
-from trainer.bundle.onnx import export_onnx
-from trainer.bundle.provenance import (
-    CITATION,
-    CLASSIFIER_FILE,
-    DATA,
-    GOLDEN_FILE,
-    INTENDED_USE,
-    LABEL_NAMES,
-    LICENSE,
-    LICENSE_NOTE,
-    MELANOMA,
-    SEGMENTER_FILE,
+from trainer.bundle.gates import (
+    Unseen,
+    float32_limits,
+    judge,
+    measure_parities,
+    measure_parity,
+    require,
+    storage_limits,
 )
-from trainer.bundle.system import Assess, Choices, System, golden_traces
+from trainer.bundle.onnx import export_onnx
+from trainer.bundle.provenance import LABEL_NAMES
+from trainer.bundle.recipe import BundleRecipe
+from trainer.bundle.storage import MIN_ONNXRUNTIME
+from trainer.bundle.system import System, golden_traces
 from trainer.bundle.variants import Request, add_variants
-from trainer.data.ham10000 import Record
-from trainer.report.model_card import MODEL_CARD, model_card
+from trainer.choices.choose import Choices
+from trainer.data.ham10000 import MELANOMA, Record
 from trainer.scoring.networks import open_onnx
 
 MAX_BUNDLE_BYTES, MAX_PACKAGES_BYTES, MAX_GOLDEN_BYTES = 46_000_000, 46_000_000, 1_000_000
@@ -55,72 +62,79 @@ _PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "onnx", "onn
 
 def write_bundle(
     out: Path,
-    name: str,
-    description: str,
+    recipe: BundleRecipe,
     system: System,
     choices: Choices,
     parity_records: Sequence[Record],
-    assess: Assess,
     variants: Request | None = None,
+    unseen: Unseen | None = None,
 ) -> Manifest:
-    """Exports, proves, evaluates and writes a bundle; `out` is replaced only after everything succeeded.
+    """Exports, proves and writes a bundle that has no figures yet; `out` is replaced only after everything succeeded.
 
     Args:
         out: the bundle's folder.
-        name: the bundle's name.
-        description: one sentence for the manifest.
+        recipe: what the manifest says about it.
         system: the trained networks.
         choices: thresholds and limits.
-        parity_records: validation pictures for the gates.
-        assess: evaluates the ONNX files themselves on the test split.
+        parity_records: validation pictures for the gates; see `trainer.bundle.gates`.
         variants: other forms of both networks to write and prove as well; see `trainer.bundle.variants`.
+        unseen: answers to the validation pictures, where the classifier learnt from them.
 
     Raises:
         ExportError: a model cannot be exported, or the bundle is larger than allowed.
         ParityError: a gate fails.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with _draft(out) as draft:
         temperature = choices.calibration.temperature
         graphs, stages = system.graphs(temperature), system.stages()
-        manifest = _manifest(name, description, system, stages, choices)
-        rounding = _judge_rounding(parity_records, manifest, system, temperature)
+        manifest = _manifest(recipe, system, stages, choices)
+        rounding = _judge_rounding(parity_records, manifest, system, temperature, unseen)
         export_onnx(graphs[0], stages[0], draft / SEGMENTER_FILE, store=system.store)
         export_onnx(graphs[1], stages[1], draft / CLASSIFIER_FILE, system.labels, store=system.store)
         reference, files = system.networks(temperature), open_onnx(draft)
-        parity = measure_parity(parity_records, manifest, reference, files)
+        parity = measure_parity(parity_records, manifest, reference, files, unseen=unseen)
         gates = judge(parity, float32_limits(SEGMENTER_FILE, CLASSIFIER_FILE))
         require(gates)
         golden = golden_traces(manifest, reference)
         if variants is not None:
             manifest = add_variants(draft, manifest, graphs, reference, golden, variants)
-        assessed = assess(manifest, files)
-        manifest = replace(
-            manifest,
-            parity=(*gates, *rounding),
-            evaluations=(assessed.evaluation,),
-            operating_points=tuple(
-                replace(
-                    point,
-                    metrics=assessed.summary.operating_points[point.name],
-                    bands=tuple(
-                        replace(band, metrics=figures)
-                        for band, figures in zip(point.bands, assessed.summary.bands[point.name], strict=True)
-                    ),
-                )
-                for point in manifest.operating_points
-            ),
-        )
         write_golden(draft / GOLDEN_FILE, golden)
-        card = model_card(manifest, [assessed.summary], assessed.refused)
+        manifest = seal(draft, replace(manifest, parity=(*gates, *rounding)))
+        _prove(draft, manifest)
+        swap(draft, out)
+    return manifest
+
+
+def publish(written: Path, out: Path, manifest: Manifest, card: str) -> Manifest:
+    """Puts a copy of a written bundle, with its figures and its card, in the place of `out` at once.
+
+    Args:
+        written: what `write_bundle` wrote; it stays as it is.
+        out: the published bundle's folder.
+        manifest: the written one, with figures.
+        card: text of its model card.
+
+    Raises:
+        ExportError: the copy is not what was proven.
+    """
+    with _draft(out) as draft:
+        shutil.copytree(written, draft, dirs_exist_ok=True)
         (draft / MODEL_CARD).write_text(card, encoding="utf-8")
         manifest = seal(draft, manifest)
         _prove(draft, manifest)
         swap(draft, out)
+    return manifest
+
+
+@contextlib.contextmanager
+def _draft(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that is gone afterwards unless it was moved."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return manifest
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:
@@ -152,17 +166,20 @@ def swap(draft: Path, out: Path) -> None:
 
 
 def _judge_rounding(
-    records: Sequence[Record], manifest: Manifest, system: System, temperature: float
+    records: Sequence[Record], manifest: Manifest, system: System, temperature: float, unseen: Unseen | None
 ) -> tuple[ParityGate, ...]:
     """Gates between the networks with rounded weights and those that were trained; none where nothing is rounded."""
     if system.store == "float32":
         return ()
     trained = replace(system, store="float32").networks(temperature)
     candidates = {f"weights in {system.store}": system.networks(temperature)}
-    [parity] = measure_parities(records, manifest, trained, candidates).values()
+    [parity] = measure_parities(records, manifest, trained, candidates, unseen=unseen).values()
     gates = judge(parity, storage_limits(SEGMENTER_FILE, CLASSIFIER_FILE, system.store))
     more = "float16" if system.store == "int8" else "float32"
-    require(gates, f"Store the weights in more bits: --store {more}.")
+    require(
+        gates,
+        f"Store the weights in more bits: store = '{more}' in the bundle's recipe, or export with --store {more}.",
+    )
     return gates
 
 
@@ -197,12 +214,14 @@ def check_sizes(manifest: Manifest) -> None:
         )
 
 
-def _manifest(name: str, description: str, system: System, stages: tuple[Stage, Stage], choices: Choices) -> Manifest:
+def _manifest(recipe: BundleRecipe, system: System, stages: tuple[Stage, Stage], choices: Choices) -> Manifest:
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        name=name,
-        description=description,
-        intended_use=INTENDED_USE,
+        name=recipe.name,
+        version=recipe.version,
+        min_onnxruntime=MIN_ONNXRUNTIME,
+        description=recipe.description,
+        intended_use=recipe.intended_use,
         labels=system.labels,
         label_names={label: LABEL_NAMES[label] for label in system.labels},
         melanoma_label=MELANOMA,
@@ -219,14 +238,15 @@ def _manifest(name: str, description: str, system: System, stages: tuple[Stage, 
         parity=(),
         evaluations=(),
         provenance=Provenance(
-            data=DATA,
-            citation=CITATION,
-            license=LICENSE,
-            license_note=LICENSE_NOTE,
+            data=recipe.data,
+            citation=recipe.citation,
+            license=recipe.license,
+            license_note=recipe.license_note,
             trainer_version=edge_infer.__version__,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             packages={package: importlib.metadata.version(package).split("+")[0] for package in _PACKAGES},
             recipes=json.loads(json.dumps(system.recipes())),
+            bundle_recipe=json.loads(json.dumps(recipe.to_dict())),
         ),
         files={},
     )

@@ -1,62 +1,66 @@
-"""All choices of a bundle, from pictures that its networks never saw."""
+"""All choices of a bundle, from stored answers to pictures that its networks never saw: no network, no picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from trainer.bundle.provenance import MELANOMA
-from trainer.bundle.system import Choices, System
-from trainer.choices.appearance import fit_dermoscopy_rule
-from trainer.choices.limits import area_limits, confidence_limit, measure_pictures, quality_limits, true_areas
+import numpy as np
+
+from edge_infer.rules import Calibration, DermoscopyRule, MaskRule, OperatingPoint, QualityLimits
+from edge_infer.steps.appearance import dermoscopy_score
+from trainer.choices.appearance import fit_rule
+from trainer.choices.limits import area_limits, confidence_limit, quality_limits
 from trainer.choices.operating_points import DEFAULT_POINT, choose_operating_points, fit_temperature
-from trainer.choices.out_of_fold import predict_out_of_fold
-from trainer.data.ham10000 import Record
-from trainer.scoring.predict import Rules, predict, select
+from trainer.data.ham10000 import MELANOMA
+from trainer.scoring.answers import Unseen
+from trainer.scoring.measures import Measures
+from trainer.scoring.networks import MASK_THRESHOLD
+from trainer.scoring.predict import Limits, reason_of
 from trainer.scoring.predictions import Prediction, refuse
 from trainer.scoring.scores import scores_of, temper
-from trainer.training.checkpoint import Checkpoint
-from trainer.training.folds import OUT_OF_FOLD
-
-MASK_THRESHOLD = 0.5
 
 
-def choose(
-    system: System, records: Sequence[Record], limit: int | None = None, folds: Sequence[Checkpoint] = ()
-) -> tuple[Choices, list[Prediction]]:
-    """Limits from the training pictures; temperature and operating points from pictures that the classifier never saw.
+@dataclass(frozen=True)
+class Choices:
+    """What was fixed on the training and validation pictures: see `trainer.choices.operating_points`."""
 
-    Those are the validation split or, for a cross-fitted classifier, the folds.
+    mask: MaskRule
+    quality: QualityLimits
+    calibration: Calibration
+    operating_points: tuple[OperatingPoint, ...]
+    default_operating_point: str
+    dermoscopy: DermoscopyRule | None = None
 
-    Args:
-        system: the trained networks.
-        records: the whole data set.
-        limit: use only so many pictures of each split, for a trial.
-        folds: see `trainer.training.folds.load_folds`.
+
+def choose(unseen: Unseen) -> tuple[Choices, list[Prediction]]:
+    """Limits from the training pictures; temperature and operating points from the answers.
 
     Returns:
         The choices, and the calibrated predictions that they rest on.
     """
-    segmenter, classifier = (stage.input for stage in system.stages())
-    training = select(records, "train", limit)
-    mask = area_limits(true_areas(training), MASK_THRESHOLD)
-    quality = quality_limits(measure_pictures(training, segmenter), segmenter.height // 2)
-    validation = select(records, "val", limit)
-    dermoscopy = fit_dermoscopy_rule(training, validation, segmenter)
-    rules = Rules(segmenter, classifier, system.labels, mask, system.roi, quality, dermoscopy)
-    if folds:
-        found = list(predict_out_of_fold(folds, records, rules, system.networks(), limit, system.views))
-    else:
-        found = list(predict(validation, rules, system.networks()))
-    unseen = {record.image_id for record in validation}
-    mask = replace(mask, min_confidence=confidence_limit([p for p in found if p.image_id in unseen]))
-    found = [refuse(p, mask) for p in found]
-    split = OUT_OF_FOLD if folds else "val"
-    calibration = fit_temperature(scores_of(_answered(found), system.labels, MELANOMA), split)
+    training, validation = ([unseen.measures[i] for i in ids] for ids in (unseen.training, unseen.validation))
+    looks = [m.appearance for m in training]
+    mask = area_limits(np.array([m.true_area for m in training]), MASK_THRESHOLD)
+    quality = quality_limits([m.quality for m in training], unseen.side // 2)
+    dermoscopy = fit_rule(looks, unseen.varied, [m.appearance for m in validation], unseen.others)
+    held = set(unseen.validation)
+    sure = confidence_limit([p for p in unseen.predictions if p.image_id in held])
+    limits, mask = Limits(mask, quality, dermoscopy), replace(mask, min_confidence=sure)
+    found = [refuse(_judged(p, unseen.measures[p.image_id], limits), mask) for p in unseen.predictions]
+    calibration = fit_temperature(scores_of(_answered(found), unseen.labels, MELANOMA), unseen.split)
     found = [temper(p, calibration.temperature) for p in found]
-    scores = scores_of(_answered(found), system.labels, MELANOMA)
-    points = choose_operating_points(scores, split)
+    scores = scores_of(_answered(found), unseen.labels, MELANOMA)
+    points = choose_operating_points(scores, unseen.split)
     return Choices(mask, quality, calibration, points, DEFAULT_POINT, dermoscopy), found
+
+
+def _judged(prediction: Prediction, measures: Measures, limits: Limits) -> Prediction:
+    """The same picture under these limits."""
+    score = None if limits.dermoscopy is None else dermoscopy_score(measures.appearance, limits.dermoscopy)
+    size = measures.height, measures.width
+    reason = reason_of(size, prediction.quality, score, prediction.area, prediction.confidence, limits)
+    return replace(prediction, reason=reason, dermoscopy=score)
 
 
 def _answered(predictions: Sequence[Prediction]) -> list[Prediction]:

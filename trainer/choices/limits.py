@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
-from edge_infer.rules import InputSpec, MaskRule, QualityLimits
-from edge_infer.steps.image import open_picture
-from edge_infer.steps.quality import Quality, measure_quality
-from edge_infer.steps.resize import resize
-from trainer.data.ham10000 import Record, read_mask
+from edge_infer.rules import MaskRule, QualityLimits
+from edge_infer.steps.quality import Quality
 from trainer.scoring.metrics import Floats
 from trainer.scoring.predictions import Prediction
 
@@ -25,12 +21,6 @@ REFUSED_LARGE_AREA = 0.001
 
 
 REFUSED_CONFIDENCE = 0.0025
-
-
-def measure_pictures(records: Sequence[Record], spec: InputSpec, progress: bool = True) -> list[Quality]:
-    """Quality of each picture at the segmenter's input size."""
-    bar = tqdm(records, desc="picture quality", unit="img", disable=not progress)
-    return [measure_quality(resize(open_picture(record.image_path).pixels, spec.height, spec.width)) for record in bar]
 
 
 def quality_limits(seen: Sequence[Quality], min_side: int) -> QualityLimits:
@@ -53,12 +43,6 @@ def quality_limits(seen: Sequence[Quality], min_side: int) -> QualityLimits:
         max_luminance=_round(luminance.max() + BRIGHTNESS_MARGIN * (255 - luminance.max())),
         min_sharpness=_round(np.quantile(sharpness, REFUSED_SHARPNESS)),
     )
-
-
-def true_areas(records: Sequence[Record], progress: bool = True) -> Floats:
-    """Lesion pixels over all pixels of each true mask."""
-    bar = tqdm(records, desc="lesion areas", unit="img", disable=not progress)
-    return np.array([float(read_mask(record.mask_path).mean()) for record in bar])
 
 
 def area_limits(areas: Floats, threshold: float) -> MaskRule:

@@ -69,15 +69,15 @@ def compare(
 
     Each row is a recipe. Rows that are done are skipped, interrupted ones continued, so the same command completes a
     table; rows may also be made one at a time (--only), at budgets of their own, on several machines. Smaller budgets
-    than the recipes' are marked in every output. The folder gets one JSON and one CSV of per-image predictions a row,
-    and a README.md with the tables.
+    than the recipes' are marked in every output. The folder gets one JSON and one Parquet file of per-image predictions
+    a row, and a README.md with the tables.
     """
     import torch
 
     from trainer.data.splits import SPLIT_NAMES
+    from trainer.papers.job import Job
     from trainer.papers.plan import Budget
     from trainer.papers.plans import TABLES
-    from trainer.papers.run import Job
     from trainer.papers.run import compare as run
 
     if threads:

@@ -49,7 +49,7 @@ def panels(
 def extremes(
     data: Data,
     out: Out,
-    predictions: Annotated[Path, typer.Option(help="CSV of per-image predictions of the same networks.")],
+    predictions: Annotated[Path, typer.Option(help="Parquet file of per-image predictions of the same networks.")],
     bundle: Bundle = None,
     segmenter: Segmenter = None,
     classifier: Classifier = None,
@@ -70,7 +70,7 @@ def extremes(
 
 @figures_app.command()
 def curves(
-    predictions: Annotated[list[Path], typer.Argument(help="CSV files of per-image predictions.")],
+    predictions: Annotated[list[Path], typer.Argument(help="Parquet files of per-image predictions.")],
     out: Annotated[Path, typer.Option(help="Folder: roc.png and reliability.png are written there.")],
     resamples: Annotated[int, typer.Option(min=0, help="Of the bootstrap by lesion; 0 draws no intervals.")] = 1000,
 ) -> None:

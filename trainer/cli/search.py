@@ -59,8 +59,8 @@ def search(
     from trainer.data.sources import read_sources, taught
     from trainer.data.splits import spread, standard_split
     from trainer.recipe import load_recipe
-    from trainer.search.search import SPACE_FOLDER, load_space
     from trainer.search.search import search as run
+    from trainer.search.space import SPACE_FOLDER, load_space
 
     if threads:
         torch.set_num_threads(threads)

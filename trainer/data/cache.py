@@ -25,8 +25,8 @@ from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
 from edge_infer.steps.mask import largest_region, restore_mask
 from edge_infer.steps.resize import resize
 from trainer.data.ham10000 import Record, check_framing, read_image, read_mask
+from trainer.data.outline import OpenOutliner, no_mask, whole
 from trainer.errors import DataError
-from trainer.training.outline import Outliner, no_mask, whole
 
 CACHE_FOLDER = Path("cache")
 
@@ -85,7 +85,7 @@ def cache_crops(
     rule: RoiRule,
     *,
     margin: float | None = None,
-    outline: str | None = None,
+    outline: OpenOutliner | None = None,
     folder: Path = CACHE_FOLDER,
 ) -> CachedArrays:
     """Crops around the lesion of the ground-truth mask.
@@ -97,7 +97,7 @@ def cache_crops(
         margin: margin of the cached crop, at least the rule's; None: the rule's own, which gives exactly the serving
             crop.
         outline: the segmenter that says where the lesion lies in pictures without a mask, see
-            `trainer.training.outline.Outliner`; where it finds none, the whole picture is the crop.
+            `trainer.training.outliners.open_outliner`; where it finds none, the whole picture is the crop.
         folder: where caches are kept.
 
     Raises:
@@ -128,7 +128,7 @@ def cache_crops(
 
 
 def _outlined(
-    records: Sequence[Record], outline: str | None, rule: RoiRule, folder: Path
+    records: Sequence[Record], outline: OpenOutliner | None, rule: RoiRule, folder: Path
 ) -> tuple[dict[str, Box | None], str]:
     """Boxes of the records without masks, by image id, and the segmenter's key; empty where all have masks."""
     without = [record for record in records if record.mask_path is None]
@@ -139,7 +139,7 @@ def _outlined(
             f"{without[0].image_id} ({without[0].source}) and {len(without) - 1} others have no mask to crop by.",
             "Name a segmenter in data.outline and keep the background, or choose sources with masks.",
         )
-    outliner = Outliner(outline, folder)
+    outliner = outline(folder)
     boxes = outliner.boxes(without)
     return {record.image_id: box for record, box in zip(without, boxes, strict=True)}, outliner.key
 

@@ -20,6 +20,8 @@ from trainer.errors import DataError
 DX = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 """The seven diagnoses, in the order of the classifier's outputs."""
 
+MELANOMA = "mel"
+
 PUBLISHED = "HAM10000 with its masks and metadata is published at https://doi.org/10.7910/DVN/DBW86T (CC BY-NC 4.0)."
 
 SOURCE = "ham10000"

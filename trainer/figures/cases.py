@@ -77,7 +77,7 @@ class Case:
 
 def open_bundle(name: str) -> Seer:
     """A bundle by path or name, at its default operating point."""
-    from trainer.bundle.provenance import MELANOMA
+    from trainer.data.ham10000 import MELANOMA
     from trainer.scoring.networks import open_onnx
 
     bundle = load_bundle(name)

@@ -18,12 +18,14 @@ BASE = "-base"
 def ablations(recipe: Recipe) -> list[Plan]:
     """The recipe as it is, then with one thing changed in each row; folds and members are left out of all of them.
 
+    All rows keep their last epoch, so that none may stop early either.
+
     A change that the recipe has already is no row.
 
     Raises:
         RecipeError: it goes on from another recipe, is no single-task one, or a classifier of anything but the crop.
     """
-    recipe = replace(recipe, folds=0, members=1)
+    recipe = replace(recipe, folds=0, members=1, optim=replace(recipe.optim, patience=0))
     crop = recipe.task == "classification" and recipe.data.roi is not None and recipe.data.target == "dx"
     if recipe.starts_from or recipe.data.metadata or not (crop or recipe.task == "segmentation"):
         raise RecipeError(

@@ -11,9 +11,8 @@ from edge_infer.schema import SchemaError, parse
 from trainer.data.splits import LEAKING
 from trainer.errors import DataError
 from trainer.papers.measures import HALF
-from trainer.papers.render import INTERVALS, LEAK, budget_words
 from trainer.papers.rows import Row, folder_of, read_rows
-from trainer.recipe import stage_recipes
+from trainer.papers.words import INTERVALS, LEAK, budget_words
 from trainer.report.goals import GOALS, Goal
 from trainer.report.markdown import markdown_table
 from trainer.report.summary import Figures, Summary
@@ -115,11 +114,10 @@ def _read(path: Path) -> Summary:
     return summary
 
 
-COMPARISONS = Path(__file__).parent / "results" / "compare"
+COMPARISONS = Path(__file__).parents[1] / "results" / "compare"
 
 
-def leaking_rows(name: str, comparisons: Path = COMPARISONS) -> list[Row]:
-    """Rows of a bundle's classifier on splits that leak, as `python -m trainer compare` left them."""
-    recipe = stage_recipes(name)[1]
+def leaking_rows(recipe: str, comparisons: Path = COMPARISONS) -> list[Row]:
+    """Rows of a classifier's recipe on splits that leak, as `python -m trainer compare` left them."""
     homes = [folder_of(comparisons, "classifiers", split) for split in LEAKING]
     return [row for home in homes for row in read_rows(home) if row.name == recipe]

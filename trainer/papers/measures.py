@@ -9,7 +9,8 @@ import numpy as np
 
 from trainer.choices.operating_points import threshold_for_youden
 from trainer.errors import DataError
-from trainer.report.summary import ATTRIBUTES, Figures, overlaps_of
+from trainer.report.summary import Figures, dice_by_class, overlaps_of, subgroups_of
+from trainer.scoring.masks import pooled_measures, segmentation_measures
 from trainer.scoring.metrics import (
     Measure,
     Roc,
@@ -19,8 +20,6 @@ from trainer.scoring.metrics import (
     mean_of,
     melanoma_measures,
     multiclass_measures,
-    pooled_measures,
-    segmentation_measures,
     with_intervals,
 )
 from trainer.scoring.predictions import Prediction
@@ -116,7 +115,7 @@ def measure(
         else Segmentation(
             with_intervals(segmentation_measures(overlaps), weights),
             with_intervals(pooled_measures(overlaps), weights),
-            with_intervals({dx: mean_of(overlaps.dice, names == dx) for dx in sorted(set(names))}, weights),
+            dice_by_class(overlaps, list(names), weights),
         )
         for which, overlaps in masks.items()
     }
@@ -205,11 +204,9 @@ def _subgroups(
     weights = lesion_weights([p.lesion_id for p in predictions], resamples)
     truth = np.array([p.dx == positive for p in predictions])
     table: dict[str, dict[str, Subgroup]] = {}
-    for attribute, value_of in ATTRIBUTES.items():
-        values = np.array([value_of(p) for p in predictions])
+    for attribute, groups in subgroups_of(predictions).items():
         table[attribute] = {}
-        for value in sorted(set(values)):
-            chosen = values == value
+        for value, chosen in groups.items():
             figures: Figures = {}
             if masked is not None:
                 overlap: dict[str, Measure] = {
@@ -223,5 +220,5 @@ def _subgroups(
                 wanted: dict[str, Measure] = {"auc": Roc(score[seen], truth[seen]).auc}
                 wanted |= {name: called[name] for name in ("sensitivity", "specificity")}
                 figures |= with_intervals(wanted, weights[:, seen])
-            table[attribute][str(value)] = Subgroup(int(chosen.sum()), int(truth[chosen].sum()), figures)
+            table[attribute][value] = Subgroup(int(chosen.sum()), int(truth[chosen].sum()), figures)
     return table

@@ -19,9 +19,9 @@ from edge_infer.rules import InputSpec
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.mask import clean_mask
 from edge_infer.steps.resize import resize, to_batch
-from trainer.choices.limits import true_areas
 from trainer.data.ham10000 import Record
 from trainer.errors import DataError
+from trainer.scoring.measures import true_areas
 from trainer.scoring.networks import (
     _WHOLE,
     NO_LIMITS,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_infer.files import write_atomically
 from edge_infer.rules import Metric
-from trainer.papers.ablations import BASE
-from trainer.papers.measures import CHOSEN, HALF, differences
+from trainer.papers.against_base import ablation_table
+from trainer.papers.measures import CHOSEN, HALF
 from trainer.papers.plans import TITLES, Table
 from trainer.papers.rows import Row, read_rows
+from trainer.papers.words import INTERVALS, LEAK, budget_words, hardware_words, name_of, split_words
 from trainer.report.markdown import markdown_table, words
 from trainer.report.summary import Figures
 from trainer.scoring.metrics import show
-from trainer.scoring.predictions import read_predictions
 
 MASK_FIGURES = ("dice", "jaccard", "thresholded_jaccard", "pixel_recall", "pixel_precision", "pixel_accuracy")
 POOLED_FIGURES = ("dice", "jaccard", "pixel_recall", "pixel_precision", "pixel_accuracy")
@@ -22,26 +22,8 @@ RANKING_FIGURES = ("auc", "sensitivity_at_95_specificity", "sensitivity_at_90_sp
 DECISION_FIGURES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1")
 CLASS_FIGURES = ("class_accuracy", "class_balanced_accuracy", "class_calibration_error")
 
-VIEWS = {"picture": "picture", "whole": "whole picture", "truth": "true crop", "predicted": "predicted crop"}
 TARGETS = {"mel": "melanoma", "bkl": "benign keratosis"}
 
-INTERVALS = "In brackets: 95 % interval, bootstrapped by lesion."
-LEAK = (
-    "**This split is by picture and leaks**: {all:.0%} of the test pictures ({melanoma:.0%} of those of melanoma) have "
-    "a picture of the same lesion in training or validation. It is here for comparison with papers that split so; the "
-    "figures are too good."
-)
-LOW = "**low budget**"
-PAIRED = (
-    "Both networks answer the same pictures; in brackets the 95 % interval of the difference, bootstrapped by lesion, "
-    "in bold where it leaves out zero. One cell in twenty is bold by chance alone, and the interval does not hold what "
-    "another training would change: read each row beside that of another seed. Each row keeps its best epoch on `val`; "
-    "balanced accuracy still grows with the epochs, so compare it between rows that kept the same one."
-)
-KNOWN_OUTLINES = (
-    "Predicted crops are those of a segmenter that learnt from some of these pictures: its outlines are better than "
-    "they would be on new ones.\n"
-)
 
 Cell = Callable[[Row], str]
 
@@ -63,9 +45,10 @@ def to_markdown(rows: Sequence[Row], table: Table, against: str = "") -> str:
         against: the differences to the base, see `ablation_table`.
     """
     head = rows[0]
+    chosen = "The threshold is" if table == "ablations" else "Epoch and threshold are"
     parts = [
         f"# {TITLES[table]}\n",
-        f"{head.data}, {split_words(head)}. Epoch and threshold are chosen on `val`, figures are on `test`.",
+        f"{head.data}, {split_words(head)}. {chosen} chosen on `val`, figures are on `test`.",
         f"{INTERVALS}\n",
     ]
     if head.leaks:
@@ -99,121 +82,6 @@ def to_markdown(rows: Sequence[Row], table: Table, against: str = "") -> str:
             parts += [f"{title}, by diagnosis:\n", grid(several, list(several[0].labels), _per_class(name))]
     parts += ["## Subgroups\n", *_subgroups(rows)]
     return "\n".join(parts)
-
-
-def ablation_table(folder: Path, rows: Sequence[Row]) -> str:
-    """Each row's difference to the row `...-base` on the same pictures, from the stored predictions of both.
-
-    Args:
-        folder: of the comparison.
-        rows: its rows.
-    """
-    bases = [row for row in rows if row.name.endswith(BASE)]
-    families = {row.name.removesuffix(BASE) for row in bases}
-    parts, left_out = [], []
-    for base in bases:
-        stored, columns = read_predictions(folder / base.predictions), _levels(base)
-        lines = [[name_of(base), base.what, _epoch(base), *map(show, columns.values())]]
-        for row in rows:
-            if row.name == base.name or _family(row, families) != base.name.removesuffix(BASE):
-                continue
-            if row.view not in (base.view, "whole" if base.view == "truth" else ""):
-                continue
-            if _budget(row) != _budget(base):
-                left_out.append(name_of(row))
-                continue
-            found = differences(read_predictions(folder / row.predictions), stored, row.positive)
-            lines.append([name_of(row), row.what, _epoch(row), *(_signed(found.get(column)) for column in columns)])
-        parts += [
-            f"Base: {budget_words(base)}.\n",
-            markdown_table(["row", "change", "epoch kept", *map(words, columns)], lines),
-        ]
-    if any(row.view == "predicted" for row in rows):
-        parts.append(KNOWN_OUTLINES)
-    if left_out:
-        parts.append(f"Made at another budget than the base, so without a difference: {', '.join(left_out)}.\n")
-    return PAIRED + "\n\n" + "\n".join(parts)
-
-
-def _epoch(row: Row) -> str:
-    """The epoch that `val` chose."""
-    return "-" if row.compute is None else str(row.compute.best_epoch)
-
-
-def _family(row: Row, families: Collection[str]) -> str:
-    """The base recipe whose ablation a row is: of `a` and `a-b`, a row `a-b-c` belongs to the second."""
-    return max((name for name in families if row.name.startswith(f"{name}-")), key=len, default="")
-
-
-def _budget(row: Row) -> tuple[object, ...]:
-    """What two rows must share to be compared."""
-    cost = row.compute
-    if cost is None:
-        return ()
-    pictures = (cost.train_images, cost.val_images, row.figures.images, row.figures.lesions)
-    return (cost.planned_epochs, round(cost.size / cost.recipe_size, 2), *pictures)
-
-
-def _levels(base: Row) -> Figures:
-    """The base's own figures, of which the other rows give differences."""
-    found = base.figures.classification
-    if found is None:
-        return {name: value for name, value in _clean(base).items() if name in ("dice", "thresholded_jaccard")}
-    wanted = {name: found.ranking.get(name) for name in ("auc", "sensitivity_at_95_specificity")}
-    wanted["class_balanced_accuracy"] = found.classes.get("class_balanced_accuracy")
-    return {name: value for name, value in wanted.items() if value is not None}
-
-
-def _signed(metric: Metric | None) -> str:
-    """A difference with its interval, in bold where the interval leaves out zero."""
-    if metric is None:
-        return "-"
-    text = f"{metric.value:+.3f}"
-    if metric.low is None or metric.high is None:
-        return text
-    text += f" ({metric.low:+.3f} to {metric.high:+.3f})"
-    return f"**{text}**" if metric.low > 0 or metric.high < 0 else text
-
-
-def split_words(row: Row) -> str:
-    """Which pictures a row was tested on."""
-    how = {
-        "column": "the data set's own split, by lesion",
-        "lesion-80-20": "80/20 by lesion",
-        "lesion-60-20-20": "60/20/20 by lesion",
-        "image-80-20": "80/20 by picture",
-        "development": "`train` and `val` of the data set's own split, halved by lesion: one half, called `test` here, "
-        "judges what the other has taught; the set's own `test` was not read",
-    }[row.split]
-    limit = "" if row.test_limit is None else ", part of `test`"
-    return f"{how}{limit}: {row.figures.images} test pictures of {row.figures.lesions} lesions"
-
-
-def budget_words(row: Row) -> str:
-    """What a row was trained with."""
-    cost = row.compute
-    if cost is None:
-        return "not trained"
-    parts = [
-        f"{cost.train_images} of {cost.full_train_images} pictures",
-        f"{cost.epochs} of {cost.recipe_epochs} epochs" if cost.low_budget else f"{cost.epochs} epochs",
-        f"{cost.size} px" + ("" if cost.size == cost.recipe_size else f" (recipe: {cost.recipe_size})"),
-        f"{cost.train_minutes:.1f} min",
-    ]
-    return (f"{LOW}: " if cost.low_budget else "") + ", ".join(parts)
-
-
-def hardware_words(row: Row) -> str:
-    """Where a row was trained."""
-    cost = row.compute
-    if cost is None:
-        return "-"
-    return cost.device if cost.device != "cpu" else f"{cost.hardware}, {cost.threads} thread{'s' * (cost.threads > 1)}"
-
-
-def name_of(row: Row) -> str:
-    """A row's name, with what it saw where that is not plain."""
-    return f"{row.name} ({VIEWS[row.view]})" if row.view in ("truth", "predicted") else row.name
 
 
 def grid(rows: Sequence[Row], columns: Sequence[str], figures: Callable[[Row], Figures]) -> str:

@@ -6,22 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainer.errors import DataError
+from trainer.papers.against_base import ablation_table
 from trainer.papers.against_goals import PAPER
 from trainer.papers.measures import CHOSEN, HALF
 from trainer.papers.plans import TABLES, TITLES
-from trainer.papers.render import (
-    INTERVALS,
-    LEAK,
-    LOW,
-    TARGETS,
-    VIEWS,
-    ablation_table,
-    budget_words,
-    hardware_words,
-    name_of,
-    split_words,
-)
+from trainer.papers.render import TARGETS
 from trainer.papers.rows import Row, read_rows
+from trainer.papers.words import INTERVALS, LEAK, LOW, VIEWS, budget_words, hardware_words, name_of, split_words
 from trainer.report.markdown import markdown_table
 from trainer.report.summary import Figures
 from trainer.scoring.metrics import show

@@ -1,4 +1,4 @@
-"""Rows of the comparisons as files: one JSON and one predictions CSV each, so that tables need no network."""
+"""Rows of the comparisons as files: one JSON and one table of predictions each, so that tables need no network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Compute:
         train_images, val_images: pictures that taught, and that chose the epoch and the threshold.
         full_train_images: all pictures of the split's `train`.
         epochs, planned_epochs, recipe_epochs: done (a run may stop early), asked for here, and the recipe's own.
-        best_epoch: the one that was evaluated, chosen on `val`.
+        best_epoch: the one that was evaluated: chosen on `val`, or in the ablations the last.
         size, recipe_size: side of the input in pixels, here and in the recipe.
         parameters: trainable weights.
         train_minutes: wall time of all epochs, validation included.
@@ -127,9 +127,7 @@ def stem_of(name: str, view: View) -> str:
 
 def store_predictions(predictions: Sequence[Prediction], path: Path) -> list[Prediction]:
     """Writes predictions at once and returns them as they are read back, rounded, so that figures can be made again."""
-    draft = path.with_name(f".{path.name}")
-    write_predictions(draft, predictions)
-    draft.replace(path)
+    write_predictions(path, predictions)
     return read_predictions(path)
 
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from edge_infer.benchmark.hardware import conditions, describe_machine
 from trainer.data.ham10000 import DX, Record
 from trainer.data.isic import detect, read_dataset
-from trainer.data.splits import LEAKING, SplitName, named_split, siblings, spread
+from trainer.data.splits import LEAKING, named_split, siblings, spread
 from trainer.errors import DataError, RecipeError
 from trainer.papers.ablations import BASE
+from trainer.papers.cost import epoch_seconds, processor
+from trainer.papers.job import Job, beyond_defaults, trained
 from trainer.papers.measures import measure, threshold_on
-from trainer.papers.plan import Budget, Plan
-from trainer.papers.plans import Table, plans
+from trainer.papers.plan import Plan
+from trainer.papers.plans import plans
 from trainer.papers.predictions import (
     predict_masks,
     predict_with,
@@ -34,9 +32,10 @@ from trainer.papers.predictions import (
 from trainer.papers.render import write_table
 from trainer.papers.rows import SCHEMA, Compute, Row, View, folder_of, read_row, stem_of, store_predictions, write_row
 from trainer.recipe import Recipe, recipe_from_dict
+from trainer.scoring.columns import SUFFIX
 from trainer.scoring.networks import Segmenter, adjust_for_classes, open_segmenter
 from trainer.scoring.predictions import Prediction, RoiSource
-from trainer.training.checkpoint import class_names, load_checkpoint
+from trainer.training.checkpoint import BEST, LAST, class_names, load_checkpoint
 from trainer.training.initial import RANDOM, prepared, weights_for
 from trainer.training.loop import train
 
@@ -47,44 +46,6 @@ _WORDS = {
     "constant-negative": "always the harmless answer: no lesion, no melanoma, a nevus",
     "ellipse": "a centred ellipse of the training masks' mean area",
 }
-
-
-@dataclass(frozen=True)
-class Job:
-    """A comparison as asked for on the command line.
-
-    Attributes:
-        table: which one.
-        data: folder of the data set.
-        out: folder of results; the table gets a folder of its own in it.
-        runs: folder of the training runs.
-        base, only: see `trainer.papers.plans.plans`.
-        budget: overrides of the recipes.
-        split: how to split the pictures.
-        split_seed: of a drawn split.
-        segmenter: bundle or checkpoint for predicted crops; None: ground-truth crops only.
-        weights: initial weights by the row's name.
-        imagenet: folder of ImageNet weights for the rows that `weights` does not name.
-        fresh: train and evaluate again what is there.
-        device: `cpu` or `cuda`.
-        cache: folder of decoded pictures.
-    """
-
-    table: Table
-    data: Path
-    out: Path
-    runs: Path
-    base: str | None = None
-    only: tuple[str, ...] = ()
-    budget: Budget = field(default_factory=Budget)
-    split: SplitName = "column"
-    split_seed: int = 0
-    segmenter: str | None = None
-    weights: Mapping[str, Path] = field(default_factory=dict)
-    imagenet: Path | None = None
-    fresh: bool = False
-    device: str = "cpu"
-    cache: Path = Path("cache")
 
 
 def compare(job: Job, say: Callable[[str], None] = print) -> Path:
@@ -139,7 +100,7 @@ class _Work:
         self.say(f"{plan.name}: {pictures} pictures, {recipe.data.size} pixels, initial weights {initialisation}")
         train_records, val_records = self._training_records(plan)
         train(
-            self._taught(_trained(plan)),
+            self._taught(trained(plan)),
             train_records,
             val_records,
             run,
@@ -149,11 +110,12 @@ class _Work:
             cache=self.job.cache,
             device=self.job.device,
         )
-        checkpoint = load_checkpoint(run / "best.pt")
-        seconds = _epoch_seconds(run)
+        kept = run / self._kept()
+        checkpoint = load_checkpoint(kept)
+        seconds = epoch_seconds(run)
         for view in views:
             started = time.monotonic()
-            found, threshold = self._evaluate(run / "best.pt", plan, view)
+            found, threshold = self._evaluate(kept, plan, view)
             compute = Compute(
                 train_images=len(self.parts["train"]),
                 val_images=len(self.parts["val"]),
@@ -169,7 +131,7 @@ class _Work:
                 evaluate_minutes=round((time.monotonic() - started) / 60, 2),
                 threads=torch.get_num_threads(),
                 device=self.job.device if self.job.device == "cpu" else torch.cuda.get_device_name(),
-                hardware=_processor(),
+                hardware=processor(),
             )
             row = self._row(plan.name, plan.system, plan.what, view, found, class_names(recipe), recipe, threshold)
             row = replace(row, segmenter=self._outlines(plan, view), initialisation=initialisation)
@@ -257,7 +219,7 @@ class _Work:
     ) -> Row:
         positive = POSITIVE[recipe.data.target] if recipe and labels else labels[-1] if len(labels) == 2 else ""
         positive = positive or ("mel" if labels else "")
-        job, file = self.job, f"{stem_of(name, view)}.csv"
+        job, file = self.job, f"{stem_of(name, view)}{SUFFIX}"
         stored = store_predictions(found, self.folder / file)
         return Row(
             schema=SCHEMA,
@@ -307,14 +269,22 @@ class _Work:
             and row.initialisation.startswith(begun)
             and row.compute.train_images == len(self.parts["train"])
             and row.segmenter in ("", self._outlines(plan, view))
+            and (self._kept() == BEST or row.compute.best_epoch == row.compute.epochs)
         )
+
+    def _kept(self) -> str:
+        """The checkpoint that is evaluated: a few hundred pictures of `val` choose epochs by chance.
+
+        An ablation's difference is smaller than that chance, so its rows all keep the last epoch.
+        """
+        return LAST if self.job.table == "ablations" else BEST
 
     def _outlines(self, plan: Plan, view: View) -> str:
         """Which segmenter's outlines a row learns from or is shown; "" where they are the true ones."""
         return self._segmenter().identity if plan.predicted_masks or view == "predicted" else ""
 
     def _weights(self, plan: Plan) -> Path | None:
-        return weights_for(_trained(plan), self.job.weights, self.job.imagenet)
+        return weights_for(trained(plan), self.job.weights, self.job.imagenet)
 
     def _taught(self, recipe: Recipe) -> Recipe:
         """The recipe with the checkpoints of other rows in the place of their names as teachers.
@@ -331,7 +301,7 @@ class _Work:
                 files.append(name)
                 continue
             teacher = self.job.budget.fit(known[name])
-            file = self._run(teacher) / "best.pt"
+            file = self._run(teacher) / self._kept()
             if not (file.is_file() and all(self._done(name, view, teacher) for view in self._views(teacher))):
                 raise DataError(
                     f"{recipe.name} learns from {name}, which is not trained.", f"Make the row {name} first."
@@ -344,38 +314,10 @@ class _Work:
 
         Keys that have their defaults do not count, so that a recipe keeps its folder when recipes get new ones.
         """
-        recipe, weights = _trained(plan), self._weights(plan)
-        decides: list[object] = [_beyond_defaults(recipe), self.job.split, self.job.split_seed]
+        recipe, weights = trained(plan), self._weights(plan)
+        decides: list[object] = [beyond_defaults(recipe), self.job.split, self.job.split_seed]
         decides += [weights and weights.name, self._segmenter().identity if plan.predicted_masks else ""]
         decides += [[record.image_id for record in self.parts[part]] for part in ("train", "val")]
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
-        trained = f"{recipe.data.size}px-{recipe.optim.epochs}ep-{len(self.parts['train'])}"
-        return self.job.runs / f"{recipe.name}-{trained}-{digest}"
-
-
-def _trained(plan: Plan) -> Recipe:
-    """The recipe under the name of the row whose network it is."""
-    return replace(plan.recipe, name=plan.weights_of or plan.name)
-
-
-def _beyond_defaults(value: Any) -> Any:
-    """A configuration as plain values, without those that equal their defaults."""
-    if not dataclasses.is_dataclass(value):
-        return value
-    kept = {}
-    for entry in dataclasses.fields(value):
-        found, made = getattr(value, entry.name), entry.default_factory
-        default = made() if made is not dataclasses.MISSING else entry.default
-        if found != default:
-            kept[entry.name] = _beyond_defaults(found)
-    return kept
-
-
-def _epoch_seconds(run: Path) -> list[float]:
-    with (run / "history.csv").open(newline="", encoding="utf-8") as stream:
-        return [float(row["seconds"]) for row in csv.DictReader(stream)]
-
-
-def _processor() -> str:
-    machine = describe_machine(conditions(), conditions())
-    return f"{machine.processor}, {machine.usable_processors} processors"
+        size_words = f"{recipe.data.size}px-{recipe.optim.epochs}ep-{len(self.parts['train'])}"
+        return self.job.runs / f"{recipe.name}-{size_words}-{digest}"

@@ -51,16 +51,21 @@ def _referred(summary: Summary) -> Metric | None:
     return summary.referral.get("specialist", {}).get("20%", {}).get("sensitivity_at_95_specificity")
 
 
+FLOOR_NOTE = (
+    "The floor of the AUC was set at 0.942 by a lucky seed, from which the sensitivity of 0.73 is too: repeated with "
+    "other seeds, the same plain network gives an AUC of 0.90 to 0.92. Must and moonshot were set above that seed.\n"
+)
+
 GOALS = (
     Goal("Dice per picture, after clean-up", _of("segmentation", "dice"), 0.935, 0.945, "paper 0.921, floor 0.926"),
     Goal("thresholded Jaccard", _of("segmentation", "thresholded_jaccard"), 0.86, 0.885, "floor 0.838"),
     Goal("Jaccard below 0.65", _of("segmentation", "jaccard_below_0.65"), 0.05, 0.035, "floor 0.071", low=True),
     Goal("worst class Dice", _of("segmentation", "worst_class_dice"), 0.83, 0.87, "floor 0.781 (BCC)"),
-    Goal("melanoma AUC, predicted ROI", _of("melanoma", "auc"), 0.945, 0.965, "floor 0.942 (true box)"),
+    Goal("melanoma AUC, predicted ROI", _of("melanoma", "auc"), 0.945, 0.965, "floor 0.90 to 0.92 (true box)"),
     Goal(
         "sensitivity at 95 % specificity",
         _of("melanoma", "sensitivity_at_95_specificity"),
-        *(0.73, 0.82, "paper 0.747 at 96.5 % (leaks), floor 0.73"),
+        *(0.73, 0.82, "paper 0.747 at 96.5 % (leaks), floor 0.73 (lucky seed)"),
     ),
     Goal("specificity at 90 % sensitivity", _of("melanoma", "specificity_at_90_sensitivity"), 0.83, 0.90, "floor 0.81"),
     Goal(
@@ -84,4 +89,5 @@ def goals_table(summary: Summary) -> str:
         verdict = "-" if metric is None else goal.verdict(metric.value)
         asked = [f"{sign} {bound:g}" for bound in (goal.must, goal.moonshot)]
         rows.append([goal.words, goal.floor, *asked, show(metric), verdict])
-    return markdown_table(["measure", "known before", "must", "moonshot", "measured", "verdict"], rows)
+    head = ["measure", "known before", "must", "moonshot", "measured", "verdict"]
+    return f"{markdown_table(head, rows)}\n{FLOOR_NOTE}"

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_infer.bundle.manifest import Manifest, Stage
-from trainer.choices.refusals import Refusals, refusal_tables
 from trainer.report.markdown import to_markdown
+from trainer.report.refusals import Refusals, refusal_tables
 from trainer.report.summary import Summary
-
-MODEL_CARD = "MODEL_CARD.md"
-
 
 WATTS = (15.0, 60.0)
 """Assumed draw of the training machine while two of its cores train."""

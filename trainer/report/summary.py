@@ -14,10 +14,10 @@ import numpy as np
 
 from edge_infer.bundle.manifest import Evaluation
 from edge_infer.rules import Band, Metric, OperatingPoint
+from trainer.scoring.masks import Overlaps, segmentation_measures
 from trainer.scoring.metrics import (
     Bools,
     Measure,
-    Overlaps,
     Roc,
     Weights,
     decision_measures,
@@ -26,7 +26,6 @@ from trainer.scoring.metrics import (
     melanoma_measures,
     multiclass_measures,
     reliability_bins,
-    segmentation_measures,
     with_interval,
     with_intervals,
 )
@@ -145,7 +144,7 @@ def summarise(
         indeterminate=indeterminate(predictions),
         segmentation=with_intervals(segmentation_measures(clean, classes), every) if clean else {},
         segmentation_raw=with_intervals(segmentation_measures(raw, classes), every) if raw else {},
-        dice_by_class=_dice_by_class(clean, classes, every) if clean else {},
+        dice_by_class=dice_by_class(clean, classes, every) if clean else {},
         melanoma=melanoma,
         classes=with_intervals(multiclass_measures(scores.probabilities, scores.truth), weights),
         operating_points={
@@ -200,7 +199,17 @@ def overlaps_of(predictions: Sequence[Prediction], which: str) -> Overlaps | Non
     return Overlaps(*np.array(known, dtype=np.float64).T)
 
 
-def _dice_by_class(overlaps: Overlaps, classes: Sequence[str], weights: Weights) -> Figures:
+def subgroups_of(predictions: Sequence[Prediction]) -> dict[str, dict[str, Bools]]:
+    """Which pictures have each value of each of `ATTRIBUTES`; values are sorted."""
+    found: dict[str, dict[str, Bools]] = {}
+    for attribute, value_of in ATTRIBUTES.items():
+        values = np.array([value_of(p) for p in predictions])
+        found[attribute] = {str(value): values == value for value in sorted(set(values))}
+    return found
+
+
+def dice_by_class(overlaps: Overlaps, classes: Sequence[str], weights: Weights) -> Figures:
+    """Mean Dice of the pictures of each class, with intervals."""
     names = np.asarray(classes)
     return with_intervals({name: mean_of(overlaps.dice, names == name) for name in sorted(set(classes))}, weights)
 
@@ -264,11 +273,9 @@ def _subgroups(
     dice = np.array([np.nan if p.clean is None else p.clean.dice for p in answered])
     called, positive = scores.score >= threshold, scores.positive
     table: dict[str, dict[str, Group]] = {}
-    for attribute, value_of in ATTRIBUTES.items():
-        values = np.array([value_of(p) for p in answered])
+    for attribute, groups in subgroups_of(answered).items():
         table[attribute] = {}
-        for value in sorted(set(values)):
-            chosen = values == value
+        for value, chosen in groups.items():
             measures: dict[str, Measure] = {
                 "dice": mean_of(dice[chosen]),
                 "auc": Roc(scores.score[chosen], positive[chosen]).auc,
@@ -276,5 +283,5 @@ def _subgroups(
                 "specificity": mean_of(~called[chosen], ~positive[chosen]),
             }
             figures = with_intervals(measures, weights[:, chosen])
-            table[attribute][str(value)] = Group(int(chosen.sum()), int(positive[chosen].sum()), figures)
+            table[attribute][value] = Group(int(chosen.sum()), int(positive[chosen].sum()), figures)
     return table

@@ -23,8 +23,6 @@ Measure = Callable[[Weights], NDArray[np.float64]]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-JACCARD_FAILURE = 0.65
-"""Below this Jaccard index a segmentation counts as failed (the ISIC challenges' threshold)."""
 
 CALIBRATION_BINS = 15
 
@@ -86,90 +84,9 @@ def mean_of(values: Floats | Bools, among: Bools | None = None) -> Measure:
 
     def measure(weights: Weights) -> NDArray[np.float64]:
         w = weights[:, chosen]
-        return _ratio(w @ picked, w.sum(1))
+        return ratio(w @ picked, w.sum(1))
 
     return measure
-
-
-@dataclass(frozen=True)
-class Overlaps:
-    """Pixel counts of predicted against true masks, one entry per image, each an array of shape (n,)."""
-
-    tp: Floats
-    fp: Floats
-    fn: Floats
-    tn: Floats
-
-    @property
-    def dice(self) -> Floats:
-        """2 tp / (2 tp + fp + fn); 1 where both masks are empty."""
-        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn, empty=1.0)
-
-    @property
-    def jaccard(self) -> Floats:
-        """tp / (tp + fp + fn); 1 where both masks are empty."""
-        return _ratio(self.tp, self.tp + self.fp + self.fn, empty=1.0)
-
-    @property
-    def recall(self) -> Floats:
-        """tp / (tp + fn), pixel sensitivity; 1 where the true mask is empty."""
-        return _ratio(self.tp, self.tp + self.fn, empty=1.0)
-
-    @property
-    def precision(self) -> Floats:
-        """tp / (tp + fp); 0 where nothing was predicted, 1 where nothing was there either."""
-        return _ratio(self.tp, self.tp + self.fp, empty=np.where(self.fn == 0, 1.0, 0.0))
-
-    @property
-    def accuracy(self) -> Floats:
-        """(tp + tn) / all pixels."""
-        return _ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
-
-
-def segmentation_measures(overlaps: Overlaps, classes: Sequence[str] = ()) -> dict[str, Measure]:
-    """Per-image segmentation figures; with the images' classes also the mean Dice of the worst class.
-
-    `thresholded_jaccard` counts images below 0.65 as 0; `pooled_dice` throws all pixels into one pot, which hides
-    failures, and is given for comparison with papers only.
-    """
-    jaccard = overlaps.jaccard
-    failed = jaccard < JACCARD_FAILURE
-
-    def pooled(weights: Weights) -> NDArray[np.float64]:
-        tp, errors = weights @ overlaps.tp, weights @ (overlaps.fp + overlaps.fn)
-        return _ratio(2 * tp, 2 * tp + errors)
-
-    measures: dict[str, Measure] = {
-        "dice": mean_of(overlaps.dice),
-        "jaccard": mean_of(jaccard),
-        "thresholded_jaccard": mean_of(np.where(failed, 0.0, jaccard)),
-        "jaccard_below_0.65": mean_of(failed),
-        "pixel_recall": mean_of(overlaps.recall),
-        "pixel_precision": mean_of(overlaps.precision),
-        "pixel_accuracy": mean_of(overlaps.accuracy),
-        "pooled_dice": pooled,
-    }
-    if len(classes):
-        names = np.asarray(classes, dtype=str)
-        by_class = [mean_of(overlaps.dice, names == name) for name in np.unique(names)]
-        measures["worst_class_dice"] = lambda weights: np.min([measure(weights) for measure in by_class], axis=0)
-    return measures
-
-
-def pooled_measures(overlaps: Overlaps) -> dict[str, Measure]:
-    """Segmentation figures with all pixels in one pot, as some papers do: large lesions hide small failed ones."""
-
-    def pot(above: Callable[[Overlaps], Floats], below: Callable[[Overlaps], Floats]) -> Measure:
-        over, under = above(overlaps), below(overlaps)
-        return lambda weights: _ratio(weights @ over, weights @ under)
-
-    return {
-        "dice": pot(lambda o: 2 * o.tp, lambda o: 2 * o.tp + o.fp + o.fn),
-        "jaccard": pot(lambda o: o.tp, lambda o: o.tp + o.fp + o.fn),
-        "pixel_recall": pot(lambda o: o.tp, lambda o: o.tp + o.fn),
-        "pixel_precision": pot(lambda o: o.tp, lambda o: o.tp + o.fp),
-        "pixel_accuracy": pot(lambda o: o.tp + o.tn, lambda o: o.tp + o.fp + o.fn + o.tn),
-    }
 
 
 class Roc:
@@ -197,7 +114,7 @@ class Roc:
         """Area under the curve: the chance that a positive scores above a negative, ties counting half."""
         positive, negative = self._steps(weights)
         above = positive.cumsum(1) - positive / 2
-        return _ratio((above * negative).sum(1), positive.sum(1) * negative.sum(1))
+        return ratio((above * negative).sum(1), positive.sum(1) * negative.sum(1))
 
     def sensitivity_at_specificity(self, specificity: float) -> Measure:
         """The highest sensitivity that some threshold reaches with at least this specificity."""
@@ -205,7 +122,7 @@ class Roc:
         def measure(weights: Weights) -> NDArray[np.float64]:
             tp, fp = self._cumulated(weights)
             allowed = fp <= (1 - specificity) * fp[:, -1:] + 1e-9
-            return _ratio(np.where(allowed, tp, 0).max(1), np.where(fp[:, -1] > 0, tp[:, -1], 0))
+            return ratio(np.where(allowed, tp, 0).max(1), np.where(fp[:, -1] > 0, tp[:, -1], 0))
 
         return measure
 
@@ -226,7 +143,7 @@ class Roc:
             tp, fp = self._cumulated(weights)
             enough = tp >= sensitivity * tp[:, -1:] - 1e-9
             best = np.where(enough, fp[:, -1:] - fp, 0).max(1)
-            return _ratio(best, np.where(tp[:, -1] > 0, fp[:, -1], 0))
+            return ratio(best, np.where(tp[:, -1] > 0, fp[:, -1], 0))
 
         return measure
 
@@ -248,7 +165,7 @@ def decision_measures(called: Bools, positive: Bools) -> dict[str, Measure]:
 
     def f1(weights: Weights) -> NDArray[np.float64]:
         tp, errors = weights @ (called & positive), weights @ (called != positive)
-        return _ratio(2 * tp, 2 * tp + errors)
+        return ratio(2 * tp, 2 * tp + errors)
 
     sensitivity, specificity = mean_of(called, positive), mean_of(~called, ~positive)
     return {
@@ -267,7 +184,7 @@ def calibration_error(confidence: Floats, correct: Bools, bins: int = CALIBRATIO
     gap = confidence - correct
 
     def measure(weights: Weights) -> NDArray[np.float64]:
-        return _ratio(np.abs((weights * gap) @ member).sum(1), weights.sum(1))
+        return ratio(np.abs((weights * gap) @ member).sum(1), weights.sum(1))
 
     return measure
 
@@ -350,7 +267,7 @@ def melanoma_measures(scores: Floats, positive: Bools) -> dict[str, Measure]:
     }
 
 
-def _ratio(above: Floats, below: Floats, empty: Floats | float = np.nan) -> Floats:
+def ratio(above: Floats, below: Floats, empty: Floats | float = np.nan) -> Floats:
     """above / below, and `empty` where below is 0."""
     result = np.broadcast_to(np.asarray(empty, np.float64), np.shape(below)).copy()
     np.divide(above, below, out=result, where=below != 0)
@@ -359,4 +276,4 @@ def _ratio(above: Floats, below: Floats, empty: Floats | float = np.nan) -> Floa
 
 def _nanmean(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     stacked = np.asarray(rows)
-    return _ratio(np.nansum(stacked, axis=0), np.isfinite(stacked).sum(0).astype(np.float64))
+    return ratio(np.nansum(stacked, axis=0), np.isfinite(stacked).sum(0).astype(np.float64))

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_infer.bundle.golden import Network
+from edge_infer.bundle.manifest import CLASSIFIER_FILE, SEGMENTER_FILE
 from edge_infer.bundle.store import load_bundle
 from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.rules import InputSpec, MaskRule, RoiRule
 from edge_infer.steps.resize import to_batch
-from trainer.bundle.provenance import CLASSIFIER_FILE, SEGMENTER_FILE
 from trainer.data.ham10000 import Record
 from trainer.data.metadata import encode_metadata
 from trainer.data.transforms import normalize, to_float
@@ -87,8 +87,6 @@ def open_segmenter(path: str, device: str = "cpu") -> Segmenter:
         size = checkpoint.recipe.data.size
         network, identity = TorchNetwork(checkpoint, device), hashlib.sha256(Path(path).read_bytes()).hexdigest()
         return Segmenter(checkpoint.recipe.name, InputSpec("image", size, size), network.segment, identity)
-    from trainer.scoring.networks import open_onnx
-
     bundle = load_bundle(path)
     manifest = bundle.manifest
     rule = MaskRule(manifest.mask.threshold, 0.0, 1.0)

@@ -34,6 +34,34 @@ from trainer.scoring.predictions import Counts, Prediction, RoiSource, overlap
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Outside of these a picture gets no probability; None sets no such limit."""
+
+    mask: MaskRule
+    quality: QualityLimits | None = None
+    dermoscopy: DermoscopyRule | None = None
+
+
+def reason_of(
+    size: tuple[int, int], quality: Quality, dermoscopy: float | None, area: float, confidence: float, limits: Limits
+) -> str:
+    """The runtime's reason for giving no probability, checked in the runtime's order; "" where it gives one.
+
+    Args:
+        size: the picture's own height and width.
+        quality: at the segmenter's input size.
+        dermoscopy: score of looking like dermoscopy, None where it was not taken.
+        area, confidence: of the outlined lesion.
+        limits: of the bundle.
+    """
+    problem = None if limits.quality is None else picture_problem(*size, quality, limits.quality)
+    if problem is None and dermoscopy is not None and limits.dermoscopy is not None:
+        problem = appearance_problem(dermoscopy, limits.dermoscopy)
+    problem = problem or lesion_problem(area, confidence, limits.mask)
+    return problem[0].value if problem else ""
+
+
+@dataclass(frozen=True)
 class Rules:
     """What a manifest says about the steps outside the graphs; `quality` None refuses no picture for its quality."""
 
@@ -156,13 +184,9 @@ class _Work:
             self.crop = crop_roi(self.pixels, mask, square, rule, self.rules.classifier_input.height)
 
     def _reason(self) -> str:
-        """The runtime's reason, checked in the runtime's order."""
-        limits, (height, width) = self.rules.quality, self.pixels.shape[:2]
-        problem = None if limits is None else picture_problem(height, width, self.quality, limits)
-        if problem is None and self.dermoscopy is not None and self.rules.dermoscopy is not None:
-            problem = appearance_problem(self.dermoscopy, self.rules.dermoscopy)
-        problem = problem or lesion_problem(self.area, self.confidence, self.rules.mask)
-        return problem[0].value if problem else ""
+        height, width = self.pixels.shape[:2]
+        limits = Limits(self.rules.mask, self.rules.quality, self.rules.dermoscopy)
+        return reason_of((height, width), self.quality, self.dermoscopy, self.area, self.confidence, limits)
 
     def prediction(self, roi: RoiSource) -> Prediction:
         record = self.record

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -17,11 +17,15 @@ from edge_infer.rules import MaskRule
 from edge_infer.steps.mask import restore_mask
 from edge_infer.steps.quality import Quality, lesion_problem
 from trainer.errors import DataError
+from trainer.scoring.columns import Column, Kind, read_columns, write_columns
 
 RoiSource = Literal["predicted", "truth", "whole"]
 
+_ANSWER = "p_"
+"""How the names of the columns of probabilities begin."""
 
-_PROBABILITY_PREFIX = "p_"
+_COUNTED = {"raw_": "raw", "": "clean"}
+"""How the names of the columns of pixel counts begin, with what they count."""
 
 
 class Counts(NamedTuple):
@@ -42,6 +46,9 @@ class Counts(NamedTuple):
     def jaccard(self) -> float:
         """tp / (tp + fp + fn); 1 where both masks are empty."""
         return self.dice / (2 - self.dice)
+
+
+_PIXELS = Counts._fields
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,15 @@ class Prediction:
     dermoscopy: float | None = None
 
 
+_PLAIN = {
+    **dict.fromkeys(("image_id", "lesion_id", "split", "dx", "dx_type"), Kind.TEXT),
+    "age": Kind.NUMBER,
+    **dict.fromkeys(("sex", "localization", "roi", "reason"), Kind.TEXT),
+    **dict.fromkeys(("true_area", "area", "confidence", "dermoscopy"), Kind.NUMBER),
+}
+"""Attributes that are a column each."""
+
+
 def overlap(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
     """A 0/1 mask of any size, shape (h, w), against the true one, which gives the size, shape (H, W)."""
     restored = restore_mask(mask, *truth.shape)
@@ -96,20 +112,15 @@ def refuse(prediction: Prediction, rule: MaskRule) -> Prediction:
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
-    """Writes predictions as CSV: ids, labels and numbers. `dice` and `jaccard` are added for people who read it.
+    """Writes predictions as a Parquet file at once; `trainer/results/FORMAT.md` describes it.
 
     Raises:
         DataError: there are none.
+        OutputError: the file cannot be written.
     """
     if not predictions:
         raise DataError("There are no predictions to write.", "Check the split and --limit.")
-    rows = [_row(prediction) for prediction in predictions]
-    columns = max((list(row) for row in rows), key=len)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_columns(path, _columns(predictions))
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -119,9 +130,7 @@ def read_predictions(path: Path) -> list[Prediction]:
         DataError: the file is missing or not such a table.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-        return [_prediction(row) for row in rows]
+        return _predictions(read_columns(path))
     except (OSError, KeyError, ValueError) as error:
         raise DataError(
             f"'{path}' is no table of predictions: {error}.", "Write it with `python -m trainer evaluate`."
@@ -133,65 +142,43 @@ def indeterminate(predictions: Iterable[Prediction]) -> dict[str, int]:
     return dict(Counter(p.reason for p in predictions if p.reason))
 
 
-def _row(p: Prediction) -> dict[str, str]:
-    values: dict[str, object] = {
-        "image_id": p.image_id,
-        "lesion_id": p.lesion_id,
-        "split": p.split,
-        "dx": p.dx,
-        "dx_type": p.dx_type,
-        "age": p.age,
-        "sex": p.sex,
-        "localization": p.localization,
-        "roi": p.roi,
-        "reason": p.reason,
-        **p.quality._asdict(),
-        "true_area": p.true_area,
-        "area": p.area,
-        "confidence": p.confidence,
-        "dermoscopy": p.dermoscopy,
+def _columns(predictions: Sequence[Prediction]) -> list[Column]:
+    def column(name: str, kind: Kind, value_of: Callable[[Prediction], object]) -> Column:
+        return Column(name, kind, [value_of(p) for p in predictions])
+
+    columns = [column(name, kind, attrgetter(name)) for name, kind in _PLAIN.items()]
+    columns += [column(name, Kind.NUMBER, attrgetter(f"quality.{name}")) for name in Quality._fields]
+    for prefix, which in _COUNTED.items():
+        counts = [getattr(p, which) for p in predictions]
+        columns += [Column(f"{prefix}{name}", Kind.COUNT, [getattr(c, name, None) for c in counts]) for name in _PIXELS]
+    labels = max((tuple(p.probabilities) for p in predictions), key=len)
+    answers = [p.probabilities for p in predictions]
+    columns += [Column(f"{_ANSWER}{label}", Kind.NUMBER, [row.get(label) for row in answers]) for label in labels]
+    return columns
+
+
+def _predictions(columns: Mapping[str, Sequence[Any]]) -> list[Prediction]:
+    unknown = set(columns["roi"]) - set(get_args(RoiSource))
+    if unknown:
+        raise ValueError(f"roi is '{unknown.pop()}'")
+    labels = [name.removeprefix(_ANSWER) for name in columns if name.startswith(_ANSWER)]
+    plain = [columns[name] for name in _PLAIN]
+    quality = zip(*(columns[name] for name in Quality._fields), strict=True)
+    masks = {
+        which: zip(*(columns[f"{prefix}{name}"] for name in _PIXELS), strict=True) for prefix, which in _COUNTED.items()
     }
-    for prefix, counts in (("raw_", p.raw), ("", p.clean)):
-        values |= {f"{prefix}{name}": getattr(counts, name, None) for name in Counts._fields}
-    values |= {"dice": p.clean and p.clean.dice, "jaccard": p.clean and p.clean.jaccard}
-    values |= {f"{_PROBABILITY_PREFIX}{label}": value for label, value in p.probabilities.items()}
-    return {key: _text(value) for key, value in values.items()}
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.7g}" if isinstance(value, float) else str(value)
-
-
-def _prediction(row: dict[str, str]) -> Prediction:
-    def counts(prefix: str) -> Counts | None:
-        cells = [row[f"{prefix}{name}"] for name in Counts._fields]
-        return Counts(*map(int, cells)) if all(cells) else None
-
-    if row["roi"] not in get_args(RoiSource):
-        raise ValueError(f"roi is '{row['roi']}'")
-    return Prediction(
-        image_id=row["image_id"],
-        lesion_id=row["lesion_id"],
-        split=row["split"],
-        dx=row["dx"],
-        dx_type=row["dx_type"],
-        age=float(row["age"]) if row["age"] else None,
-        sex=row["sex"],
-        localization=row["localization"],
-        roi=cast(RoiSource, row["roi"]),
-        reason=row["reason"],
-        quality=Quality(*(float(row[name]) for name in Quality._fields)),
-        true_area=float(row["true_area"]),
-        area=float(row["area"]),
-        confidence=float(row["confidence"]),
-        raw=counts("raw_"),
-        clean=counts(""),
-        probabilities={
-            key.removeprefix(_PROBABILITY_PREFIX): float(value)
-            for key, value in row.items()
-            if key.startswith(_PROBABILITY_PREFIX) and value
-        },
-        dermoscopy=float(row["dermoscopy"]) if row.get("dermoscopy") else None,
-    )
+    answers: Iterable[tuple[float | None, ...]] = [()] * len(columns["roi"])
+    if labels:
+        answers = zip(*(columns[f"{_ANSWER}{label}"] for label in labels), strict=True)
+    return [
+        Prediction(
+            **dict(zip(_PLAIN, cells, strict=True)),
+            quality=Quality(*measured),
+            raw=None if None in raw else Counts(*raw),
+            clean=None if None in clean else Counts(*clean),
+            probabilities={name: p for name, p in zip(labels, row, strict=False) if p is not None},
+        )
+        for *cells, measured, raw, clean, row in zip(
+            *plain, quality, masks["raw"], masks["clean"], answers, strict=True
+        )
+    ]

@@ -7,14 +7,10 @@ work on it at once.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import difflib
-import io
 import math
 import time
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,15 +21,15 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from edge_infer.files import write_atomically
-from edge_infer.schema import SchemaError, dump, parse
+from edge_infer.schema import dump
 from trainer.data.ham10000 import Record
-from trainer.errors import RecipeError, SearchError
-from trainer.recipe import Recipe, recipe_from_dict, save_recipe
+from trainer.errors import SearchError
+from trainer.recipe import Recipe, save_recipe
+from trainer.search.space import Space, apply
+from trainer.search.tables import to_csv, to_markdown, trial_line
 from trainer.training.curves import plot_trials
 from trainer.training.loop import train
 from trainer.training.tasks import monitored
-
-SPACE_FOLDER = Path(__file__).parents[1] / "spaces"
 
 Sampler = Literal["random", "tpe"]
 
@@ -42,27 +38,6 @@ STARTUP = 5
 
 _STUDY = "search"
 _LOCK = ".search.lock"
-_STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "ended early", TrialState.FAIL: "failed"}
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """The values that one key of a recipe may take: a range, or a list of choices.
-
-    Attributes:
-        low, high: ends of a range, both included; whole numbers where the key takes whole numbers.
-        log: draw evenly on a logarithmic scale.
-        choices: instead of a range.
-    """
-
-    low: int | float | None = None
-    high: int | float | None = None
-    log: bool = False
-    choices: tuple[Any, ...] | None = None
-
-
-Space = dict[str, Dimension]
-"""Dimensions by the key's path in the recipe, for example `optim.learning_rate`."""
 
 
 @dataclass(frozen=True)
@@ -80,58 +55,6 @@ class Found:
     value: float
     params: dict[str, Any]
     trials: int
-
-
-def load_space(path: Path, recipe: Recipe) -> Space:
-    """Reads a search space, a TOML file laid out as the recipe is, and tries its ends and choices on the recipe.
-
-    Raises:
-        RecipeError: no TOML, an unknown key (the nearest known one is named), or a value that the recipe does not take.
-    """
-    if not path.is_file():
-        known = sorted(item.stem for item in SPACE_FOLDER.glob("*.toml"))
-        near = difflib.get_close_matches(path.stem, known, n=1)
-        hint = f"Did you mean {SPACE_FOLDER / near[0]}.toml?" if near else f"Examples are in {SPACE_FOLDER}."
-        raise RecipeError(f"There is no search space {path}.", hint)
-    try:
-        space = dict(_dimensions(tomllib.loads(path.read_text(encoding="utf-8")), ""))
-    except (tomllib.TOMLDecodeError, SchemaError) as error:
-        raise RecipeError(f"{path}: {error}.", "Correct the search space.") from error
-    if not space:
-        raise RecipeError(f"{path} names no key.", "Give at least one key a range or choices.")
-    for key, item in space.items():
-        # Taken as the recipe takes them: ends of a range may be written as whole numbers where the key is none.
-        taken = [_read(apply(recipe, {key: value}, str(path)), key) for value in item.choices or (item.low, item.high)]
-        if item.choices is None:
-            space[key] = dataclasses.replace(item, low=taken[0], high=taken[1])
-    return space
-
-
-def apply(recipe: Recipe, params: Mapping[str, Any], where: str = "trial") -> Recipe:
-    """The recipe with some values changed, by their keys' paths.
-
-    Raises:
-        RecipeError: an unknown key (the nearest known one is named), or a value that the recipe does not take.
-    """
-    plain = recipe.to_dict()
-    for key, value in params.items():
-        *sections, name = key.split(".")
-        table = plain
-        for section in sections:
-            table = table.setdefault(section, {})
-            if not isinstance(table, dict):
-                raise RecipeError(
-                    f"{where}: {key}: the recipe has no table '{section}'.", "Give it one, or drop the key."
-                )
-        table[name] = value
-    return recipe_from_dict(plain, where)
-
-
-def _read(recipe: Recipe, key: str) -> Any:
-    value: Any = recipe.to_dict()
-    for part in key.split("."):
-        value = value[part]
-    return value
 
 
 def search(
@@ -195,7 +118,7 @@ def search(
             lock.release()
         with FileLock(out / _LOCK):
             write_results(study, recipe, out)
-        say(_line(_trials(study)[trial.number], metric))
+        say(trial_line(_trials(study)[trial.number], metric))
     with FileLock(out / _LOCK):
         found, ended = write_results(study, recipe, out), _ended(study)
         shown = [(trial.number, trial.state.name, trial.value, trial.params) for trial in ended]
@@ -218,13 +141,13 @@ def write_results(study: optuna.Study, recipe: Recipe, out: Path) -> Found | Non
     ended = _ended(study)
     metric = monitored(recipe)
     keys = list(dict.fromkeys(key for trial in ended for key in trial.params))
-    write_atomically(out / "trials.csv", _csv(ended, keys, metric).encode())
+    write_atomically(out / "trials.csv", to_csv(ended, keys, metric).encode())
     if all(trial.state != TrialState.COMPLETE for trial in ended):
         return None
     best = study.best_trial
     assert best.value is not None
     write_atomically(
-        out / "SEARCH.md", _markdown(ended, keys, metric, recipe, best, study.user_attrs["val_pictures"]).encode()
+        out / "SEARCH.md", to_markdown(ended, keys, metric, recipe, best, study.user_attrs["val_pictures"]).encode()
     )
     summary = f"{recipe.name} with the values of trial {best.number} of a search: {metric} {best.value:.4f} on val."
     chosen = dataclasses.replace(apply(recipe, best.params), name=f"{recipe.name}-searched", summary=summary)
@@ -235,25 +158,6 @@ def write_results(study: optuna.Study, recipe: Recipe, out: Path) -> Found | Non
 def trial_folder(out: Path, number: int) -> Path:
     """Where a trial's run lies; trials count from 0."""
     return out / f"trial-{number:04d}"
-
-
-def _dimensions(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Dimension]]:
-    for name, value in table.items():
-        key = f"{prefix}{name}"
-        if not isinstance(value, dict):
-            raise SchemaError(f"{key}: expected a range such as {{ low = 0.1, high = 0.5 }}, or choices")
-        is_range = value.keys() & {"low", "high", "log", "choices"}
-        if not is_range or any(isinstance(item, dict) for item in value.values()):
-            yield from _dimensions(value, f"{key}.")
-            continue
-        found = parse(Dimension, value, key)
-        if (found.choices is None) == (found.low is None or found.high is None):
-            raise SchemaError(f"{key}: expected either low and high, or choices")
-        if found.low is not None and found.high is not None and not found.low < found.high:
-            raise SchemaError(f"{key}: low is not below high")
-        if found.log and (found.low is None or found.low <= 0):
-            raise SchemaError(f"{key}: log needs a range above zero")
-        yield key, found
 
 
 def _open(out: Path, base: Recipe, space: Space, pictures: int) -> optuna.Study:
@@ -367,59 +271,3 @@ def _run(
     else:
         study.tell(trial, value)
     (folder / "last.pt").unlink(missing_ok=True)
-
-
-def _line(trial: FrozenTrial, metric: str) -> str:
-    values = ", ".join(f"{key} {_short(value)}" for key, value in trial.params.items())
-    if trial.state == TrialState.FAIL:
-        return f"trial {trial.number} failed: {trial.user_attrs.get('error')} ({values})"
-    state = "ended early" if trial.state == TrialState.PRUNED else "done"
-    return f"trial {trial.number} {state}: {metric} {_short(trial.value)} ({values})"
-
-
-def _short(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _csv(trials: Sequence[FrozenTrial], keys: Sequence[str], metric: str) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["trial", "state", metric, "epochs", "minutes", *keys, "error"])
-    for trial in trials:
-        notes = trial.user_attrs
-        row = [trial.number, _STATES[trial.state], trial.value, notes.get("epochs"), notes.get("minutes")]
-        writer.writerow([*row, *(trial.params.get(key) for key in keys), notes.get("error")])
-    return stream.getvalue()
-
-
-def _markdown(
-    trials: Sequence[FrozenTrial],
-    keys: Sequence[str],
-    metric: str,
-    recipe: Recipe,
-    best: FrozenTrial,
-    val_pictures: int,
-) -> str:
-    count = {state: sum(trial.state == state for trial in trials) for state in _STATES}
-    lines = [
-        f"# Search around the recipe `{recipe.name}`",
-        "",
-        f"{len(trials)} trials: {count[TrialState.COMPLETE]} done, {count[TrialState.PRUNED]} ended early, "
-        f"{count[TrialState.FAIL]} failed. Best: trial {best.number}, {metric} {_short(best.value)} on the "
-        f"{val_pictures} validation pictures that chose it, which flatters it: report figures on the test split.",
-        "",
-        "Train the best one: `python -m trainer train best.toml`, with the path of the file beside this one.",
-        "",
-        f"| trial | state | {metric} | epochs | minutes | {' | '.join(keys)} |",
-        f"| --- | --- | ---: | ---: | ---: |{' ---: |' * len(keys)}",
-    ]
-    order = sorted(trials, key=lambda trial: (trial.state != TrialState.COMPLETE, -(trial.value or 0.0), trial.number))
-    for trial in order:
-        notes = trial.user_attrs
-        cells = [str(trial.number), _STATES[trial.state], _short(trial.value), _short(notes.get("epochs"))]
-        cells += [f"{notes.get('minutes', 0):.1f}", *(_short(trial.params.get(key)) for key in keys)]
-        lines.append(f"| {' | '.join(cells)} |")
-    errors = [f"- trial {trial.number}: {trial.user_attrs['error']}" for trial in trials if "error" in trial.user_attrs]
-    if errors:
-        lines += ["", "Errors:", "", *errors]
-    return "\n".join(lines) + "\n"

@@ -17,7 +17,7 @@ from trainer.models.ensemble import Ensemble
 from trainer.recipe import Recipe, recipe_from_dict
 
 FORMAT = 1
-BEST = "best.pt"
+BEST, LAST = "best.pt", "last.pt"
 
 
 class Checkpoint(NamedTuple):

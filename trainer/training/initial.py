@@ -15,7 +15,7 @@ from trainer.training.checkpoint import build_model, init_weights, read_file
 IMAGENET = {
     "mobilenet_v2": "mobilenet_v2_imagenet.pth",
     "densenet121": "densenet121_imagenet.pth",
-    "resnet50": "resnet50_imagenet_to_layer3.pth",
+    "resnet50": "resnet50_imagenet.pth",
 }
 """Files that are looked for in a folder of ImageNet weights, by torchvision's name of the network."""
 

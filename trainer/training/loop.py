@@ -229,7 +229,7 @@ def train(
 def validate(
     recipe: Recipe, model: nn.Module, data: Dataset, device: str = "cpu", world: World = ALONE
 ) -> dict[str, float]:
-    """Loss and metrics of a network in eval mode on serving-size pictures: `val_loss` and `trainer.training.tasks.summarise`.
+    """A network in eval mode on serving-size pictures: `val_loss` and `trainer.training.tasks.summarise`.
 
     Epochs that train at `data.small_size` are validated at the serving size too, where they look worse than they are.
     The processes of `world` take batches in turn, and all get the same result.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from trainer.data.transforms import resize_batch
 from trainer.recipe import Recipe
 from trainer.training.checkpoint import class_names
 from trainer.training.losses import BceDiceLoss, FocalDiceLoss, PartlyKnown, build_class_loss
+from trainer.training.outliners import open_outliner
 
 _POSITIVE = {"dx": "mel", "melanoma": "mel", "keratosis": "bkl"}
 
@@ -110,7 +112,8 @@ def _dataset(recipe: Recipe, records: Sequence[Record], cache: Path, size: int, 
     metadata = encode_metadata(records) if recipe.data.metadata else None
     if recipe.data.roi is None:
         return Dataset(cache_pictures(records, size, cache, masks=recipe.task != "classification"), labels, metadata)
-    crops = cache_crops(records, size, recipe.data.roi, margin=margin, outline=recipe.data.outline, folder=cache)
+    outline = None if recipe.data.outline is None else partial(open_outliner, recipe.data.outline)
+    crops = cache_crops(records, size, recipe.data.roi, margin=margin, outline=outline, folder=cache)
     return Dataset(crops, labels, metadata)
 
 

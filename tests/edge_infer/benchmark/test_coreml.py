@@ -15,11 +15,15 @@ from typing import Any
 
 import pytest
 
-from edge_infer.benchmark import coreml, suite, targets
-from edge_infer.benchmark.coreml import shares_of, triangulate
+from edge_infer.benchmark import coreml, targets
+from edge_infer.benchmark.coreml import conclude, shares_of, triangulate
 from edge_infer.benchmark.measure import Effort
-from edge_infer.benchmark.suite import Plan, run_suite
-from edge_infer.benchmark.targets import OpenTarget, Target, find_target, open_target
+from edge_infer.benchmark.opening import OpenTarget, open_target
+from edge_infer.benchmark.plan import Plan
+from edge_infer.benchmark.results import Latency, Row
+from edge_infer.benchmark.stats import Interval
+from edge_infer.benchmark.suite import run_suite
+from edge_infer.benchmark.targets import Target, find_target
 from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.errors import EngineError
 
@@ -160,6 +164,17 @@ def test_core_ml_is_never_pretended_here(toy_bundle: Path) -> None:
     assert results.rows[0].status == "failed" and "Apple" in results.rows[0].error
 
 
-def test_compute_units_of_both_kinds_of_target_are_known() -> None:
-    units = {suite._units(find_target(name), "MLComputeUnits") for name in ("coreml-ep-all", "coreml-ep-cpu-and-ne")}
-    assert units == {"ALL", "CPU_AND_NE"}
+def test_both_kinds_of_core_ml_target_are_concluded_on_their_own() -> None:
+    def row(name: str, median: float) -> tuple[Target, Row]:
+        latency = Latency(1, (), (), (), {}, {"p50": Interval(median, median, median)})
+        return find_target(name), Row(name, name, "ok", 1, single=latency)
+
+    names = ("cpu-only", "cpu-and-gpu", "cpu-and-ne", "all")
+    through_ort = [row(f"coreml-ep-{name}", median) for name, median in zip(names, (10, 5, 2, 2), strict=True)]
+    native = [row(f"coreml-{name}", median) for name, median in zip(names, (10, 10, 10, 10), strict=True)]
+    others = [row("cpu", 1), row("coreml-all:other", 1)]
+    notes = conclude([*through_ort, *others, *native])
+    assert [len(said) for said in notes] == [1] * 4 + [0] * 2 + [1] * 4
+    assert all("as fast as the Neural Engine setting" in said[0] for said in notes[:4])
+    assert all("neither accelerator does visible work" in said[0] for said in notes[6:])
+    assert conclude(others) == [(), ()]

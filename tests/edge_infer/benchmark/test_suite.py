@@ -14,18 +14,21 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edge_infer.benchmark import probe, suite, targets
+from edge_infer.benchmark import opening, probe, suite, targets
 from edge_infer.benchmark import results as r
 from edge_infer.benchmark.accuracy import auc_score, dice_score
 from edge_infer.benchmark.cold import child_command, measure_cold
 from edge_infer.benchmark.hardware import ProcessorTimes, conditions, describe_machine, processor_times
 from edge_infer.benchmark.measure import Effort, Pulse, RunnerError, last_over_first, measure_latency, measure_offline
+from edge_infer.benchmark.opening import OpenTarget, discover, open_target, placement_of
+from edge_infer.benchmark.plan import Plan
+from edge_infer.benchmark.result_file import read_results, write_results
 from edge_infer.benchmark.runners import LocalRunner, Sample, Segment, load_pictures
 from edge_infer.benchmark.stability import judge_stability
 from edge_infer.benchmark.stats import interval_of, ratio_of_medians, ratio_of_rates
-from edge_infer.benchmark.suite import Plan, run_suite
+from edge_infer.benchmark.suite import run_suite
 from edge_infer.benchmark.table import format_results
-from edge_infer.benchmark.targets import OpenTarget, Target, discover, find_target, open_target, placement_of
+from edge_infer.benchmark.targets import Target, find_target
 from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.engines.base import Engine
 from edge_infer.engines.onnx import OnnxEngine
@@ -154,7 +157,7 @@ def test_a_target_that_fails_midway_loses_its_row_and_the_others_go_on(bundle: B
 
 
 def test_a_provider_that_runs_no_node_is_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "profile_placement", lambda *_: {"OtherExecutionProvider": 12.0})
+    monkeypatch.setattr(opening, "profile_placement", lambda *_: {"OtherExecutionProvider": 12.0})
     with pytest.raises(ProviderUnavailableError, match="ran no node of the segmenter"):
         open_target(find_target("cpu"), bundle, 1)
 
@@ -191,8 +194,8 @@ def test_labelled_pictures_add_accuracy(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_file_round_trip(measured: r.Results, tmp_path: Path) -> None:
-    r.write_results(tmp_path / "a.json", measured)
-    again = r.read_results(tmp_path / "a.json")
+    write_results(tmp_path / "a.json", measured)
+    again = read_results(tmp_path / "a.json")
     assert again.bundle == measured.bundle
     assert again.rows[0].single is not None and measured.rows[0].single is not None
     assert again.rows[0].single.wall_ms == pytest.approx(measured.rows[0].single.wall_ms, rel=1e-5)
@@ -215,7 +218,7 @@ def test_a_doctored_file_is_refused(measured: r.Results, tmp_path: Path, change:
     change(data)  # type: ignore[operator]
     (tmp_path / "a.json").write_text(json.dumps(data))
     with pytest.raises(r.ResultsError, match=message):
-        r.read_results(tmp_path / "a.json")
+        read_results(tmp_path / "a.json")
 
 
 def test_the_file_names_no_host_user_or_folder(measured: r.Results, toy_bundle: Path) -> None:
@@ -438,5 +441,5 @@ def test_attained_share_uses_as_many_threads_as_were_at_work(measured: r.Results
     assert row is not None
     part = r.Throughput(8, 1, 2, (10,), (1.0,), (1.0,), 10.0)
     peaks = [r.Peak("float32", n, 64, 100.0 * n, (1.0,)) for n in (1, 2)]
-    assert suite.attained_share(replace(row, offline=(part,)), peaks, 4.0) == {"float32": pytest.approx(0.2)}
-    assert suite.attained_share(row, peaks, None) == {}
+    assert probe.attained_share(replace(row, offline=(part,)), peaks, 4.0) == {"float32": pytest.approx(0.2)}
+    assert probe.attained_share(row, peaks, None) == {}

@@ -127,8 +127,13 @@ def test_two_tolerances_together_are_the_wider_of_each() -> None:
 
 
 BROKEN_MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "future version": (lambda m: m.update(schema_version=2), "schema version 2"),
+    "future version": (lambda m: m.update(schema_version=3), "schema version 3"),
     "no version": (lambda m: m.pop("schema_version"), "schema version None"),
+    "version as text": (lambda m: m.update(schema_version="2"), "schema version '2'"),
+    "version of no bundle": (lambda m: m.update(version="1.0"), "version '1.0'"),
+    "no version of its own": (lambda m: m.pop("version"), "version: missing"),
+    "no version of an engine": (lambda m: m.update(min_onnxruntime="new"), "min_onnxruntime 'new'"),
+    "a newer schema's key": (lambda m: m.update(schema_version=1), "version: unknown key in schema version 1"),
     "unknown key": (lambda m: m.update(thresh=1), "thresh: unknown key"),
     "missing key": (lambda m: m.pop("roi"), "roi: missing"),
     "wrong type": (lambda m: m["mask"].update(threshold="0.5"), "mask.threshold: expected float"),

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from edge_infer.benchmark.results import Results, read_results
+from edge_infer.benchmark.result_file import read_results
+from edge_infer.benchmark.results import Results
 from edge_infer.benchmark.targets import CATALOGUE
 from edge_infer.cli.app import app
 from edge_infer.schema import parse

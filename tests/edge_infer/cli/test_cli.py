@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from edge_infer import __version__
 from edge_infer.bundle.parse import parse_manifest
 from edge_infer.cli.app import app
-from edge_infer.cli.guard import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE
+from edge_infer.cli.guard import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE, EXIT_USAGE
 from tests.conftest import REPOSITORY
 from tests.support.toy_bundle import write_manifest, write_toy_bundle
 
@@ -73,7 +73,7 @@ def test_bundles_lists_good_and_broken_ones(own_bundle: Path, tmp_path: Path, mo
     monkeypatch.setenv("EDGE_INFER_BUNDLES", f"{tmp_path}{os.pathsep}{tmp_path / 'gone'}")
     result = runner.invoke(app, ["bundles"])
     assert result.exit_code == EXIT_OK
-    assert f"toy\n  Toy bundle for tests: thresholds and colours, nothing learned.\n  0.2 MB, from EDGE_INFER_BUNDLES\n  {own_bundle}" in result.stdout  # fmt: skip # noqa: E501
+    assert f"toy\n  Toy bundle for tests: thresholds and colours, nothing learned.\n  version 1.2.3, 0.2 MB, from EDGE_INFER_BUNDLES\n  {own_bundle}" in result.stdout  # fmt: skip # noqa: E501
     assert "broken\n  BROKEN [bundle-schema]: bundle.json has schema version 99" in result.stdout
     assert "mobile (default)\n" in result.stdout and "calls itself 'toy'" in result.stdout
     assert f"'{tmp_path / 'gone'}', which is no folder" in result.stderr
@@ -83,6 +83,8 @@ def test_inspect_explains_everything_that_matters(toy_bundle: Path) -> None:
     result = runner.invoke(app, ["inspect", str(toy_bundle)])
     assert result.exit_code == EXIT_OK
     for part in (
+        "toy 1.2.3: Toy bundle",
+        "needs             ONNX Runtime 1.20 or newer",
         "toy-darkness, 2 parameters",
         "RGB uint8 NHWC, n x 96 x 128 x 3",
         "float32 (default): ONNX Runtime",
@@ -146,8 +148,18 @@ def test_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = runner.invoke(app, ["doctor"])
     assert result.exit_code == EXIT_OK
     assert "engine       ONNX Runtime" in result.stdout
-    assert f"bundle       mobile in {tmp_path / 'mobile'}" in result.stdout
+    assert f"bundle       mobile 1.2.3 in {tmp_path / 'mobile'}" in result.stdout
+    assert "needs        ONNX Runtime 1.20 or newer" in result.stdout
     assert "works        on " in result.stdout
+
+
+def test_doctor_says_which_engine_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_toy_bundle(tmp_path / "mobile", min_onnxruntime="99.0")
+    monkeypatch.setenv("EDGE_INFER_BUNDLES", str(tmp_path))
+    result = runner.invoke(app, ["doctor"])
+    assert result.exit_code == EXIT_BROKEN
+    assert "needs        ONNX Runtime 99.0 or newer" in result.stdout and "works" not in result.stdout
+    assert "error [engine-version]" in result.stderr and ">=99.0'" in result.stderr
 
 
 def test_stdout_holds_data_alone_and_errors_have_no_traceback(toy_bundle: Path, nevus_file: Path) -> None:
@@ -173,6 +185,23 @@ def test_closed_pipe_is_quiet(toy_bundle: Path, nevus_file: Path, tmp_path: Path
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait(300) == EXIT_PIPE
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("format", ["card", "json", "ndjson", "csv"])
+def test_a_full_disk_behind_stdout_is_told_and_leaves_no_report(
+    toy_bundle: Path, nevus_file: Path, tmp_path: Path, format: str
+) -> None:
+    report = tmp_path / "report.html"
+    arguments = ("diagnose", nevus_file, "--bundle", toy_bundle, "--format", format, "--save-report", report)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command(*arguments), cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == EXIT_USAGE
+    assert done.stderr.startswith("error [output]: Cannot write '<stdout>': No space left on device.\nfix: ")
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert not report.exists()
 
 
 def test_interrupt(toy_bundle: Path, nevus_file: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_csv_columns_are_stable(toy_bundle: Path, nevus_file: Path) -> None:
 @pytest.mark.parametrize(
     ("picture", "words"),
     [
-        ("melanoma-like.jpg", "suspicious (threshold 40.0 %)"),
+        ("irregular-border.jpg", "suspicious (threshold 40.0 %)"),
         ("nevus-like.jpg", "not suspicious (threshold 40.0 %)"),
     ],
 )
@@ -322,3 +322,14 @@ def test_files_that_are_no_pictures_are_counted_on_stderr(toy_bundle: Path, fold
     _, out, err = diagnose(toy_bundle, folder, "--format", "json")
     assert len(json.loads(out)) == 4
     assert "files without a picture's suffix were left out: 1" in err
+
+
+def test_help_puts_options_into_groups() -> None:
+    text = runner.invoke(app, ["diagnose", "--help"]).stdout
+    groups = {part.partition(":")[0]: part for part in text.split("\n\n")}
+    assert {"Arguments", "Options", "Saved files", "The networks", "The decision"} <= set(groups)
+    options = {"overlay", "mask", "roi", "report"}
+    assert all(f"--save-{name} " in groups["Saved files"] for name in options)
+    assert "--operating-point" in groups["The decision"] and "--abstain" in groups["The decision"]
+    assert "--format" in groups["Options"] and "--save" not in groups["Options"]
+    assert "--bundle" in groups["The networks"] and "--threads" in groups["The networks"]

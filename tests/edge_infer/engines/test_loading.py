@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from edge_infer import errors
+from edge_infer import Diagnoser, errors
 from edge_infer.bundle.store import read_manifest
 from edge_infer.engines.loading import Loading, StageName, files_of, start_loading
+from edge_infer.errors import EngineVersionError
+from tests.support.toy_bundle import write_toy_bundle
 
 
 class Stub:
@@ -36,6 +38,13 @@ def damaged(toy_bundle: Path, tmp_path: Path) -> Path:
     with (folder / "classifier.onnx").open("ab") as stream:
         stream.write(b"x")
     return folder
+
+
+def test_a_bundle_that_needs_a_newer_runtime_is_not_opened(tmp_path: Path) -> None:
+    folder = write_toy_bundle(tmp_path / "newer", min_onnxruntime="99.1")
+    with pytest.raises(EngineVersionError, match=r"99\.1 or newer") as caught:
+        Diagnoser.load(folder, providers=["cpu"])
+    assert "99.1" in caught.value.remedy
 
 
 def test_both_stages_load_at_the_same_time(toy_bundle: Path) -> None:

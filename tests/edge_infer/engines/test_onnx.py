@@ -120,6 +120,35 @@ def test_no_runtime_is_an_error_with_the_fix(monkeypatch: pytest.MonkeyPatch) ->
     assert "edge-infer[cpu]" in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("installed", "oldest", "fits"),
+    [
+        ("1.20.0", "1.20", True),
+        ("1.20.1", "1.20.1", True),
+        ("1.100.0", "1.20", True),
+        ("2.0", "1.20", True),
+        ("1.31.0+cu12", "1.31", True),
+        ("1.19.2", "1.20", False),
+        ("1.9.0", "1.20", False),
+        ("1.20.0", "1.20.1", False),
+        ("1.19.2", None, True),
+    ],
+)
+def test_an_old_runtime_is_refused_with_the_fix(
+    installed: str, oldest: str | None, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "_installed_distributions", lambda: {"onnxruntime-openvino"})
+    runtime = SimpleNamespace(__version__=installed)
+    if fits:
+        install.require_version(runtime, oldest)
+        return
+    with pytest.raises(
+        errors.EngineVersionError, match=rf"needs ONNX Runtime {oldest} or newer; {installed} is"
+    ) as caught:
+        install.require_version(runtime, oldest)
+    assert caught.value.remedy == f"Run: pip install --upgrade 'onnxruntime-openvino>={oldest}'"
+
+
 def test_leftovers_of_a_removed_runtime_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "_installed_distributions", lambda: {"onnxruntime"})
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", SimpleNamespace())  # type: ignore[arg-type]

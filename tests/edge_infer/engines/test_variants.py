@@ -17,7 +17,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from edge_infer import Diagnoser, errors
-from edge_infer.benchmark.targets import discover, find_target, open_target
+from edge_infer.benchmark.opening import discover, open_target
+from edge_infer.benchmark.targets import find_target
 from edge_infer.bundle.manifest import ParityGate, Variant
 from edge_infer.bundle.store import load_bundle, read_manifest
 from edge_infer.cli.app import app

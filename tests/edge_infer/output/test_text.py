@@ -16,7 +16,9 @@ from edge_infer.bundle.store import read_manifest
 from edge_infer.diagnosis import MELANOMA, Diagnosis
 from edge_infer.errors import ImageDecodeError
 from edge_infer.geometry import Box
-from edge_infer.output.text import csv_columns, csv_header, to_card, to_csv, to_json, to_ndjson, to_record
+from edge_infer.output.card import to_card
+from edge_infer.output.records import to_json, to_ndjson, to_record
+from edge_infer.output.table import csv_columns, csv_header, to_csv
 from edge_infer.output.wording import advice, percent, reason_title, sentence
 from edge_infer.reasons import Reason
 

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from edge_infer import Diagnoser
-from edge_infer.bundle.manifest import Outside
 from edge_infer.cli.app import app
 from edge_infer.geometry import Box
-from edge_infer.rules import RoiRule
+from edge_infer.rules import Outside, RoiRule
 from edge_infer.schema import parse
 from edge_infer.steps.crop import crop_roi, roi_box
 from edge_infer.steps.resize import resize

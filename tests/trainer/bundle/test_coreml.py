@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,48 +12,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_infer.bundle.manifest import Manifest, OutputSpec, Stage
+from edge_infer.bundle.manifest import Manifest, Stage
 from edge_infer.bundle.store import read_manifest
 from edge_infer.engines.coreml import CoreMLEngine
-from edge_infer.rules import InputSpec
 from edge_infer.schema import parse
+from tests.support.packages import NORMALIZATION, pictures, settled, stage
 from tests.support.sabotage import SABOTAGE
 from tests.support.toy_system import toy_choices, toy_system
 from trainer.bundle import coreml
 from trainer.bundle.coreml import MINIMUM_TARGET, export_coreml, find_float_layers
 from trainer.bundle.errors import ExportError, ParityError
 from trainer.bundle.gates import float16_limits, judge, measure_parity, require
-from trainer.bundle.mil import MilError, MilProgram, UnknownOperationError
+from trainer.bundle.mil import MilProgram
 from trainer.data.drawn import draw_dataset, draw_picture
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.models import create
 from trainer.models.serving import ServingClassifier, ServingGraph, ServingSegmenter, as_network
-from trainer.recipe import Normalization
 from trainer.scoring.networks import Networks
 
-NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SEGMENTER, CLASSIFIER = "segmenter.mlpackage", "classifier.mlpackage"
 Change = Callable[[ServingGraph], nn.Module]
-
-
-def pictures(count: int, height: int, width: int) -> NDArray[np.uint8]:
-    return np.random.default_rng(count).integers(0, 256, (count, height, width, 3), np.uint8)
-
-
-def stage(kind: Any, height: int, width: int, name: str = "image") -> Stage:
-    return Stage("net", 1, InputSpec(name, height, width), OutputSpec(kind, kind), {})
-
-
-def settled(network: nn.Module, size: int) -> nn.Module:
-    """Batch norm statistics that belong to its inputs, as after training."""
-    with torch.no_grad():
-        for step in range(3):
-            network.train()(torch.randn(8, 3, size, size, generator=torch.Generator().manual_seed(step)))
-    return network.eval()
 
 
 # ---- the toy system through the same gates as a real export
@@ -159,19 +137,6 @@ def test_the_package_explains_itself(packages: Path) -> None:
         assert image.type.imageType.colorSpace == image.type.imageType.ColorSpace.Value("RGB")
         assert (image.type.imageType.height, image.type.imageType.width) == (spec.input.height, spec.input.width)
         assert result.type.multiArrayType.dataType == result.type.multiArrayType.ArrayDataType.Value("FLOAT32")
-
-
-def test_height_and_width_are_not_mixed_up_and_names_are_kept(tmp_path: Path) -> None:
-    graph = ServingSegmenter(nn.Conv2d(3, 1, 3, padding=1), NORMALIZATION)
-    export_coreml(graph, stage("probability_map", 24, 40, "dermoscopy"), None, tmp_path / SEGMENTER)
-    program = MilProgram(tmp_path / SEGMENTER)
-    assert program.input_shape == (24, 40, 3)
-    batch = pictures(2, 24, 40)
-    assert program.run(batch) == pytest.approx(as_network(graph)(batch), abs=5e-3)
-    with pytest.raises(MilError, match=r"24, 40"):
-        program.run(pictures(1, 40, 24))
-    with pytest.raises(MilError, match="uint8"):
-        program.run(batch.astype(np.float32))  # type: ignore[arg-type]
 
 
 def test_a_second_export_replaces_the_first_and_a_failed_one_does_not(tmp_path: Path) -> None:
@@ -323,100 +288,6 @@ def test_compressed_weights_are_smaller_and_are_what_core_ml_decompresses(
     dense = MilProgram(tmp_path / "dense.mlpackage")
     assert not any(name.startswith("constexpr_") for name in dense.operations)
     assert small.run(batch) == pytest.approx(dense.run(batch), abs=1e-6)
-
-
-# ---- operations of the interpreter against PyTorch
-
-
-class Lambda(nn.Module):
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, planes: Tensor) -> Tensor:
-        return self.function(planes)
-
-
-OPERATIONS: dict[str, tuple[str, nn.Module]] = {
-    "dilated, grouped convolution": ("conv", nn.Conv2d(3, 6, 3, stride=2, padding=2, dilation=2, groups=3)),
-    "uneven padding": ("conv", nn.Conv2d(3, 2, (3, 5), padding=(0, 2))),
-    "same padding": ("conv", nn.Conv2d(3, 2, 4, padding="same")),
-    "transposed convolution": ("conv_transpose", nn.ConvTranspose2d(3, 4, 2, stride=2)),
-    "transposed convolution, cropped": ("conv_transpose", nn.ConvTranspose2d(3, 4, 4, stride=2, padding=1)),
-    "max pooling with padding": ("max_pool", nn.MaxPool2d(3, stride=2, padding=1)),
-    "average pooling": ("avg_pool", nn.AvgPool2d(2, stride=2)),
-    "average pooling without padding in the mean": (
-        "avg_pool",
-        nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False),
-    ),
-    "average pooling with padding in the mean": ("avg_pool", nn.AvgPool2d(3, stride=2, padding=1)),
-    "batch norm that cannot be folded": ("batch_norm", nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3))),
-    "nearest": ("upsample_nearest_neighbor", nn.Upsample(scale_factor=2, mode="nearest")),
-    "bilinear": ("upsample_bilinear", nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)),
-    "bilinear, corners aligned": (
-        "upsample_bilinear",
-        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
-    ),
-    "concatenation": ("concat", Lambda(lambda x: torch.cat([x, x * 2], dim=1))),
-    "slice": ("slice_by_index", Lambda(lambda x: x[:, 1:, ::2, 3:9])),
-    "transpose": ("transpose", Lambda(lambda x: x.transpose(2, 3))),
-    "reshape": ("reshape", Lambda(lambda x: x.reshape(1, 6, -1, 16))),
-    "squeeze": ("squeeze", Lambda(lambda x: x[:, :1].squeeze(1) + x.mean(1))),
-    "expand": ("expand_dims", Lambda(lambda x: x.mean((2, 3)).unsqueeze(2).unsqueeze(1))),
-    "mean": ("reduce_mean", Lambda(lambda x: x.mean((2, 3), keepdim=True))),
-    "constant padding": ("pad", Lambda(lambda x: F.pad(x, (1, 2, 3, 4), value=0.5))),
-    "reverse": ("reverse", Lambda(lambda x: x.flip(1, 3))),
-    "clip": ("clip", nn.Hardtanh(-0.5, 0.7)),
-    "subtraction": ("sub", Lambda(lambda x: x.mean(1, keepdim=True) - x)),
-    "division": ("real_div", Lambda(lambda x: x / (x.abs().mean() + x * x + 1))),
-    "matrix product": ("matmul", Lambda(lambda x: x @ x.transpose(2, 3))),
-}
-
-
-class Spread(nn.Module):
-    """An operation between a first and a last convolution-free step, so that its result is the output."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, image: Tensor) -> Tensor:
-        planes = image.to(torch.float32).permute(0, 3, 1, 2) / 64 - 2
-        return self.inner(planes)  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize("name", list(OPERATIONS))
-def test_operations_are_those_of_torch(name: str, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    operation, module = OPERATIONS[name]
-    module = settled(copy.deepcopy(module), 16) if isinstance(module, nn.Sequential) else module
-    model = Spread(module).eval()
-    path = tmp_path / "operation.mlpackage"
-    export_coreml(model, stage("probability_map", 16, 16), None, path, precision="float32")
-    program = MilProgram(path)
-    assert operation in program.operations
-    batch = pictures(2, 16, 16)
-    expected = np.concatenate([as_network(model)(batch[i : i + 1]) for i in range(2)])
-    result = program.run(batch)
-    assert result.shape == expected.shape
-    assert result == pytest.approx(expected, abs=1e-5)
-
-
-def test_an_unknown_operation_is_named(tmp_path: Path) -> None:
-    model = Spread(Lambda(lambda x: torch.atan(x))).eval()
-    export_coreml(model, stage("probability_map", 8, 8), None, tmp_path / "odd.mlpackage")
-    with pytest.raises(UnknownOperationError, match="'atan'") as caught:
-        MilProgram(tmp_path / "odd.mlpackage")
-    assert caught.value.operation == "atan"
-
-
-def test_overflow_in_float16_is_not_hidden(tmp_path: Path) -> None:
-    model = Spread(Lambda(lambda x: (x * 3e4) * 3.0)).eval()
-    export_coreml(model, stage("probability_map", 8, 8), None, tmp_path / "large.mlpackage")
-    program = MilProgram(tmp_path / "large.mlpackage")
-    batch = np.full((1, 8, 8, 3), 255, np.uint8)
-    assert math.isinf(program.run(batch).max())
-    assert np.isfinite(program.run(batch, fp16=False)).all()
 
 
 # ---- Core ML itself

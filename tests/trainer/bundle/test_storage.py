@@ -27,7 +27,17 @@ from trainer.bundle.errors import ExportError
 from trainer.bundle.onnx import OPSET, export_onnx
 from trainer.bundle.quantize import find_blocks, quantize_onnx
 from trainer.bundle.rounding import fold_norms, rounded
-from trainer.bundle.storage import MIN_ELEMENTS, MIN_INT8_ELEMENTS, load_wide, narrow, on_grid, parse_store, widen
+from trainer.bundle.storage import (
+    IR_VERSION,
+    MIN_ELEMENTS,
+    MIN_INT8_ELEMENTS,
+    load_wide,
+    narrow,
+    on_grid,
+    parse_store,
+    save_onnx,
+    widen,
+)
 from trainer.models.serving import ServingClassifier
 from trainer.recipe import Normalization
 
@@ -330,3 +340,22 @@ def test_ways_of_storing_have_names() -> None:
     assert [parse_store(name) for name in ("float16", "float32", "int8")] == ["float16", "float32", "int8"]
     with pytest.raises(ExportError, match="int4"):
         parse_store("int4")
+
+
+def test_files_are_of_an_old_format_that_old_engines_open(files: tuple[Path, Path], tmp_path: Path) -> None:
+    size = (4, SIZE, SIZE, 3)
+    pictures = np.random.default_rng(3).integers(0, 256, size, dtype=np.uint8)
+    quantize_onnx(files[0], tmp_path / "int8.onnx", pictures, pictures, limit=1.0)
+    for file in (*files, tmp_path / "int8.onnx"):
+        assert onnx.load(file).ir_version == IR_VERSION == 9
+
+
+def test_a_graph_that_needs_a_newer_format_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+    newer, noted = onnx.load(files[0]), onnx.load(files[0])
+    newer.opset_import[0].version = 21
+    with pytest.raises(ExportError, match="opset 21"):
+        save_onnx(newer, tmp_path / "newer.onnx")
+    noted.graph.node[0].metadata_props.add(key="line", value="1")
+    with pytest.raises(ExportError, match="notes on nodes"):
+        save_onnx(noted, tmp_path / "noted.onnx")
+    assert not list(tmp_path.iterdir())

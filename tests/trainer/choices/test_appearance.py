@@ -10,10 +10,11 @@ import pytest
 from edge_infer.rules import APPEARANCE_MEASURES, InputSpec
 from edge_infer.steps.appearance import dermoscopy_score, measure_appearance
 from edge_infer.steps.resize import resize
-from trainer.choices import negatives as module
-from trainer.choices.appearance import fit_rule, round_view, vary
-from trainer.choices.negatives import negatives
+from trainer.choices.appearance import fit_rule
+from trainer.data import negatives as module
 from trainer.data.drawn import draw_picture
+from trainer.data.negatives import negatives
+from trainer.data.varied import round_view, vary
 from trainer.errors import DataError
 
 SPEC = InputSpec("image", 96, 96)

@@ -1,21 +1,15 @@
-"""Temperature, operating points and limits: each fixed by its stated rule."""
+"""Temperature and operating points: each fixed by its stated rule."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
-from edge_infer.reasons import Reason
-from edge_infer.rules import QualityLimits
-from edge_infer.steps.quality import Quality, measure_quality, quality_problem
-from trainer.choices import operating_points as calibrate
-from trainer.data.drawn import draw_picture
+from trainer.choices import operating_points
 from trainer.errors import DataError
-from trainer.scoring.predictions import Prediction
-from trainer.scoring.scores import Scores
+from trainer.scoring.scores import Scores, tempered
 
 RNG = np.random.default_rng(8)
 
@@ -32,18 +26,18 @@ def sampled(temperature: float, n: int = 4000) -> Scores:
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_temperature_is_recovered(temperature: float) -> None:
     scores = sampled(temperature)
-    fitted = calibrate.fit_temperature(scores)
+    fitted = operating_points.fit_temperature(scores)
     assert fitted.temperature == pytest.approx(temperature, rel=0.06)
     assert fitted.fitted_on == "val"
-    before = calibrate.negative_log_likelihood(scores)
-    assert calibrate.negative_log_likelihood(scores, fitted.temperature) <= before + 1e-9
+    before = operating_points.negative_log_likelihood(scores)
+    assert operating_points.negative_log_likelihood(scores, fitted.temperature) <= before + 1e-9
 
 
 def test_tempering_equals_dividing_the_logits() -> None:
     logits = RNG.normal(0, 3, (5, 7))
     plain = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     expected = np.exp(logits / 1.7) / np.exp(logits / 1.7).sum(1, keepdims=True)
-    assert calibrate.tempered(plain, 1.7) == pytest.approx(expected)
+    assert tempered(plain, 1.7) == pytest.approx(expected)
 
 
 def binary(n: int = 400) -> Scores:
@@ -56,109 +50,34 @@ def binary(n: int = 400) -> Scores:
 def test_thresholds_reach_their_target_and_not_more(target: float) -> None:
     scores = binary()
     score, positive = scores.score, scores.positive
-    threshold = calibrate.threshold_for_sensitivity(score, positive, target)
+    threshold = operating_points.threshold_for_sensitivity(score, positive, target)
     assert (score[positive] >= threshold).mean() >= target
     found = np.sort(score[positive & (score >= threshold)])
     assert (score[positive] > found[0]).mean() < target, "a higher threshold would do"
-    threshold = calibrate.threshold_for_specificity(score, positive, target)
+    threshold = operating_points.threshold_for_specificity(score, positive, target)
     assert (score[~positive] < threshold).mean() >= target
     below = score[~positive & (score < threshold)].max()
     assert (score[~positive] < below).mean() < target, "a lower threshold would do"
 
 
 def test_operating_points_are_ordered_and_named() -> None:
-    points = {point.name: point for point in calibrate.choose_operating_points(binary())}
+    points = {point.name: point for point in operating_points.choose_operating_points(binary())}
     assert list(points) == ["screening", "balanced", "specialist"]
     assert points["screening"].threshold < points["balanced"].threshold < points["specialist"].threshold
-    assert calibrate.DEFAULT_POINT in points
+    assert operating_points.DEFAULT_POINT in points
     assert {point.chosen_on for point in points.values()} == {"val"}
 
 
 def test_youden_is_near_the_crossing_of_the_two_densities() -> None:
     # Equal spreads: sensitivity + specificity is largest midway between the means, 0.45.
-    assert calibrate.threshold_for_youden(binary(20000)) == pytest.approx(0.45, abs=0.02)
+    assert operating_points.threshold_for_youden(binary(20000)) == pytest.approx(0.45, abs=0.02)
 
 
 def test_one_class_alone_is_an_error() -> None:
     scores = binary()
     with pytest.raises(DataError):
-        calibrate.threshold_for_sensitivity(scores.score, np.zeros(400, bool), 0.9)
+        operating_points.threshold_for_sensitivity(scores.score, np.zeros(400, bool), 0.9)
     with pytest.raises(DataError):
-        calibrate.threshold_for_specificity(scores.score, np.ones(400, bool), 0.9)
+        operating_points.threshold_for_specificity(scores.score, np.ones(400, bool), 0.9)
     with pytest.raises(DataError):
-        calibrate.threshold_for_youden(replace(scores, truth=np.zeros(400, np.intp)))
-
-
-def row(dx: str, probabilities: dict[str, float]) -> Prediction:
-    return Prediction(
-        "i",
-        "l",
-        "val",
-        dx,
-        "histo",
-        None,
-        "",
-        "",
-        "predicted",
-        "",
-        Quality(1, 1, 1),
-        0.1,
-        0.1,
-        0.9,
-        None,
-        None,
-        probabilities,
-    )
-
-
-def test_the_least_certain_outlines_are_refused() -> None:
-    rows = [replace(row("nv", {}), confidence=float(c)) for c in np.linspace(0.6, 1.0, 1001)]
-    limit = calibrate.confidence_limit([*rows, replace(row("nv", {}), area=0.0, confidence=0.0)])
-    assert 0.6 < limit < 0.61
-    assert sum(r.confidence < limit for r in rows) <= 6
-    assert calibrate.confidence_limit([]) == 0.0
-
-
-def test_scores_map_classes_and_leave_out_pictures_without_a_crop() -> None:
-    rows = [row("mel", {"other": 0.2, "mel": 0.8}), row("nv", {"other": 0.9, "mel": 0.1}), row("nv", {})]
-    scores = calibrate.scores_of(rows, ("other", "mel"))
-    assert scores.truth.tolist() == [1, 0]
-    assert scores.score.tolist() == [0.8, 0.1]
-    with pytest.raises(DataError):
-        calibrate.scores_of(rows[2:], ("other", "mel"))
-    with pytest.raises(DataError):
-        calibrate.scores_of(rows, ("nv", "mel"))
-
-
-@pytest.fixture(scope="module")
-def drawn() -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    return [cv2.resize(draw_picture(rng, 300, 400).image, (224, 224), interpolation=cv2.INTER_AREA) for _ in range(60)]
-
-
-@pytest.fixture(scope="module")
-def limits(drawn: list[np.ndarray]) -> QualityLimits:
-    return calibrate.quality_limits([measure_quality(picture) for picture in drawn], 112)
-
-
-def test_limits_accept_what_was_seen_but_for_the_least_sharp(drawn: list[np.ndarray], limits: QualityLimits) -> None:
-    problems = [quality_problem(measure_quality(picture), limits) for picture in drawn]
-    assert sum(problem is not None for problem in problems) <= 1
-    assert limits.min_side == 112
-
-
-def test_limits_catch_darkness_and_overexposure(drawn: list[np.ndarray], limits: QualityLimits) -> None:
-    for picture in drawn[:20]:
-        dark = quality_problem(measure_quality((picture * 0.15).astype(np.uint8)), limits)
-        assert dark is not None and dark[0] is Reason.TOO_DARK
-        bright = np.clip(picture.astype(np.float32) * 0.1 + 240, 0, 255).astype(np.uint8)
-        over = quality_problem(measure_quality(bright), limits)
-        assert over is not None and over[0] is Reason.OVEREXPOSED
-
-
-def test_area_limits_surround_the_training_masks() -> None:
-    areas = RNG.uniform(0.01, 0.8, 5000)
-    rule = calibrate.area_limits(areas, 0.4)
-    assert rule.threshold == 0.4
-    assert rule.min_area_fraction < areas.min()
-    assert 0.79 < rule.max_area_fraction < 0.81
+        operating_points.threshold_for_youden(replace(scores, truth=np.zeros(400, np.intp)))

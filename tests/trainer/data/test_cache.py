@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge_infer.bundle.manifest import Outside
-from edge_infer.rules import RoiRule
+from edge_infer.rules import Outside, RoiRule
 from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
 from edge_infer.steps.mask import largest_region, restore_mask
 from edge_infer.steps.resize import resize

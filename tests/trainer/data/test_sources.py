@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -26,6 +27,7 @@ from trainer.data.sources import read_sources, taught
 from trainer.data.splits import cross_fit, lesion_folds, named_split, standard_split
 from trainer.errors import DataError
 from trainer.recipe import DataConfig, Recipe, SourceConfig, recipe_from_dict
+from trainer.training.outliners import open_outliner
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -219,7 +221,7 @@ def test_pictures_without_masks_are_cropped_by_a_segmenter(extra: Path, tmp_path
     rule = RoiRule("keep", 0.2, "clip")
     with pytest.raises(DataError, match="have no mask to crop by"):
         cache_crops(records, 32, rule, folder=cache)
-    arrays = cache_crops(records, 32, rule, outline=str(bundle), folder=cache)
+    arrays = cache_crops(records, 32, rule, outline=partial(open_outliner, str(bundle)), folder=cache)
     assert len(arrays) == len(records)
     kept = list(cache.glob("outlines-*.json"))
     assert len(kept) == 1
@@ -228,7 +230,7 @@ def test_pictures_without_masks_are_cropped_by_a_segmenter(extra: Path, tmp_path
     nothing = dict.fromkeys(boxes)
     kept[0].write_text(json.dumps(nothing))
     shutil.rmtree(next(path for path in cache.iterdir() if path.is_dir()))
-    whole = cache_crops(records, 32, rule, margin=0.5, outline=str(bundle), folder=cache)
+    whole = cache_crops(records, 32, rule, margin=0.5, outline=partial(open_outliner, str(bundle)), folder=cache)
     assert whole.frames is not None
     for row, record in enumerate(records):
         if record.mask_path is None:

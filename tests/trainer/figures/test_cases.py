@@ -120,17 +120,17 @@ def test_commands_draw_files_that_open(
     found = predict_masks(reference_masks("ellipse", test), test)
     rng = np.random.default_rng(0)
     scored = [replace(p, probabilities={"other": 1 - s, "mel": s}) for p, s in zip(found, rng.random(99), strict=False)]
-    write_predictions(tmp_path / "masks.csv", scored)
-    assert seer.name == "bundle toy" and read_predictions(tmp_path / "masks.csv")
+    write_predictions(tmp_path / "masks.parquet", scored)
+    assert seer.name == "bundle toy" and read_predictions(tmp_path / "masks.parquet")
 
     data = ("--data", drawn_folder)
     run("panels", *data, "--bundle", toy_bundle, "--count", 1, "--out", tmp_path / "one.png")
     run("panels", *data, "--bundle", toy_bundle, "--count", 2, "--out", tmp_path / "two.png")
     assert shape("two.png")[0] > 1.4 * shape("one.png")[0]
-    run("extremes", *data, "--segmenter", toy_bundle, "--predictions", tmp_path / "masks.csv", "--count", 1,
+    run("extremes", *data, "--segmenter", toy_bundle, "--predictions", tmp_path / "masks.parquet", "--count", 1,
         "--out", tmp_path / "extremes.png")  # fmt: skip
     shape("extremes.png")
-    run("curves", tmp_path / "masks.csv", "--out", tmp_path / "curves", "--resamples", 20)
+    run("curves", tmp_path / "masks.parquet", "--out", tmp_path / "curves", "--resamples", 20)
     shape("curves/roc.png")
     shape("curves/reliability.png")
 

@@ -19,15 +19,17 @@ from trainer.data.ham10000 import DX, Record
 from trainer.data.splits import named_split, siblings
 from trainer.errors import CheckpointError, DataError, RecipeError
 from trainer.models import registry
+from trainer.papers.against_base import ablation_table
+from trainer.papers.job import Job
 from trainer.papers.measures import CHOSEN, differences, measure, threshold_on
 from trainer.papers.plan import Budget, Plan
 from trainer.papers.plans import TABLES, plans
-from trainer.papers.render import ablation_table, to_markdown
+from trainer.papers.render import to_markdown
 from trainer.papers.results import to_markdown as results_page
-from trainer.papers.rows import Row, read_row, read_rows
-from trainer.papers.run import Job, compare
+from trainer.papers.rows import Row, read_row, read_rows, write_row
+from trainer.papers.run import compare
 from trainer.recipe import ModelConfig, Recipe, load_recipe
-from trainer.scoring.metrics import Overlaps, pooled_measures
+from trainer.scoring.masks import Overlaps, pooled_measures
 from trainer.scoring.networks import adjust_for_classes
 from trainer.scoring.predict import Quality
 from trainer.scoring.predictions import Counts, Prediction, read_predictions
@@ -75,7 +77,8 @@ def leaves(value: object, where: str = "") -> dict[str, object]:
 
 TOGETHER = {
     "/augment/brightness", "/augment/contrast", "/augment/saturation", "/augment/hue",  # colour
-    "/data/roi/margin", "/data/cache_margin", "/data/cache_size", "/data/roi", "/data/roi/background",  # crop
+    "/data/roi/margin", "/data/cache_margin", "/data/cache_size", "/data/roi", "/data/roi/background",
+    "/data/roi/outside",  # crop
     "/loss/name", "/loss/label_smoothing",  # focal loss takes none
     "/distill", "/distill/teachers", "/distill/share", "/distill/temperature",
 }  # fmt: skip
@@ -84,7 +87,7 @@ TOGETHER = {
 @pytest.mark.parametrize("base", ["mobile-classifier", "mobile-segmenter", "xception", "unet"])
 def test_an_ablation_changes_one_thing(base: str) -> None:
     first, *others = plans("ablations", base=base)
-    assert first.name == f"{base}-base" and first.recipe.folds == 0
+    assert first.name == f"{base}-base" and first.recipe.folds == 0 and not first.recipe.optim.patience
     plain = leaves(first.recipe.to_dict())
     for plan in others:
         row = leaves(plan.recipe.to_dict())
@@ -196,6 +199,7 @@ def test_ablations_end_to_end(
     rows = {(row.name.removeprefix("mobile-classifier-"), row.view): row for row in read_rows(page.parent)}
     follows(page.parent, rows.values())
     base, smaller = rows["base", "truth"], rows["smaller", "truth"]
+    assert "best epoch" not in page.read_text() and "keep their last epoch" in page.read_text()
     assert base.compute and smaller.compute and (base.compute.size, smaller.compute.size) == (32, 24)
     assert not [row for row in rows if row[1] == "predicted" and row[0] not in ("base", "predicted-masks")]
     trained = [run for run in (home / "abl").iterdir() if run.name != "masks"]
@@ -211,6 +215,30 @@ def test_ablations_end_to_end(
         assert f"| mobile-classifier-{name}" in section
     shown = results_page(home / "out")
     assert section.splitlines()[-3] in shown and "mobile-classifier-whole | whole" not in shown.split("## Ablations")[0]
+
+
+def test_ablations_keep_the_last_epoch_whatever_val_says(
+    home: Path, drawn_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer.training import loop
+
+    lighten(monkeypatch)
+    monkeypatch.setattr(loop, "is_better", lambda row, best, metric: not best)  # the first epoch stays the best
+    only = ("mobile-classifier-base",)
+    asked = job(home, drawn_folder, "ablations", only=only, split="development", out=home / "last", runs=home / "last")
+    asked = replace(asked, budget=Budget(2, None, None, 32))
+    said: list[str] = []
+    page = compare(asked, say=said.append)
+    [row] = [row for row in read_rows(page.parent) if row.compute]
+    assert row.compute and row.compute.best_epoch == row.compute.epochs == 2
+    compare(asked, say=said.append)
+    assert said[-1] == "mobile-classifier-base: done before"
+    early = replace(row, compute=replace(row.compute, best_epoch=1))
+    write_row(early, page.parent)
+    compare(asked, say=said.append)
+    assert read_row(page.parent / "mobile-classifier-base-truth-roi.json") != early, (
+        "a row of another epoch is made again"
+    )
 
 
 def test_a_row_stays_done_when_recipes_get_new_keys(
@@ -350,17 +378,18 @@ def test_weights_are_found_renamed_and_named(tmp_path: Path) -> None:
     torch.manual_seed(0)
     resnet = build_model(load_recipe("resnet50-binary")).state_dict()
     torch.save(
-        {k: v for k, v in resnet.items() if not k.startswith(("fc.", "layer4."))},
-        tmp_path / "resnet50_imagenet_to_layer3.pth",
+        {k: v for k, v in resnet.items() if not k.startswith("fc.")},
+        tmp_path / "resnet50_imagenet.pth",
     )
     joint = load_recipe("clnet-melanoma")
     file = weights_for(joint, {}, tmp_path)
     assert file is not None and weights_for(load_recipe("unet"), {}, tmp_path) is None
     ready, words = prepared(joint, file, tmp_path / "run")
-    assert words.startswith("resnet50_imagenet_to_layer3.pth, ")
+    assert words.startswith("resnet50_imagenet.pth, ")
     model = build_model(joint)
     init_weights(model, ready)
     assert torch.equal(model.state_dict()["stages.2.0.conv1.weight"], resnet["layer3.0.conv1.weight"])
+    assert torch.equal(model.state_dict()["stages.3.0.conv1.weight"], resnet["layer4.0.conv1.weight"])
     assert torch.equal(model.state_dict()["stages.0.0.weight"], resnet["conv1.weight"])
     with pytest.raises(CheckpointError):
         prepared(load_recipe("densenet121"), file, tmp_path / "run")

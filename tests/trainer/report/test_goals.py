@@ -12,7 +12,7 @@ import pytest
 from edge_infer.rules import Metric
 from trainer.cli.bundle import RESULTS
 from trainer.errors import DataError
-from trainer.papers.against_goals import PAPER, overview, papers_table
+from trainer.papers.against_goals import PAPER, leaking_rows, overview, papers_table
 from trainer.papers.measures import HALF
 from trainer.papers.rows import Row, read_rows
 from trainer.report.goals import GOALS, goals_table
@@ -57,6 +57,12 @@ def test_every_goal_asks_for_more_of_a_moonshot() -> None:
         assert (goal.moonshot < goal.must) == goal.low, goal.words
 
 
+def test_the_lucky_seed_is_no_floor() -> None:
+    text = goals_table(summary(melanoma={"auc": Metric(0.93)}))
+    assert line(text, "melanoma AUC")[1] == "floor 0.90 to 0.92 (true box)"
+    assert "lucky seed" in text.split("| melanoma AUC")[1] and "0.942" not in text.partition("\n\n")[0]
+
+
 @pytest.fixture
 def row() -> Row:
     rows = read_rows(COMPARISONS / "classifiers")
@@ -76,6 +82,11 @@ def test_the_papers_protocol_is_shown_only_with_its_leak(row: Row) -> None:
     measured = row.figures.classification.decisions[HALF]["sensitivity"].value
     verdict = "matched" if measured >= PAPER["sensitivity"] else "**missed**"
     assert line(text, "sensitivity")[1:] == ["0.7467", line(text, "sensitivity")[2], verdict]
+
+
+def test_rows_on_leaking_splits_are_found_where_compare_leaves_them() -> None:
+    assert {row.split for row in leaking_rows("reference")} == {"image-80-20"}
+    assert leaking_rows("mobile") == []
 
 
 def test_bundles_side_by_side(tmp_path: Path) -> None:

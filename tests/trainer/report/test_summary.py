@@ -11,24 +11,15 @@ import pytest
 from edge_infer.bundle.store import read_manifest
 from edge_infer.rules import Band, DermoscopyRule, InputSpec, MaskRule, OperatingPoint, QualityLimits, RoiRule
 from edge_infer.steps.quality import Quality
-from trainer.choices.refusals import (
-    BARE_DRAWN,
-    SPOILT,
-    Trial,
-    bare_window,
-    detection,
-    read_trials,
-    refused,
-    try_bare_skin,
-    write_trials,
-)
+from trainer.bundle.recipe import load_bundle_recipe
 from trainer.errors import DataError
-from trainer.pipeline import recipe_chain
-from trainer.recipe import stage_recipes
 from trainer.report.markdown import to_markdown
+from trainer.report.refusals import detection, refused
 from trainer.report.summary import headline, summarise
 from trainer.scoring.predict import Rules
 from trainer.scoring.predictions import Counts, Prediction
+from trainer.scoring.trials import BARE_DRAWN, SPOILT, Trial, bare_window, read_trials, try_bare_skin, write_trials
+from trainer.training.runs import recipe_chain
 
 POINTS = (
     OperatingPoint("balanced", 0.5, "by hand", "for tests", "val"),
@@ -162,8 +153,8 @@ def test_trials_survive_the_file_and_are_refused_by_quality_or_mask(tmp_path: Pa
         Trial("e", "skin", good, 0.3, 0.7),
         Trial("f", "cat", good, 0.3, 0.9, -2.5),
     ]
-    write_trials(tmp_path / "refusals.csv", trials)
-    again = read_trials(tmp_path / "refusals.csv")
+    write_trials(tmp_path / "refusals.parquet", trials)
+    again = read_trials(tmp_path / "refusals.parquet")
     assert again == trials
     manifest = replace(
         read_manifest(toy_bundle).manifest,
@@ -175,7 +166,7 @@ def test_trials_survive_the_file_and_are_refused_by_quality_or_mask(tmp_path: Pa
     strict = replace(manifest, dermoscopy=DermoscopyRule({}, 4, 0, -2))
     assert refused(again, strict)["cat (n = 1)"] == 1
     with pytest.raises(DataError):
-        read_trials(tmp_path / "missing.csv")
+        read_trials(tmp_path / "missing.parquet")
 
 
 def test_bare_windows_hold_no_lesion_and_are_large_enough() -> None:
@@ -202,13 +193,11 @@ def test_bare_skin_is_told_by_the_cleaned_mask(toy_bundle: Path) -> None:
         assert refused(trials, manifest) == {f"{BARE_DRAWN} (n = 2)": expected}
 
 
-def test_chains_of_recipes_train_in_order(tmp_path: Path) -> None:
-    first, second = stage_recipes("mobile")
-    chain = recipe_chain(first, tmp_path, Path("imagenet.pth"))
-    assert chain[0] == ("mobile-segmenter", Path("imagenet.pth"))
-    assert chain[-1] == (first, tmp_path / "mobile-segmenter/best.pt")
-    assert recipe_chain(second, tmp_path, None) == [("mobile-classifier", None)]
-    assert stage_recipes("other") == ("other-segmenter", "other-classifier")
+def test_chains_of_recipes_train_in_order() -> None:
+    stages = load_bundle_recipe("mobile").stages
+    chain = recipe_chain(stages.segmenter.recipe)
+    assert [recipe.name for recipe in chain] == ["mobile-segmenter", "mobile-segmenter-skin"]
+    assert [recipe.name for recipe in recipe_chain(stages.classifier.recipe)] == ["mobile-classifier"]
 
 
 @pytest.mark.parametrize("change", list(SPOILT))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from trainer.scoring.alone import metrics
+from trainer.scoring import masks, metrics
 
 RNG = np.random.default_rng(3)
 N = 240
@@ -102,7 +102,7 @@ def test_perfect_probabilities_are_calibrated() -> None:
 
 
 def test_segmentation_figures_by_hand() -> None:
-    overlaps = metrics.Overlaps(
+    overlaps = masks.Overlaps(
         tp=np.array([80.0, 0.0, 0.0]),
         fp=np.array([10.0, 0.0, 0.0]),
         fn=np.array([10.0, 50.0, 0.0]),
@@ -114,7 +114,7 @@ def test_segmentation_figures_by_hand() -> None:
     assert overlaps.precision == pytest.approx([80 / 90, 0, 1])
     assert overlaps.accuracy == pytest.approx([0.9, 0.75, 1])
     one = np.ones((1, 3))
-    found = {n: m(one)[0] for n, m in metrics.segmentation_measures(overlaps, ["nv", "bcc", "nv"]).items()}
+    found = {n: m(one)[0] for n, m in masks.segmentation_measures(overlaps, ["nv", "bcc", "nv"]).items()}
     assert found["jaccard_below_0.65"] == pytest.approx(1 / 3)
     assert found["thresholded_jaccard"] == pytest.approx(1.8 / 3)
     assert found["pooled_dice"] == pytest.approx(160 / (160 + 70))

@@ -103,8 +103,8 @@ def test_pictures_without_an_answer_are_counted_by_reason(records: list[Record])
 
 def test_predictions_survive_the_file(records: list[Record], tmp_path: Path) -> None:
     found = list(predict(records, RULES, Oracle(records).networks, progress=False))
-    write_predictions(tmp_path / "deep/test.csv", found)
-    again = read_predictions(tmp_path / "deep/test.csv")
+    write_predictions(tmp_path / "deep/test.parquet", found)
+    again = read_predictions(tmp_path / "deep/test.parquet")
     for a, b in zip(found, again, strict=True):
         assert (a.image_id, a.lesion_id, a.dx, a.age, a.raw, a.clean, a.reason, a.roi) == (
             b.image_id,
@@ -116,18 +116,18 @@ def test_predictions_survive_the_file(records: list[Record], tmp_path: Path) -> 
             b.reason,
             b.roi,
         )
-        assert b.probabilities == pytest.approx(a.probabilities, rel=1e-6)
+        assert b.probabilities == pytest.approx(a.probabilities, rel=1e-7)
         assert tuple(b.quality) == pytest.approx(tuple(a.quality), rel=1e-6)
 
 
 def test_files_that_are_no_predictions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        read_predictions(tmp_path / "missing.csv")
+        read_predictions(tmp_path / "missing.parquet")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError):
         read_predictions(tmp_path / "other.csv")
     with pytest.raises(DataError):
-        write_predictions(tmp_path / "none.csv", [])
+        write_predictions(tmp_path / "none.parquet", [])
 
 
 def test_select_keeps_to_the_split(records: list[Record]) -> None:

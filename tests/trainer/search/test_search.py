@@ -20,7 +20,8 @@ from trainer.data.splits import standard_split
 from trainer.errors import RecipeError, SearchError
 from trainer.recipe import AugmentConfig, ModelConfig, Recipe, load_recipe, save_recipe
 from trainer.search import search as module
-from trainer.search.search import SPACE_FOLDER, Found, apply, load_space, search, trial_folder
+from trainer.search.search import Found, search, trial_folder
+from trainer.search.space import SPACE_FOLDER, apply, load_space
 from trainer.training.checkpoint import read_file
 from trainer.training.loop import Outcome, train
 

@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from edge_infer.rules import InputSpec, MaskRule
-from trainer.choices.out_of_fold import predict_out_of_fold
 from trainer.data.ham10000 import DX, Record
 from trainer.data.splits import cross_fit, standard_split
 from trainer.errors import CheckpointError, DataError, RecipeError
-from trainer.pipeline import training_hours
 from trainer.recipe import Recipe, load_recipe, recipe_from_dict
 from trainer.scoring.networks import Networks
+from trainer.scoring.out_of_fold import predict_out_of_fold
 from trainer.scoring.predict import Rules
 from trainer.training.checkpoint import Checkpoint, build_model, load_checkpoint
 from trainer.training.folds import BEST, fold_folder, load_folds
 from trainer.training.loop import train
+from trainer.training.runs import training_hours
 
 FOLDS = 2
 

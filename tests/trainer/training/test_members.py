@@ -24,11 +24,11 @@ from trainer.data.splits import standard_split
 from trainer.errors import CheckpointError, RecipeError
 from trainer.models.ensemble import Ensemble
 from trainer.models.serving import ServingClassifier
-from trainer.pipeline import training_hours
 from trainer.recipe import Recipe, recipe_from_dict, save_recipe
 from trainer.training.checkpoint import load_checkpoint
 from trainer.training.loop import train
 from trainer.training.members import join_members, member_runs
+from trainer.training.runs import training_hours
 
 SIZE = 32
 

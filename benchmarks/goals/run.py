@@ -1,0 +1,140 @@
+"""All goals in one run, one after the other; one that fails takes no other with it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.goals.measures import (
+    COLD_NAME,
+    LARGE_NAME,
+    MEMORY_NAME,
+    OUTSIDE_NAME,
+    THREADS_NAME,
+    cold_start,
+    from_peers,
+    large_picture,
+    memory,
+    outside_networks,
+    two_threads,
+)
+from benchmarks.goals.record import SCHEMA_VERSION, Goal, Goals, goal
+from benchmarks.watch import Watch
+from edge_infer.benchmark.measure import Effort
+from edge_infer.benchmark.runners import read_pictures
+from edge_infer.bundle.store import Bundle, load_bundle
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long to measure.
+
+    Attributes:
+        segmenter, classifier: of the pair, in the trainer's registry.
+        rounds: of every comparison.
+        seconds: of every Offline figure.
+        memory_pictures: how many pictures the memory is watched over.
+        speed_ups: also run the peers; False where their file is given.
+    """
+
+    segmenter: str = "unetplusplus"
+    classifier: str = "resnet50"
+    rounds: int = 30
+    seconds: float = 20.0
+    memory_pictures: int = 1000
+    speed_ups: bool = True
+
+
+def measure_goals(
+    small: Bundle,
+    pair: Callable[[], Mapping[str, Path]],
+    pictures: Sequence[Path],
+    settings: Settings,
+    progress: Callable[[str], None],
+    keep: Callable[[Goals], None] = lambda goals: None,
+) -> Goals:
+    """Measures every goal, one after the other; what fails is a goal without a figure and the others go on.
+
+    Args:
+        small: the shipped bundle.
+        pair: gives the pair's bundles by precision; called once, since exporting them takes a minute or two.
+        pictures: files or folders.
+        settings: how long to measure.
+        progress: is told what is being done.
+        keep: gets what there is after every step, so that an interrupted run is not lost.
+    """
+    created, start, watch = datetime.now(UTC), time.perf_counter(), Watch()
+    encoded, found = read_pictures(pictures), list[Goal]()
+    rounds, bundles = settings.rounds, dict[str, Path]()
+
+    def goals() -> Goals:
+        machine = watch.machine()
+        return Goals(
+            schema_version=SCHEMA_VERSION,
+            created=created.isoformat(timespec="seconds"),
+            machine=f"{machine.processor}, {machine.usable_processors} processors, {machine.system}",
+            bundle=f"{small.manifest.name} {small.sha256}",
+            pair=f"{settings.segmenter} + {settings.classifier}, int8, random weights",
+            heartbeat_ms=tuple(watch.pulse.samples),
+            goals=tuple(found),
+            seconds=time.perf_counter() - start,
+            warnings=watch.stability().warnings,
+        )
+
+    def attempt(name: str, relation: Literal["<=", ">="], limit: float, measure: Callable[[], list[Goal]]) -> None:
+        progress(f"{time.perf_counter() - start:4.0f} s  {name}")
+        try:
+            found.extend(measure())
+        except Exception as error:  # a peer that breaks must not take the other goals with it
+            found.append(goal(name, relation, limit, None, f"failed: {type(error).__name__}: {error}", {}))
+        keep(goals())
+
+    def exported(precision: str) -> Bundle:
+        if not bundles:
+            bundles.update(pair())
+        return load_bundle(bundles[precision])
+
+    def speed_ups() -> list[Goal]:
+        exported("int8")
+        from benchmarks.peers import run_peers
+
+        return from_peers(
+            run_peers(
+                {**bundles, "shipped": small.path},
+                pictures,
+                peers=("torch-eager", "ours", "shipped"),
+                threads=(1,),
+                segmenter=settings.segmenter,
+                classifier=settings.classifier,
+                effort=Effort(warmup=3, runs=rounds, seconds=0.0, block=3),
+            )
+        )
+
+    if settings.speed_ups:
+        attempt("the pair and the shipped bundle against PyTorch eager", ">=", 5.0, speed_ups)
+    effort = Effort(warmup=3, runs=2 * rounds, seconds=0.0, block=5)
+    attempt(OUTSIDE_NAME, "<=", 0.04, lambda: [outside_networks(exported("int8"), encoded, effort, watch.pulse)])
+    attempt(LARGE_NAME, "<=", 0.3, lambda: [large_picture(small, encoded[0], rounds)])
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "picture.jpg"
+        picture.write_bytes(encoded[0])
+        attempt(COLD_NAME, "<=", 2.5, lambda: [cold_start(small, picture, rounds)])
+    attempt(
+        f"shipped bundle: {THREADS_NAME}",
+        ">=",
+        1.8,
+        lambda: [two_threads(small, encoded, "shipped bundle", settings.seconds, watch.pulse)],
+    )
+    attempt(
+        f"pair, int8: {THREADS_NAME}",
+        ">=",
+        1.8,
+        lambda: [two_threads(exported("int8"), encoded, "pair, int8", settings.seconds, watch.pulse)],
+    )
+    attempt(MEMORY_NAME, "<=", 1.02, lambda: [memory(small, encoded, settings.memory_pictures, progress)])
+    return goals()

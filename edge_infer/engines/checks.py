@@ -1,0 +1,53 @@
+"""Whether loaded networks are those that the manifest describes, and whether what they return can be true."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_infer.bundle.manifest import Manifest
+from edge_infer.engines.base import Engine
+from edge_infer.errors import BundleMismatchError, InferenceError
+
+
+def check_probabilities(stage: str, values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A network's output, clipped to 0..1.
+
+    Raises:
+        InferenceError: it has another shape, or holds values that are no probabilities.
+    """
+    if values.shape != shape:
+        raise InferenceError(
+            f"The {stage} returned shape {values.shape}, not {shape}.", "Restore or re-export the bundle."
+        )
+    # NaN fails both comparisons, so it is caught here too.
+    if not (values.min() >= -1e-4 and values.max() <= 1 + 1e-4):
+        raise InferenceError(f"The {stage} returned values that are no probabilities.", "Try the cpu provider.")
+    return np.clip(values, 0.0, 1.0)
+
+
+def check_engines(manifest: Manifest, segmenter: Engine, classifier: Engine) -> None:
+    """Compares both networks with the manifest.
+
+    Raises:
+        BundleMismatchError: an input size or the labels differ.
+    """
+    remedy = "Export the bundle again; do not mix files of different bundles."
+    for name, engine, spec in (
+        ("segmenter", segmenter, manifest.segmenter.input),
+        ("classifier", classifier, manifest.classifier.input),
+    ):
+        wanted = (spec.height, spec.width, spec.channels)
+        if any(size not in (None, want) for size, want in zip(engine.input_shape, wanted, strict=True)):
+            raise BundleMismatchError(f"The {name} takes {engine.input_shape}, the manifest says {wanted}.", remedy)
+    stored = classifier.metadata.get("edge_infer.labels")
+    try:
+        labels = None if stored is None else tuple(json.loads(stored))
+    except ValueError:
+        labels = (stored,)
+    if labels != manifest.labels:
+        raise BundleMismatchError(
+            f"The classifier was exported for the labels {labels}, the manifest says {manifest.labels}.", remedy
+        )

@@ -1,0 +1,31 @@
+"""Goals: missed ones said as plainly as met ones; files that read back as written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.goals import Goals, goal, markdown, write_goals
+from edge_infer.benchmark.stats import Interval
+from edge_infer.schema import dump, parse
+
+
+@pytest.mark.parametrize(("relation", "value", "met"), [("<=", 0.5, True), ("<=", 1.5, False), (">=", 0.5, False)])
+def test_a_goal_is_met_or_not(relation: str, value: float, met: bool) -> None:
+    found = goal("x", relation, 1.0, Interval(value, value, value), "how", {})  # type: ignore[arg-type]
+    assert found.met is met
+    text = markdown(Goals(1, "", "", "", "", (), (found,)))
+    assert ("**no**" in text) is not met
+    assert goal("x", "<=", 1.0, None, "how", {}).met is None
+    undefined = goal("x", ">=", 1.0, Interval(2.0, 1.0, float("nan")), "how", {})
+    assert undefined.met is None and undefined.measured is None and "undefined" in undefined.how
+
+
+def test_goals_file_round_trip(tmp_path: Path) -> None:
+    one = goal("x", "<=", 1.0, Interval(0.5, 0.4, 0.6), "how", {"a_ms": [1.0, 2.0]})
+    written = Goals(1, "now", "machine", "bundle", "pair", (1.0,), (one,))
+    write_goals(tmp_path / "goals.json", written)
+    assert parse(Goals, dump(written)) == written
+    assert (tmp_path / "goals.json").read_text().endswith("}\n")
+    assert "| x | <= 1 | 0.500 [0.400, 0.600] | yes |" in (tmp_path / "goals.md").read_text()

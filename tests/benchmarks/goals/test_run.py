@@ -1,0 +1,39 @@
+"""One run of all goals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.goals import Goals, Settings, measure_goals, measures
+from edge_infer.bundle.store import load_bundle
+from edge_infer.schema import dump, parse
+
+
+def test_one_run_names_every_goal_and_a_failure_takes_no_other_with_it(
+    toy_bundle: Path, pictures: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measures, "_LARGE", (300, 400))
+    monkeypatch.setattr(measures, "_SIZES", ((225, 300), (300, 225)))
+
+    def pair() -> dict[str, Path]:
+        raise RuntimeError("no exporter here")
+
+    kept: list[int] = []
+    settings = Settings(rounds=4, seconds=0.5, memory_pictures=3)
+    picture = tmp_path / "nevus.jpg"
+    picture.write_bytes(pictures[0])
+    found = measure_goals(
+        load_bundle(toy_bundle),
+        pair,
+        [picture],
+        settings,
+        lambda text: None,
+        lambda goals: kept.append(len(goals.goals)),
+    )
+    measured = [item.measured is not None for item in found.goals]
+    assert (
+        measured[:4] == [False, False, True, True] and measured[5:] == [False, False] and kept == [1, 2, 3, 4, 5, 6, 7]
+    )
+    assert "no exporter here" in found.goals[0].how and parse(Goals, dump(found)) == found

@@ -1,0 +1,219 @@
+"""Bundle recipes: everything that makes a bundle what it is, read from a TOML file in `trainer/recipes/bundles`."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edge_infer.bundle.manifest import StageName
+from edge_infer.rules import RoiRule
+from edge_infer.schema import SchemaError, dump, parse
+from trainer.bundle.storage import Store
+from trainer.bundle.variants import parse_names
+from trainer.errors import RecipeError
+from trainer.models.serving import VIEWS
+from trainer.recipe import RECIPE_FOLDER, Recipe, Task, load_recipe
+from trainer.training.folds import used_folds
+
+BUNDLE_FOLDER = RECIPE_FOLDER / "bundles"
+
+_TASKS: dict[StageName, Task] = {"segmenter": "segmentation", "classifier": "classification"}
+
+
+@dataclass(frozen=True)
+class StageRecipe:
+    """One network of a bundle.
+
+    Attributes:
+        recipe: name of a recipe, or path of a TOML file, from the bundle recipe's folder. Its best weights ship.
+        init_weights: name of the weight file that the first network of its chain starts from; None: random weights.
+    """
+
+    recipe: str
+    init_weights: str | None = None
+
+    def load(self) -> Recipe:
+        """The recipe itself."""
+        return load_recipe(self.recipe)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Both networks."""
+
+    segmenter: StageRecipe
+    classifier: StageRecipe
+
+    def __iter__(self) -> Iterator[tuple[StageName, StageRecipe]]:
+        """Name and recipe of each, in the order in which they answer."""
+        yield "segmenter", self.segmenter
+        yield "classifier", self.classifier
+
+
+@dataclass(frozen=True)
+class BundleRecipe:
+    """One bundle.
+
+    Attributes:
+        name: the bundle's, and its folder's in `exported/`.
+        version: the bundle's own, see `edge_infer.bundle.manifest.Manifest`.
+        description: one sentence.
+        intended_use: what it is for, and what not.
+        sources: names of the data sets that it learns from, as `trainer.data.isic.detect` gives them.
+        data: the same in words, with how they are split.
+        citation, license, license_note: of these data, and what follows for the weights.
+        stages: both networks.
+        roi: the crop around the lesion; it must be the one that the classifier's recipe learns from.
+        folds: how many of a cross-fitted classifier's folds are trained and calibrate it; None: all.
+        views: mirrored copies of the crop that the classifier averages over.
+        store: how the ONNX files store weights, see `trainer.bundle.system.System`.
+        variants: further forms of both networks, names of `trainer.bundle.variants.KINDS`.
+        leave_out_failed: leave out a variant that fails its gates, in place of an error.
+    """
+
+    name: str
+    version: str
+    description: str
+    intended_use: str
+    sources: tuple[str, ...]
+    data: str
+    citation: str
+    license: str
+    license_note: str
+    stages: Stages
+    roi: RoiRule
+    folds: int | None = None
+    views: int = 1
+    store: Store = "float16"
+    variants: tuple[str, ...] = ()
+    leave_out_failed: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `bundle.json` states them: recipes by their names, wherever their files lie."""
+        named = {stage: replace(source, recipe=Path(source.recipe).name) for stage, source in self.stages}
+        plain: dict[str, Any] = dump(replace(self, stages=Stages(**named)))
+        return plain
+
+    def changed(self, **changes: Any) -> BundleRecipe:
+        """The same bundle with other values, checked as if they stood in the file; None changes nothing.
+
+        Raises:
+            TrainerError: see `bundle_recipe_from_dict`.
+        """
+        return bundle_recipe_from_dict(dump(self) | {key: v for key, v in changes.items() if v is not None})
+
+
+def bundle_recipe_from_dict(data: object, where: str = "bundle recipe", folder: Path = BUNDLE_FOLDER) -> BundleRecipe:
+    """Checks plain values and builds the recipe.
+
+    Args:
+        data: as `tomllib` returns it.
+        where: for messages.
+        folder: from which paths of stage recipes are meant.
+
+    Raises:
+        TrainerError: unknown key (the nearest known one is named), wrong type, no such stage recipe or variant, or
+            values that contradict each other or a stage's recipe.
+    """
+    try:
+        recipe = parse(BundleRecipe, data)
+    except SchemaError as error:
+        raise RecipeError(f"{where}: {error}.", "Correct the key or value in the recipe.") from error
+    placed = {stage: replace(source, recipe=_placed(source.recipe, folder)) for stage, source in recipe.stages}
+    recipe = replace(recipe, stages=Stages(**placed), variants=parse_names(",".join(recipe.variants)))
+    _check(recipe, where)
+    return recipe
+
+
+def load_bundle_recipe(name_or_path: str | Path) -> BundleRecipe:
+    """Reads a bundle recipe by the name of a file in `trainer/recipes/bundles` or by path.
+
+    Raises:
+        TrainerError: there is no such file, it is no TOML, or see `bundle_recipe_from_dict`.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = BUNDLE_FOLDER / f"{name_or_path}.toml"
+    if not path.is_file():
+        near = difflib.get_close_matches(path.stem, bundle_recipe_names(), n=1)
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        known = ", ".join(bundle_recipe_names())
+        raise RecipeError(f"There is no bundle recipe {path}.", f"{hint}Known bundle recipes: {known}.")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: {error}.", "Correct the TOML syntax.") from error
+    return bundle_recipe_from_dict(data, str(path), path.parent)
+
+
+def bundle_recipe_names() -> list[str]:
+    """Names of the bundle recipes that come with the trainer, sorted."""
+    return sorted(path.stem for path in BUNDLE_FOLDER.glob("*.toml"))
+
+
+def weight_file(recipe: BundleRecipe, stage: StageName, given: Path | None) -> Path | None:
+    """The file that a stage starts from; None where it starts from random weights.
+
+    Args:
+        recipe: names the file.
+        stage: which network.
+        given: folder of weight files, or the one file that the bundle needs.
+
+    Raises:
+        RecipeError: nothing is given, the folder does not hold the file, or one file is given where several are needed.
+    """
+    name = dict(recipe.stages)[stage].init_weights
+    if name is None:
+        return None
+    needed = sorted({source.init_weights for _, source in recipe.stages if source.init_weights is not None})
+    words = ", ".join(needed)
+    if given is None:
+        raise RecipeError(f"'{recipe.name}' starts from {words}.", "Give the folder that holds it: --init-weights DIR.")
+    if not given.is_dir():
+        if given.is_file() and len(needed) == 1:
+            return given
+        raise RecipeError(f"{given} is no folder with {words}.", "Give the folder of weight files: --init-weights DIR.")
+    if not (given / name).is_file():
+        raise RecipeError(f"{given} does not hold {name}, which the {stage} starts from.", "Put the file there.")
+    return given / name
+
+
+def _placed(recipe: str, folder: Path) -> str:
+    return str(folder / recipe) if recipe.endswith(".toml") else recipe
+
+
+def _check(recipe: BundleRecipe, where: str) -> None:
+    for stage, source in recipe.stages:
+        found = source.load()
+        if found.task != _TASKS[stage]:
+            raise RecipeError(
+                f"{where}: stages.{stage}.recipe '{found.name}' is for {found.task}.",
+                f"Name a recipe for {_TASKS[stage]}.",
+            )
+    classifier = recipe.stages.classifier.load()
+    check_crop(recipe, classifier, where)
+    used_folds(classifier, recipe.folds)
+    if recipe.folds is not None and not classifier.folds:
+        raise RecipeError(f"{where}: folds is {recipe.folds}.", f"'{classifier.name}' has no folds: remove the key.")
+    if recipe.views not in VIEWS:
+        raise RecipeError(f"{where}: views is {recipe.views}.", f"Choose one of: {', '.join(map(str, VIEWS))}.")
+    if not recipe.sources:
+        raise RecipeError(f"{where}: sources is empty.", "Name the data sets that the bundle learns from.")
+
+
+def check_crop(recipe: BundleRecipe, classifier: Recipe, where: str = "bundle recipe") -> None:
+    """Does nothing if the classifier learnt from the crop that the bundle serves.
+
+    Raises:
+        RecipeError: it learnt from another one, or from whole pictures.
+    """
+    if classifier.data.roi != recipe.roi:
+        theirs = "whole pictures" if classifier.data.roi is None else str(dump(classifier.data.roi))
+        raise RecipeError(
+            f"{where}: roi is {dump(recipe.roi)}, and '{classifier.name}' learns from {theirs}.",
+            "A network must be served as it was trained: make both the same.",
+        )

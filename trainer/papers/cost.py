@@ -1,0 +1,20 @@
+"""What a run of a comparison cost."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from edge_infer.benchmark.hardware import conditions, describe_machine
+
+
+def epoch_seconds(run: Path) -> list[float]:
+    """Wall time of each epoch of a run."""
+    with (run / "history.csv").open(newline="", encoding="utf-8") as stream:
+        return [float(row["seconds"]) for row in csv.DictReader(stream)]
+
+
+def processor() -> str:
+    """The processor of this machine, in words."""
+    machine = describe_machine(conditions(), conditions())
+    return f"{machine.processor}, {machine.usable_processors} processors"

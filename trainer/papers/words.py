@@ -1,0 +1,61 @@
+"""Rows of the comparisons in words, as every table says them."""
+
+from __future__ import annotations
+
+from trainer.papers.rows import Row
+
+VIEWS = {"picture": "picture", "whole": "whole picture", "truth": "true crop", "predicted": "predicted crop"}
+
+
+INTERVALS = "In brackets: 95 % interval, bootstrapped by lesion."
+
+
+LEAK = (
+    "**This split is by picture and leaks**: {all:.0%} of the test pictures ({melanoma:.0%} of those of melanoma) have "
+    "a picture of the same lesion in training or validation. It is here for comparison with papers that split so; the "
+    "figures are too good."
+)
+
+
+LOW = "**low budget**"
+
+
+def split_words(row: Row) -> str:
+    """Which pictures a row was tested on."""
+    how = {
+        "column": "the data set's own split, by lesion",
+        "lesion-80-20": "80/20 by lesion",
+        "lesion-60-20-20": "60/20/20 by lesion",
+        "image-80-20": "80/20 by picture",
+        "development": "`train` and `val` of the data set's own split, halved by lesion: one half, called `test` here, "
+        "judges what the other has taught; the set's own `test` was not read",
+    }[row.split]
+    limit = "" if row.test_limit is None else ", part of `test`"
+    return f"{how}{limit}: {row.figures.images} test pictures of {row.figures.lesions} lesions"
+
+
+def budget_words(row: Row) -> str:
+    """What a row was trained with."""
+    cost = row.compute
+    if cost is None:
+        return "not trained"
+    parts = [
+        f"{cost.train_images} of {cost.full_train_images} pictures",
+        f"{cost.epochs} of {cost.recipe_epochs} epochs" if cost.low_budget else f"{cost.epochs} epochs",
+        f"{cost.size} px" + ("" if cost.size == cost.recipe_size else f" (recipe: {cost.recipe_size})"),
+        f"{cost.train_minutes:.1f} min",
+    ]
+    return (f"{LOW}: " if cost.low_budget else "") + ", ".join(parts)
+
+
+def hardware_words(row: Row) -> str:
+    """Where a row was trained."""
+    cost = row.compute
+    if cost is None:
+        return "-"
+    return cost.device if cost.device != "cpu" else f"{cost.hardware}, {cost.threads} thread{'s' * (cost.threads > 1)}"
+
+
+def name_of(row: Row) -> str:
+    """A row's name, with what it saw where that is not plain."""
+    return f"{row.name} ({VIEWS[row.view]})" if row.view in ("truth", "predicted") else row.name
