@@ -40,7 +40,8 @@ class Diagnosis:
         image_size: (height, width) of the upright picture in pixels.
         mask: uint8 0/1, shape `image_size`; the cleaned lesion, where one was found.
         lesion_box: smallest rectangle around the lesion, in pixels of the original picture.
-        roi_box: the square that was cropped, in the same pixels; it may reach outside the picture.
+        roi_box: what was cropped, in the same pixels: a square that may reach outside the picture, unless the bundle's
+            rule says otherwise (`edge_infer.steps.crop.roi_box`).
         roi: the crop that the classifier saw: RGB uint8, shape (size, size, 3).
         lesion_area_fraction: lesion pixels over all pixels, 0..1.
         lesion_confidence: the segmenter's mean probability inside its outline, 0..1.

@@ -7,6 +7,8 @@ from typing import Literal
 
 from edge_infer.errors import BundleError
 
+Outside = Literal["pad", "clip", "cap", "reflect"]
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -61,10 +63,14 @@ class MaskRule:
 
 @dataclass(frozen=True)
 class RoiRule:
-    """How the lesion is cropped: see `edge_infer.steps.crop.roi_box` and `crop_roi`."""
+    """How the lesion is cropped: see `edge_infer.steps.crop.roi_box` and `crop_roi`.
+
+    `outside` says what happens where the square leaves the picture; manifests without it mean `pad`.
+    """
 
     background: Literal["keep", "zero"]
     margin: float
+    outside: Outside = "pad"
 
 
 @dataclass(frozen=True)

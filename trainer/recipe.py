@@ -38,6 +38,19 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class SourceConfig:
+    """What a source is used for.
+
+    Attributes:
+        teaches: `masks` to networks that outline, `classes` to those that name the lesion, `all` to both.
+        weight: of the source beside its size, where `data.sampling` is `sources`.
+    """
+
+    teaches: Literal["all", "masks", "classes"] = "all"
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """What the network sees.
 
@@ -55,8 +68,18 @@ class DataConfig:
         cache_margin: margin of the cached training crop, wider than `roi.margin` so that augmentation can move and turn
             the frame without inventing skin; None: `roi.margin`.
         sampling: `shuffle` visits every image once an epoch; `balanced` draws with replacement by inverse class
-            frequency.
+            frequency; `sources` draws a source, and then the class by the shares of all sources together, so that the
+            source says nothing about the class, see `trainer.data.sampling`.
+        source_power: with `sources`, a source of n pictures is drawn in proportion to n to this power: 1 as they come,
+            0 all alike.
+        epoch_pictures: with `sources`, pictures drawn an epoch; None: as many as there are.
         metadata: the network also takes age, sex and site, see `trainer.data.metadata`.
+        sources: by name, the sources that are used and what for; empty: all of them, for all they hold.
+        without: ids of pictures that are never used, such as copies of test pictures (`data check --duplicates`).
+        outline: bundle or checkpoint of the segmenter that outlines pictures without a mask for their crop; see
+            `trainer.training.outliners`.
+        styles: sources whose masks are drawn in styles of their own, the first one's being the product's; the
+            segmenter learns an offset for each (`trainer.models.segmentation.style`) and answers in the first style.
     """
 
     size: int
@@ -66,8 +89,14 @@ class DataConfig:
     small_share: float = 0.6
     cache_size: int | None = None
     cache_margin: float | None = None
-    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    sampling: Literal["shuffle", "balanced", "sources"] = "shuffle"
+    source_power: float = 0.5
+    epoch_pictures: int | None = None
     metadata: bool = False
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    outline: str | None = None
+    styles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +120,10 @@ class AugmentConfig:
         mosaic: probability that a picture becomes four pictures of its batch at half size. Segmentation only.
         cutmix: probability that a rectangle is replaced by that of another picture of its batch, in the mask too.
             Segmentation only.
+        low_resolution, blur, jpeg: probability of each, see `trainer.data.camera`.
+        vignette: the corners are darkened by at most this fraction.
+        temperature: the light's colour moves by at most this, as the logarithm of red's gain over blue's, halved.
+        exposure: gamma is exp of at most plus or minus this.
     """
 
     flip: bool = False
@@ -109,6 +142,12 @@ class AugmentConfig:
     cutout: float = 0.0
     mosaic: float = 0.0
     cutmix: float = 0.0
+    low_resolution: float = 0.0
+    blur: float = 0.0
+    jpeg: float = 0.0
+    vignette: float = 0.0
+    temperature: float = 0.0
+    exposure: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -138,6 +177,10 @@ class OptimConfig:
         warmup: fraction of all steps in which the rate climbs from a twenty-fifth of its peak.
         clip_norm: the gradient's norm is limited to this; 0 switches it off.
         ema: decay of the weights' moving average per step; validation and export use the average. 0 switches it off.
+        ema_ramp: young averages forget faster: after t steps the average covers about t / (ema_ramp - 1) of them, until
+            `ema` covers fewer. 10 suits long runs, 4 short ones.
+        keep: `best` keeps the epoch that validates best, `last` the end of the schedule, whatever validation says.
+        validate_every: validate after every so many epochs, and after the last; 0: after the last alone.
         patience: stop after this many epochs without a better validation metric; 0 never stops early.
         precision: `bf16` autocasts; `float32` does not.
     """
@@ -150,6 +193,9 @@ class OptimConfig:
     warmup: float = 0.1
     clip_norm: float = 1.0
     ema: float = 0.998
+    ema_ramp: float = 10.0
+    keep: Literal["best", "last"] = "best"
+    validate_every: int = 1
     patience: int = 0
     precision: Literal["bf16", "float32"] = "bf16"
 
@@ -179,7 +225,8 @@ class Recipe:
 
     `folds` above zero cross-fits: that many networks each leave out one fold of `train` and `val` together, and their
     predictions of what they never saw fix temperature and operating points; the network that ships learns from all of
-    it. Each keeps its last epoch, as nothing is left to choose a better one by.
+    it. Each keeps its last epoch, as nothing is left to choose a better one by. `folds_of = "train"` leaves `val` out
+    of all of them, so that it is unseen by everyone.
 
     `members` above one makes an ensemble: that many networks, with the seeds `seed`, `seed` + 1 and so on, are trained
     apart, and the mean of their logits answers, see `trainer.training.members`.
@@ -197,6 +244,7 @@ class Recipe:
     seed: int = 0
     starts_from: str | None = None
     folds: int = 0
+    folds_of: Literal["train+val", "train"] = "train+val"
     members: int = 1
     distill: DistillConfig | None = None
 
@@ -282,6 +330,11 @@ def _check(recipe: Recipe, where: str) -> None:
         raise RecipeError(f"{where}: data.cache_margin is below data.roi.margin.", "Make it at least as wide.")
     if recipe.folds == 1 or recipe.folds < 0:
         raise RecipeError(f"{where}: folds is {recipe.folds}.", "Use 0 (none) or at least 2.")
+    if recipe.folds and recipe.starts_from:
+        raise RecipeError(
+            f"{where}: folds and starts_from are set.",
+            "The weights to start from would have learnt from every fold: leave starts_from out, or drop folds.",
+        )
     if recipe.members < 1 or (recipe.members > 1 and recipe.task != "classification"):
         raise RecipeError(
             f"{where}: members is {recipe.members} for {recipe.task}.", "Use 1, or more for classification."
@@ -290,6 +343,21 @@ def _check(recipe: Recipe, where: str) -> None:
         raise RecipeError(
             f"{where}: folds and optim.patience are set.", "Cross-fitting keeps the last epoch: drop one."
         )
+    if recipe.optim.keep == "last" and recipe.optim.patience:
+        raise RecipeError(f"{where}: optim.keep is 'last' and optim.patience is set.", "Drop one of them.")
+    if recipe.optim.validate_every != 1 and recipe.optim.keep == "best" and not recipe.folds:
+        raise RecipeError(
+            f"{where}: optim.validate_every is {recipe.optim.validate_every} and optim.keep is 'best'.",
+            "An epoch that is not validated cannot be chosen: use keep = 'last'.",
+        )
+    if recipe.optim.validate_every < 0 or recipe.optim.ema_ramp <= 1:
+        raise RecipeError(
+            f"{where}: optim.validate_every is negative, or optim.ema_ramp is not above 1.", "Correct the value."
+        )
+    if recipe.data.styles and recipe.task != "segmentation":
+        raise RecipeError(f"{where}: data.styles is set for {recipe.task}.", "Only masks have a style: remove it.")
+    if recipe.data.epoch_pictures is not None and recipe.data.sampling != "sources":
+        raise RecipeError(f"{where}: data.epoch_pictures is set.", "Set data.sampling = 'sources', or remove it.")
     if recipe.distill and not recipe.distill.teachers:
         raise RecipeError(f"{where}: distill.teachers is empty.", "Name at least one checkpoint, or remove [distill].")
     if recipe.distill and not 0 < recipe.distill.share <= 1:

@@ -55,7 +55,7 @@ def trace(image: NDArray[np.uint8], manifest: Manifest, segment: Network, classi
     }
     lesion = lesion_box(mask)
     if lesion is not None:
-        box = roi_box(lesion, height, width, manifest.roi.margin)
+        box = roi_box(lesion, height, width, manifest.roi.margin, manifest.roi.outside)
         steps["roi"] = crop_roi(image, mask, box, manifest.roi, manifest.classifier.input.height)
         steps["probabilities"] = classify(to_batch([steps["roi"]]))[0]  # type: ignore[list-item]
     return steps

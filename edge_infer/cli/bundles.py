@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from edge_infer.rules import Metric
 
 
+_OUTSIDE = {
+    "clip": "cut there, and stretched to the network's square",
+    "cap": "no larger than the picture's shorter side, so that large lesions are cut",
+    "reflect": "continued by the picture's mirror image",
+}
+
+
 def bundles() -> None:
     """List the bundles that can be used by name."""
     from edge_infer.bundle.store import DEFAULT_BUNDLE, SEARCH_VARIABLE, available_bundles, read_manifest, search_path
@@ -154,6 +161,8 @@ def _explain(bundle: Bundle) -> Iterator[str]:
     yield f"                    mean probability inside >= {mask.min_confidence:g}; otherwise indeterminate"
     kept = "background kept" if roi.background == "keep" else "background set to zero"
     yield f"  crop              square around the lesion with a margin of {roi.margin:.0%} on each side, {kept}"
+    if roi.outside != "pad":
+        yield f"                    where it leaves the picture: {_OUTSIDE[roi.outside]}"
     yield f"  picture           shorter side >= {limits.min_side} px, contrast >= {limits.min_contrast:g},"
     brightness = f"brightness {limits.min_luminance:g} to {limits.max_luminance:g}"
     yield f"                    {brightness}, sharpness >= {limits.min_sharpness:g}; otherwise indeterminate"

@@ -1,4 +1,4 @@
-"""From a probability map to one clean lesion mask, its box, and the square region of interest (ROI).
+"""From a probability map to one clean lesion mask, its box, and the region of interest (ROI).
 
 The trainer imports these functions, so that the classifier is trained on exactly the crops that it sees in use.
 """

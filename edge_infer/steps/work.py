@@ -144,8 +144,8 @@ def locate(work: Work, probability: NDArray[np.float32], rules: StepRules) -> No
 
 def _crop(work: Work, small: NDArray[np.uint8], mask: NDArray[np.uint8], box: Box, rules: StepRules) -> None:
     picture, size = work.picture, rules.classifier.height
-    work.roi_box = roi_box(box, picture.height, picture.width, rules.roi.margin)
-    side = work.roi_box.x1 - work.roi_box.x0
+    work.roi_box = roi_box(box, picture.height, picture.width, rules.roi.margin, rules.roi.outside)
+    side = min(work.roi_box.x1 - work.roi_box.x0, work.roi_box.y1 - work.roi_box.y0)
     finest = max((factor for factor in (1, 2, 4, 8) if side // factor >= size), default=1)
     if finest < picture.reduction:
         picture = picture.at(finest)
@@ -155,8 +155,8 @@ def _crop(work: Work, small: NDArray[np.uint8], mask: NDArray[np.uint8], box: Bo
     else:
         reduced_mask = restore_mask(small, rows, columns)
         reduced_box = lesion_box(reduced_mask) or Box(0, 0, columns, rows)
-        square = roi_box(reduced_box, rows, columns, rules.roi.margin)
-        work.roi = crop_roi(picture.pixels, reduced_mask, square, rules.roi, size)
+        reduced_roi = roi_box(reduced_box, rows, columns, rules.roi.margin, rules.roi.outside)
+        work.roi = crop_roi(picture.pixels, reduced_mask, reduced_roi, rules.roi, size)
     work.roi.flags.writeable = False
     if box.x0 == 0 or box.y0 == 0 or box.x1 == picture.width or box.y1 == picture.height:
         work.warnings.append("The lesion reaches the picture's edge; part of it may be missing.")

@@ -24,8 +24,8 @@ networks: list[nn.Module] = []
 class Witness(loop.WeightAverage):
     """Remembers the network that is trained."""
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        super().__init__(model, decay)
+    def __init__(self, model: nn.Module, decay: float, ramp: float) -> None:
+        super().__init__(model, decay, ramp)
         networks.append(model)
 
 

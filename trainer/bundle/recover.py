@@ -7,6 +7,7 @@ computes the same. Statistics of the training are gone: for training on, batch n
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +74,7 @@ def recover_graph(bundle: Bundle, stage: StageName) -> tuple[ServingGraph, Recip
     if not known:
         raise ExportError(f"'{manifest.name}' holds no recipe of its {stage}.", "Use a bundle that this trainer made.")
     recipe = recipe_from_dict({k: v for k, v in known.items() if k not in _NOT_OF_RECIPE}, where=f"{stage}'s recipe")
+    recipe = replace(recipe, data=replace(recipe.data, styles=()))  # the bundle holds the first one alone
     file = bundle.path / getattr(manifest, stage).files["onnx"]
     model = build_model(recipe).eval()
     _load(model, recipe, _weights(file), file)

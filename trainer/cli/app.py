@@ -18,6 +18,7 @@ from trainer.cli.data import data_app, preview
 from trainer.cli.figures import figures_app
 from trainer.cli.models import models
 from trainer.cli.search import register as register_search
+from trainer.cli.sources import register as register_sources
 from trainer.cli.train import train
 from trainer.errors import TrainerError
 
@@ -53,6 +54,7 @@ register(app)
 register_versions(app)
 register_comparisons(app)
 register_search(app)
+register_sources(app)
 
 
 def main() -> None:

@@ -19,7 +19,10 @@ class Sampler(StrEnum):
 def search(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe in trainer/recipes, or path of a TOML file.")],
     data: Annotated[
-        Path, typer.Option(help="HAM10000 (metadata.csv, images/, masks/), an ISIC challenge set, or PH2.")
+        list[Path],
+        typer.Option(
+            help="HAM10000 (metadata.csv, images/, masks/) or the like, an ISIC set, or PH2; may be repeated."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the search. An interrupted search there is continued.")],
     trials: Annotated[int, typer.Option(min=1, help="How many trials there should be in the end.")] = 20,
@@ -53,7 +56,7 @@ def search(
     """
     import torch
 
-    from trainer.data.isic import read_dataset
+    from trainer.data.sources import read_sources, taught
     from trainer.data.splits import spread, standard_split
     from trainer.recipe import load_recipe
     from trainer.search.search import search as run
@@ -63,7 +66,7 @@ def search(
         torch.set_num_threads(threads)
     chosen = load_recipe(recipe)
     found_space = load_space(space or SPACE_FOLDER / f"{chosen.task}.toml", chosen)
-    parts = standard_split(read_dataset(data))
+    parts = {name: taught(chosen, part) for name, part in standard_split(read_sources(data)).items()}
     found = run(
         chosen,
         found_space,

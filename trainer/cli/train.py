@@ -11,7 +11,10 @@ import typer
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe in trainer/recipes, or path of a TOML file.")],
     data: Annotated[
-        Path, typer.Option(help="HAM10000 (metadata.csv, images/, masks/), an ISIC challenge set, or PH2.")
+        list[Path],
+        typer.Option(
+            help="HAM10000 (metadata.csv, images/, masks/) or the like, an ISIC set, or PH2; may be repeated."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run. An interrupted run there is continued.")],
     init_weights: Annotated[
@@ -37,6 +40,9 @@ def train(
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder for decoded pictures, reused by later runs.")] = Path("cache"),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    split: Annotated[
+        str, typer.Option(help="Of recipes without folds: protocol of what trains and validates, see `compare`.")
+    ] = "column",
 ) -> None:
     """Train one network by its recipe (or each member of an ensemble), choosing the best epoch on the validation split.
 
@@ -45,17 +51,19 @@ def train(
 
     torchrun --nproc-per-node 2 -m trainer train RECIPE --data ... --out ... --device cuda
     """
-    from trainer.data.isic import read_dataset
+    from trainer.data.sources import read_sources
+    from trainer.data.splits import parse_split_name
     from trainer.recipe import load_recipe
     from trainer.training.runs import train_network, with_epochs
 
     train_network(
         with_epochs(load_recipe(recipe), epochs),
-        read_dataset(data),
+        read_sources(data),
         out,
         weights=init_weights,
         fold=fold,
         member=member,
+        split=parse_split_name(split),
         limit=limit,
         resume=not fresh,
         stop_after=stop_after,

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from edge_infer.rules import RoiRule
 from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
 from edge_infer.steps.mask import largest_region, restore_mask
 from edge_infer.steps.resize import resize
-from trainer.data.ham10000 import Record, read_image, read_mask
+from trainer.data.ham10000 import Record, check_framing, read_image, read_mask
+from trainer.data.outline import OpenOutliner, no_mask, whole
 from trainer.errors import DataError
 
 CACHE_FOLDER = Path("cache")
@@ -64,10 +65,13 @@ def cache_pictures(
     """
 
     def decode(record: Record) -> dict[str, NDArray[np.generic]]:
-        image = resize(read_image(record.image_path), size, size)
+        picture = read_image(record.image_path)
+        image = resize(picture, size, size)
         if not masks:
             return {"images": image}
-        return {"images": image, "masks": restore_mask(read_mask(record.mask_path), size, size)}
+        mask = read_mask(record.mask_path)
+        check_framing(record, picture, mask)
+        return {"images": image, "masks": restore_mask(mask, size, size)}
 
     layout: Layout = {"images": ((size, size, 3), np.uint8)} | ({"masks": ((size, size), np.uint8)} if masks else {})
     key = {"kind": "pictures", "size": size} | ({} if masks else {"masks": False})
@@ -76,7 +80,13 @@ def cache_pictures(
 
 
 def cache_crops(
-    records: Sequence[Record], size: int, rule: RoiRule, *, margin: float | None = None, folder: Path = CACHE_FOLDER
+    records: Sequence[Record],
+    size: int,
+    rule: RoiRule,
+    *,
+    margin: float | None = None,
+    outline: OpenOutliner | None = None,
+    folder: Path = CACHE_FOLDER,
 ) -> CachedArrays:
     """Crops around the lesion of the ground-truth mask.
 
@@ -86,33 +96,61 @@ def cache_crops(
         rule: the serving rule; `frames` says where its crop lies.
         margin: margin of the cached crop, at least the rule's; None: the rule's own, which gives exactly the serving
             crop.
+        outline: the segmenter that says where the lesion lies in pictures without a mask, see
+            `trainer.training.outliners.open_outliner`; where it finds none, the whole picture is the crop.
         folder: where caches are kept.
 
     Raises:
-        DataError: a file is missing, or a mask is empty.
+        DataError: a file is missing, a mask is empty, or a picture has no mask and there is no segmenter to outline it.
     """
-    wide = RoiRule(background=rule.background, margin=rule.margin if margin is None else margin)
+    wide = replace(rule, margin=rule.margin if margin is None else margin)
+    boxes, outlined_by = _outlined(records, outline, rule, folder)
 
     def decode(record: Record) -> dict[str, NDArray[np.generic]]:
-        image, mask, lesion = _lesion(record)
-        height, width = mask.shape
-        outer = roi_box(lesion, height, width, wide.margin)
-        inner = roi_box(lesion, height, width, rule.margin)
-        side = outer.x1 - outer.x0
-        frame = [
-            (value - start) / side for value, start in zip(inner, (outer.x0, outer.y0, outer.x0, outer.y0), strict=True)
-        ]
+        image, mask, lesion = _lesion(record, boxes)
+        height, width = image.shape[:2]
+        if lesion is None:
+            outer = inner = roi_box(whole(height, width), height, width, 0.0, rule.outside)
+        else:
+            outer = roi_box(lesion, height, width, wide.margin, rule.outside)
+            inner = roi_box(lesion, height, width, rule.margin, rule.outside)
+        columns, rows = outer.x1 - outer.x0, outer.y1 - outer.y0
+        frame = [(inner.x0 - outer.x0) / columns, (inner.y0 - outer.y0) / rows]
+        frame += [(inner.x1 - outer.x0) / columns, (inner.y1 - outer.y0) / rows]
         return {"images": crop_roi(image, mask, outer, wide, size), "frames": np.array(frame, np.float32)}
 
     layout: Layout = {"images": ((size, size, 3), np.uint8), "frames": ((4,), np.float32)}
     key = {"kind": "crops", "size": size, "background": rule.background, "margin": rule.margin, "wide": wide.margin}
+    key |= {} if rule.outside == "pad" else {"outside": rule.outside}
+    key |= {"outlined_by": outlined_by} if outlined_by else {}
     arrays = _cached(records, folder, key, layout, decode)
     return CachedArrays(arrays["images"], None, arrays["frames"])
 
 
-def _lesion(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Box]:
+def _outlined(
+    records: Sequence[Record], outline: OpenOutliner | None, rule: RoiRule, folder: Path
+) -> tuple[dict[str, Box | None], str]:
+    """Boxes of the records without masks, by image id, and the segmenter's key; empty where all have masks."""
+    without = [record for record in records if record.mask_path is None]
+    if not without:
+        return {}, ""
+    if outline is None or rule.background == "zero":
+        raise DataError(
+            f"{without[0].image_id} ({without[0].source}) and {len(without) - 1} others have no mask to crop by.",
+            "Name a segmenter in data.outline and keep the background, or choose sources with masks.",
+        )
+    outliner = outline(folder)
+    boxes = outliner.boxes(without)
+    return {record.image_id: box for record, box in zip(without, boxes, strict=True)}, outliner.key
+
+
+def _lesion(record: Record, boxes: dict[str, Box | None]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Box | None]:
     image = read_image(record.image_path)
-    mask = restore_mask(largest_region(read_mask(record.mask_path)), *image.shape[:2])
+    if record.mask_path is None:
+        return image, no_mask(*image.shape[:2]), boxes[record.image_id]
+    drawn = read_mask(record.mask_path)
+    check_framing(record, image, drawn)
+    mask = restore_mask(largest_region(drawn), *image.shape[:2])
     lesion = lesion_box(mask)
     if lesion is None:
         raise DataError(f"{record.mask_path} is empty: there is no lesion to crop.", "Remove the picture.")
@@ -139,6 +177,8 @@ def _key(records: Sequence[Record], key: dict[str, object]) -> str:
     digest = hashlib.sha256(json.dumps([_LAYOUT, cv2.__version__, key], sort_keys=True).encode())
     for record in records:
         for path in (record.image_path, record.mask_path) if key.get("masks", True) else (record.image_path,):
+            if path is None:
+                continue
             if not path.is_file():
                 raise DataError(f"{path} is missing.", "Restore the file or remove its row from the metadata.")
             stat = path.stat()

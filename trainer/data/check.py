@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from trainer.data.ham10000 import Record, read_image, read_mask
+from trainer.data.duplicates import Look, look, near_duplicates
+from trainer.data.ham10000 import Record, check_framing, read_image, read_mask
 from trainer.errors import DataError
 
 _HASH_SIDE = 16
@@ -34,6 +35,11 @@ class Findings:
         empty_masks: pictures whose mask marks no lesion.
         leaking_lesions: lesions in more than one prescribed split.
         same_picture: groups of ids whose pictures look the same and whose lesion ids differ.
+        sources: pictures of each source.
+        without_mask: pictures that have none, as the metadata say; no problem.
+        errors: what else contradicts itself, each naming file, row or picture, and remedy.
+        near_duplicates: pairs that look alike across sources or splits, see `trainer.data.duplicates`; to be looked at,
+            and not counted as problems.
     """
 
     pictures: int
@@ -47,6 +53,10 @@ class Findings:
     empty_masks: list[str]
     leaking_lesions: list[str]
     same_picture: list[list[str]]
+    sources: dict[str, int] = field(default_factory=dict)
+    without_mask: int = 0
+    errors: list[str] = field(default_factory=list)
+    near_duplicates: list[str] = field(default_factory=list)
 
     @property
     def problems(self) -> int:
@@ -57,21 +67,33 @@ class Findings:
             self.empty_masks,
             self.leaking_lesions,
             self.same_picture,
+            self.errors,
         )
         return sum(len(items) for items in lists)
 
 
-def check_records(records: Sequence[Record], *, masks: bool = True) -> Findings:
+def check_records(
+    records: Sequence[Record],
+    *,
+    masks: bool = True,
+    errors: Sequence[DataError] = (),
+    duplicates: bool = False,
+) -> Findings:
     """Opens every picture (and mask) once.
 
     Args:
         records: from a reader with `strict=False`, so that missing files are reported instead of raised.
         masks: whether the data set has masks at all.
+        errors: what the reader complained about.
+        duplicates: also look for pictures that look alike across sources and splits.
     """
     sizes: Counter[str] = Counter()
     unreadable, missing, empty = [], [], []
+    found = [str(error) for error in errors]
     looks: defaultdict[bytes, list[Record]] = defaultdict(list)
+    seen: list[tuple[Record, Look]] = []
     for record in tqdm(records, desc="opening", unit="picture", mininterval=1.0):
+        image: NDArray[np.uint8] | None = None
         try:
             image = read_image(record.image_path)
         except DataError:
@@ -79,12 +101,21 @@ def check_records(records: Sequence[Record], *, masks: bool = True) -> Findings:
         else:
             sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
             looks[fingerprint(image)].append(record)
-        if masks:
+            if duplicates:
+                seen.append((record, look(image)))
+        if masks and record.mask_path is not None:
             try:
-                if not read_mask(record.mask_path).any():
-                    empty.append(record.image_id)
+                mask = read_mask(record.mask_path)
             except DataError:
                 missing.append(record.image_id)
+                continue
+            if not mask.any():
+                empty.append(record.image_id)
+            if image is not None:
+                try:
+                    check_framing(record, image, mask)
+                except DataError as error:
+                    found.append(str(error))
     per_lesion = Counter(record.lesion_id for record in records)
     splits_of: defaultdict[str, set[str]] = defaultdict(set)
     for record in records:
@@ -104,6 +135,14 @@ def check_records(records: Sequence[Record], *, masks: bool = True) -> Findings:
             [record.image_id for record in group]
             for group in looks.values()
             if len({record.lesion_id for record in group}) > 1
+        ],
+        sources=dict(sorted(Counter(record.source for record in records).items())),
+        without_mask=sum(record.mask_path is None for record in records),
+        errors=found,
+        near_duplicates=[
+            f"{pair.first.image_id} ({pair.first.source}, {pair.first.split or 'no split'}) = {pair.second.image_id} "
+            f"({pair.second.source}, {pair.second.split or 'no split'}): {pair.correlation:.3f}"
+            for pair in near_duplicates([record for record, _ in seen], [item for _, item in seen])
         ],
     )
 

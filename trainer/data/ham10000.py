@@ -1,8 +1,13 @@
-"""Reads HAM10000 (Tschandl, Rosendahl, Kittler 2018, doi:10.1038/sdata.2018.161) with Tschandl's lesion masks."""
+"""Reads HAM10000 (Tschandl, Rosendahl, Kittler 2018, doi:10.1038/sdata.2018.161) with Tschandl's lesion masks.
+
+Any other folder of the same kind is read alike: `metadata.csv`, `images/` and, for pictures that have them, `masks/`.
+Its metadata may name each picture's `source`, say in a column `mask` which pictures have one, and leave `dx` empty.
+"""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +24,18 @@ MELANOMA = "mel"
 
 PUBLISHED = "HAM10000 with its masks and metadata is published at https://doi.org/10.7910/DVN/DBW86T (CC BY-NC 4.0)."
 
-_COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
+SOURCE = "ham10000"
+"""Source of pictures whose metadata has no column of that name."""
+NOT_STATED = ""
+"""`dx` of a picture that is known to be benign and no more."""
+UNKNOWN_LABEL = -1
+"""`Record.label` where the exact diagnosis is not stated: not melanoma, and none of the others in particular."""
+
+_COLUMNS = ("lesion_id", "image_id", "dx", "age", "sex", "localization")
+_PICTURES = (".jpg", ".png", ".webp")
+
+Complain = Callable[[DataError], None]
+"""Takes a problem of one row in place of raising it."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +45,17 @@ class Record:
     Attributes:
         image_id: for example `ISIC_0027419`.
         lesion_id: pictures of one lesion share it.
-        dx: one of `DX`; readers of other sets also give `scc`, and "" where the set has no diagnosis.
+        dx: one of `DX`; readers of other sets also give `scc`, and "" where the set has no diagnosis, or says "benign"
+            and no more.
         split: the split that the data set itself prescribes, or "" where it has none.
         age: in years, None where unknown.
         sex: `male`, `female`, or "" where unknown.
         localization: body site, "" where unknown.
         dx_type: how the diagnosis was made: `histo`, `follow_up`, `consensus`, `confocal`.
         image_path: the RGB picture.
-        mask_path: the lesion mask, 0 background and 255 lesion, same framing as the picture and maybe another size.
+        mask_path: the lesion mask, 0 background and 255 lesion, same framing as the picture and maybe another size;
+            None where the picture has none.
+        source: where the picture was taken or published: one name for what one clinic's cameras and habits share.
     """
 
     image_id: str
@@ -48,18 +67,21 @@ class Record:
     localization: str
     dx_type: str
     image_path: Path
-    mask_path: Path
+    mask_path: Path | None
+    source: str = SOURCE
 
     @property
     def label(self) -> int:
-        """Position of `dx` in `DX`; DataError where the diagnosis is none of the seven."""
+        """Position of `dx` in `DX`, or `UNKNOWN_LABEL`; DataError where the diagnosis is none of the seven."""
+        if self.dx == NOT_STATED:
+            return UNKNOWN_LABEL
         if self.dx not in DX:
             raise DataError(f"{self.image_id} has the diagnosis '{self.dx}', none of the seven.", "Leave it out.")
         return DX.index(self.dx)
 
 
-def read_ham10000(folder: str | Path, *, strict: bool = True) -> list[Record]:
-    """Reads the records of a HAM10000 folder, in the order of its metadata file.
+def read_ham10000(folder: str | Path, *, strict: bool = True, complain: Complain | None = None) -> list[Record]:
+    """Reads the records of a HAM10000 folder, or of another of its kind, in the order of its metadata file.
 
     The folder holds `metadata.csv` (or `HAM10000_metadata.csv`, or `HAM10000_metadata` as published), the pictures in
     `images/` (or the published `HAM10000_images_part_1/` and `_part_2/`), and the masks in `masks/` (or
@@ -68,6 +90,7 @@ def read_ham10000(folder: str | Path, *, strict: bool = True) -> list[Record]:
     Args:
         folder: the data set.
         strict: a missing picture or mask is an error; False keeps the record, whose path then names no file.
+        complain: called with the problem of each row that cannot be read, which is then left out; None: it is raised.
 
     Raises:
         DataError: a file or column is missing (the message names it and where the data set is published), a diagnosis
@@ -77,19 +100,33 @@ def read_ham10000(folder: str | Path, *, strict: bool = True) -> list[Record]:
     if not root.is_dir():
         raise DataError(f"There is no data folder {root}.", PUBLISHED)
     metadata = _first(root, ("metadata.csv", "HAM10000_metadata.csv", "HAM10000_metadata"), "metadata file")
-    images = _index(root, ("images", "HAM10000_images_part_1", "HAM10000_images_part_2"), ".jpg", "picture folder")
-    masks = _index(root, ("masks", "HAM10000_segmentations_lesion_tschandl"), ".png", "mask folder")
+    images = _index(root, ("images", "HAM10000_images_part_1", "HAM10000_images_part_2"), _PICTURES, "picture folder")
+    records: list[Record] = []
+    seen: set[str] = set()
     with metadata.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
-        missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+        columns = reader.fieldnames or ()
+        missing = [column for column in _COLUMNS if column not in columns]
         if missing:
-            raise DataError(f"{metadata} has no column {', '.join(missing)}.", PUBLISHED)
-        records = [_record(row, images, masks, metadata, strict) for row in reader]
-    seen: set[str] = set()
-    for record in records:
-        if record.image_id in seen:
-            raise DataError(f"{metadata} lists {record.image_id} twice.", "Remove one of the two rows.")
+            raise DataError(f"{metadata} has no column {', '.join(missing)}.", f"Add it. {PUBLISHED}")
+        rows = list(reader)
+    masks: dict[str, Path] = {}
+    if any(_has_mask(row) for row in rows):
+        masks = _index(root, ("masks", "HAM10000_segmentations_lesion_tschandl"), (".png",), "mask folder")
+    for number, row in enumerate(rows, 2):
+        try:
+            record = _record(row, images, masks, f"{metadata}, row {number}", metadata.parent, strict)
+            if record.image_id in seen:
+                raise DataError(
+                    f"{metadata}, row {number}, lists {record.image_id} twice.", "Remove one of the two rows."
+                )
+        except DataError as error:
+            if complain is None:
+                raise
+            complain(error)
+            continue
         seen.add(record.image_id)
+        records.append(record)
     if not records:
         raise DataError(f"{metadata} lists no picture.", PUBLISHED)
     return records
@@ -108,12 +145,14 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return decoded
 
 
-def read_mask(path: Path) -> NDArray[np.uint8]:
+def read_mask(path: Path | None) -> NDArray[np.uint8]:
     """Decodes a lesion mask to uint8 0/1, shape (h, w).
 
     Raises:
-        DataError: the file is missing or is no picture.
+        DataError: the picture has no mask, or the file is missing or is no picture.
     """
+    if path is None:
+        raise DataError("A mask is asked for of a picture that has none.", "Choose pictures with masks.")
     mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise DataError(f"{path} is missing or no readable mask.", f"Fetch it again. {PUBLISHED}")
@@ -121,21 +160,46 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     return lesion
 
 
+MAX_STRETCH = 0.03
+"""How far a mask's ratio of width to height may be from its picture's, as a fraction."""
+
+
+def check_framing(record: Record, image: NDArray[np.generic], mask: NDArray[np.generic]) -> None:
+    """Raises DataError where a mask has another aspect ratio than its picture: it would lie beside the lesion."""
+    (height, width), (rows, columns) = image.shape[:2], mask.shape[:2]
+    if abs(columns * height / (rows * width) - 1) > MAX_STRETCH:
+        raise DataError(
+            f"{record.mask_path} is {columns}x{rows}, and the picture of {record.image_id} {width}x{height}: another "
+            "aspect ratio.",
+            "Bring the mask to the picture's framing, or write 0 in its column 'mask'.",
+        )
+
+
+def _has_mask(row: dict[str, str]) -> bool:
+    return (row.get("mask") or "1") != "0"
+
+
 def _record(
-    row: dict[str, str], images: dict[str, Path], masks: dict[str, Path], metadata: Path, strict: bool
+    row: dict[str, str], images: dict[str, Path], masks: dict[str, Path], where: str, root: Path, strict: bool
 ) -> Record:
     image_id = row["image_id"]
     image, mask = images.get(image_id), masks.get(f"{image_id}_segmentation")
     if image is None and strict:
-        raise DataError(f"{metadata} lists {image_id}, and {image_id}.jpg is missing.", PUBLISHED)
-    if mask is None and strict:
-        raise DataError(f"{metadata} lists {image_id}, and {image_id}_segmentation.png is missing.", PUBLISHED)
-    if row["dx"] not in DX:
-        raise DataError(f"{metadata}: {image_id} has the unknown diagnosis '{row['dx']}'.", f"Known: {', '.join(DX)}.")
+        raise DataError(f"{where}: {image_id} is listed, and {image_id}.jpg (or .png, .webp) is missing.", PUBLISHED)
+    if mask is None and strict and _has_mask(row):
+        raise DataError(
+            f"{where}: {image_id} is listed, and {image_id}_segmentation.png is missing.",
+            f"Restore it, or write 0 in a column 'mask'. {PUBLISHED}",
+        )
+    if row["dx"] not in (*DX, NOT_STATED):
+        raise DataError(
+            f"{where}: {image_id} has the unknown diagnosis '{row['dx']}'.",
+            f"Known: {', '.join(DX)}; empty means benign, not stated.",
+        )
     try:
         age = float(row["age"]) if row["age"] else None
     except ValueError as error:
-        raise DataError(f"{metadata}: {image_id} has the age '{row['age']}'.", "Leave it empty or a number.") from error
+        raise DataError(f"{where}: {image_id} has the age '{row['age']}'.", "Leave it empty or a number.") from error
     return Record(
         image_id=image_id,
         lesion_id=row["lesion_id"],
@@ -144,9 +208,10 @@ def _record(
         age=age,
         sex=_known(row["sex"]),
         localization=_known(row["localization"]),
-        dx_type=row["dx_type"],
-        image_path=image or metadata.parent / f"{image_id}.jpg",
-        mask_path=mask or metadata.parent / f"{image_id}_segmentation.png",
+        dx_type=row.get("dx_type") or "",
+        image_path=image or root / f"{image_id}.jpg",
+        mask_path=(mask or root / f"{image_id}_segmentation.png") if _has_mask(row) else None,
+        source=row.get("source") or SOURCE,
     )
 
 
@@ -161,8 +226,8 @@ def _first(root: Path, names: tuple[str, ...], what: str) -> Path:
     raise DataError(f"{root / names[0]} is missing ({what}).", PUBLISHED)
 
 
-def _index(root: Path, names: tuple[str, ...], suffix: str, what: str) -> dict[str, Path]:
+def _index(root: Path, names: tuple[str, ...], suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
     folders = [root / name for name in names if (root / name).is_dir()]
     if not folders:
         raise DataError(f"{root / names[0]} is missing ({what}).", PUBLISHED)
-    return {path.stem: path for folder in folders for path in folder.iterdir() if path.suffix == suffix}
+    return {path.stem: path for folder in folders for path in folder.iterdir() if path.suffix in suffixes}

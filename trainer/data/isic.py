@@ -1,7 +1,7 @@
 """Reads the ISIC challenge sets of 2016 to 2019 and PH2, each in the folders that its publisher unpacks to.
 
 Where a set says nothing about a picture the field stays empty: segmentation tasks have no diagnosis (`dx` is ""),
-classification tasks have no masks (`mask_path` names a file that is not there). Only ISIC 2019 says which pictures show
+classification tasks have no masks (`mask_path` is None). Only ISIC 2019 says which pictures show
 the same lesion; elsewhere every picture counts as a lesion of its own, so drawn splits may leak there.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.data.ham10000 import Record, read_ham10000
+from trainer.data.ham10000 import Complain, Record, read_ham10000
 from trainer.errors import DataError
 
 ISIC_PUBLISHED = "The ISIC challenge sets are published at https://challenge.isic-archive.com/data."
@@ -107,19 +107,20 @@ def detect(folder: str | Path) -> str:
     raise DataError(f"{root} holds no data set that is known here.", f"Known, in the publisher's folders: {known}.")
 
 
-def read_dataset(folder: str | Path, *, strict: bool = True) -> list[Record]:
+def read_dataset(folder: str | Path, *, strict: bool = True, complain: Complain | None = None) -> list[Record]:
     """Reads whichever known data set a folder holds.
 
     Args:
         folder: the data set, as its publisher unpacks it.
         strict: a missing picture or mask is an error; False keeps the record, whose path then names no file.
+        complain: see `trainer.data.ham10000.read_ham10000`; other sets have no rows to complain about.
 
     Raises:
         DataError: no known data set, or a file of it is missing; the message names the file and the publisher.
     """
     name, root = detect(folder), Path(folder)
     if name == "HAM10000":
-        return read_ham10000(root, strict=strict)
+        return read_ham10000(root, strict=strict, complain=complain)
     if name == "PH2":
         return list(_read_ph2(root, strict))
     return [
@@ -152,8 +153,13 @@ def _read_part(root: Path, part: _Part, strict: bool) -> Iterator[Record]:
             localization=_known(row.get("anatom_site_general", "")),
             dx_type="",
             image_path=path,
-            mask_path=mask,
+            mask_path=None if part.masks == _NO_MASKS else mask,
+            source=_source(part),
         )
+
+
+def _source(part: _Part) -> str:
+    return next(name.lower().replace(" ", "-") for name, parts in LAYOUTS.items() if part in parts)
 
 
 def _labels(path: Path) -> dict[str, str]:
@@ -202,7 +208,7 @@ def _read_ph2(root: Path, strict: bool) -> Iterator[Record]:
         for path in (image, mask):
             if strict and not path.is_file():
                 raise DataError(f"{path} is missing.", PH2_PUBLISHED)
-        yield Record(name, name, diagnosis, "", None, "", "", "", image, mask)
+        yield Record(name, name, diagnosis, "", None, "", "", "", image, mask, "ph2")
     if not found:
         raise DataError(f"{table} lists no picture.", PH2_PUBLISHED)
 

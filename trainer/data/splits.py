@@ -21,6 +21,18 @@ LEAKING: tuple[SplitName, ...] = ("image-80-20",)
 """Splits by picture, as the papers drew them: a lesion in `test` may have a sibling in `train`."""
 
 
+def parse_split_name(name: str) -> SplitName:
+    """A protocol by name.
+
+    Raises:
+        DataError: there is none of this name.
+    """
+    for known in SPLIT_NAMES:
+        if known == name:
+            return known
+    raise DataError(f"There is no split '{name}'.", f"Choose one of: {', '.join(SPLIT_NAMES)}.")
+
+
 def split_by_column(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Follows the metadata's own `split` column.
 
@@ -62,7 +74,7 @@ def lesion_folds(records: Sequence[Record], folds: int, seed: int = 0) -> NDArra
     Raises:
         DataError: there are too few lesions for this many folds.
     """
-    labels = np.array([record.label for record in records])
+    labels = strata(records)
     lesions = np.array([record.lesion_id for record in records])
     if len(set(lesions)) < folds:
         raise DataError(f"{len(set(lesions))} lesions are too few for {folds} folds.", "Use fewer folds or more data.")
@@ -73,7 +85,20 @@ def lesion_folds(records: Sequence[Record], folds: int, seed: int = 0) -> NDArra
     return fold_of
 
 
-def cross_fit(records: Sequence[Record], folds: int, fold: int | None) -> dict[str, list[Record]]:
+def strata(records: Sequence[Record]) -> NDArray[np.str_]:
+    """What draws are stratified by, shape (n,): the diagnosis, with its source before it where there are several.
+
+    Raises:
+        DataError: a diagnosis is none of the seven.
+    """
+    several = len({record.source for record in records}) > 1
+    names = [record.dx if record.label >= 0 else "" for record in records]
+    return np.array([f"{record.source}/{dx}" if several else dx for record, dx in zip(records, names, strict=True)])
+
+
+def cross_fit(
+    records: Sequence[Record], folds: int, fold: int | None, of: Literal["train+val", "train"] = "train+val"
+) -> dict[str, list[Record]]:
     """`train` and `val` of one network of a cross-fitted recipe, drawn from the standard split's `train` and `val`.
 
     The test split is in neither.
@@ -83,12 +108,13 @@ def cross_fit(records: Sequence[Record], folds: int, fold: int | None) -> dict[s
         folds: number of folds.
         fold: the fold that is held out as `val`, from 1; None is the network that ships: it learns from all folds, and
             `val` is empty.
+        of: `train` draws from the standard split's `train` alone.
 
     Raises:
         DataError: there is no such fold, or there are too few lesions.
     """
     parts = standard_split(records)
-    known = parts["train"] + parts["val"]
+    known = parts["train"] + (parts["val"] if of == "train+val" else [])
     if fold is None:
         return {"train": known, "val": []}
     if not 1 <= fold <= folds:
@@ -118,13 +144,17 @@ def check_disjoint(parts: dict[str, list[Record]]) -> None:
 
 
 def standard_split(records: Sequence[Record], seed: int = 0) -> dict[str, list[Record]]:
-    """The prescribed split where every record has one, otherwise a drawn split by lesion (60/20/20).
+    """By source the prescribed split where every record has one, otherwise a drawn split by lesion (60/20/20).
 
     Where the data set prescribes no validation pictures, a tenth of the training lesions is drawn for it.
     """
-    if not all(record.split for record in records):
-        return split_by_lesion(records, seed=seed)
-    parts = split_by_column(records)
+    parts: dict[str, list[Record]] = {name: [] for name in SPLITS}
+    for source in dict.fromkeys(record.source for record in records):
+        own = [record for record in records if record.source == source]
+        prescribed = all(record.split for record in own)
+        for name, chosen in (split_by_column(own) if prescribed else split_by_lesion(own, seed=seed)).items():
+            parts[name] += chosen
+    check_disjoint(parts)
     if parts["train"] and not parts["val"]:
         drawn = split_by_lesion(parts["train"], folds=10, seed=seed)
         parts |= {"train": drawn["train"] + drawn["test"], "val": drawn["val"]}
@@ -161,8 +191,8 @@ def named_split(records: Sequence[Record], name: SplitName, seed: int = 0) -> di
         parts = {"train": others["train"] + others["test"], "val": others["val"], "test": first["test"]}
     elif name == "development":
         halves = cross_fit(records, 2, 1)
-        dx = [record.dx for record in halves["train"]]
-        others = split_by_lesion(halves["train"], min(10, max(dx.count(name) for name in set(dx))), seed)
+        names = strata(halves["train"]).tolist()
+        others = split_by_lesion(halves["train"], min(10, max(names.count(item) for item in set(names))), seed)
         parts = {"train": others["train"] + others["test"], "val": others["val"], "test": halves["val"]}
     elif name == "lesion-60-20-20":
         parts = split_by_lesion(records, seed=seed)

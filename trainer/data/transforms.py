@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from trainer.data.camera import apply_camera
 from trainer.data.constancy import shades_of_grey
 from trainer.data.lesion_free import lesion_free_frames
 from trainer.data.occlusions import cutmix, cutout, hairs, mosaic
@@ -167,7 +168,7 @@ def augment_batch(
         pictures = cutout(pictures, augment.cutout)
     if augment.constancy:
         pictures = shades_of_grey(pictures, augment.constancy)
-    return colour(tv_tensors.Image(pictures)).as_subclass(Tensor), moved
+    return apply_camera(colour(tv_tensors.Image(pictures)).as_subclass(Tensor), augment), moved
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -124,7 +124,7 @@ def look(record: Record, seer: Seer) -> Case:
     counts: Counts = overlap(found, truth)
     mask = restore_mask(found, height, width)
     lesion = lesion_box(mask)
-    box = None if lesion is None else roi_box(lesion, height, width, rules.roi.margin)
+    box = None if lesion is None else roi_box(lesion, height, width, rules.roi.margin, rules.roi.outside)
     crop, answers = None, {}
     if box is not None:
         crop = crop_roi(picture, mask, box, rules.roi, rules.classifier_input.height)
@@ -148,7 +148,8 @@ def view_of(record: Record, recipe: Recipe) -> NDArray[np.uint8]:
     lesion = lesion_box(mask)
     if lesion is None:
         raise DataError(f"{record.mask_path} is empty: there is no lesion to crop.", "Name another picture.")
-    return crop_roi(picture, mask, roi_box(lesion, height, width, recipe.data.roi.margin), recipe.data.roi, side)
+    rule = recipe.data.roi
+    return crop_roi(picture, mask, roi_box(lesion, height, width, rule.margin, rule.outside), rule, side)
 
 
 def extremes(predictions: Sequence[Prediction], count: int) -> dict[str, list[str]]:

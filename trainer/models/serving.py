@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_infer.bundle.golden import Network
+from trainer.models.segmentation.style import drop_styles
 from trainer.recipe import Normalization
 
 INPUT_NAME = "image"
@@ -53,7 +54,11 @@ class ServingGraph(nn.Module):
 
 
 class ServingSegmenter(ServingGraph):
-    """RGB (n, h, w, 3), 0..255, to lesion probabilities (n, h, w) in 0..1."""
+    """RGB (n, h, w, 3), 0..255, to lesion probabilities (n, h, w) in 0..1, in the first style of outlining."""
+
+    def __init__(self, network: nn.Module, normalization: Normalization) -> None:
+        drop_styles(network)
+        super().__init__(network, normalization)
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""

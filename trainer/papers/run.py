@@ -105,6 +105,7 @@ class _Work:
             val_records,
             run,
             weights=start,
+            measured=self.parts["test"],
             resume=bool(plan.weights_of) or not self.job.fresh,
             cache=self.job.cache,
             device=self.job.device,

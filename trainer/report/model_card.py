@@ -52,7 +52,8 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Refusa
         _stages(m),
         f"Mask: probability of at least {m.mask.threshold:g}, largest region, holes closed. "
         f"Crop: square, lesion's longer side plus {m.roi.margin:.0%} on each side, background "
-        f"{'kept' if m.roi.background == 'keep' else 'set to black'}.\n",
+        f"{'kept' if m.roi.background == 'keep' else 'set to black'}"
+        f"{'' if m.roi.outside == 'pad' else f'; where it leaves the picture: {m.roi.outside}'}.\n",
         f"Calibration: {m.calibration.method}, T = {m.calibration.temperature:g}, inside the classifier's graph, "
         f"fitted on {chosen_on}.\n",
         _recipes(m),

@@ -41,7 +41,7 @@ def digest_records(records: Iterable[Record]) -> str:
     """SHA-256 of ids, labels, splits and file sizes; no picture is opened, and where they lie does not count."""
     return digest(
         [
-            (r.image_id, r.lesion_id, r.dx, r.split, _size(r.image_path), _size(r.mask_path))
+            (r.image_id, r.lesion_id, r.dx, r.split, _size(r.image_path), _size(r.mask_path) if r.mask_path else -1)
             for r in sorted(records, key=lambda record: record.image_id)
         ]
     )

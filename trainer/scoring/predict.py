@@ -179,8 +179,9 @@ class _Work:
         self.area = cv2.countNonZero(mask) / mask.size
         box = lesion_box(mask)
         if box is not None:
-            square = roi_box(box, height, width, self.rules.roi.margin)
-            self.crop = crop_roi(self.pixels, mask, square, self.rules.roi, self.rules.classifier_input.height)
+            rule = self.rules.roi
+            square = roi_box(box, height, width, rule.margin, rule.outside)
+            self.crop = crop_roi(self.pixels, mask, square, rule, self.rules.classifier_input.height)
 
     def _reason(self) -> str:
         height, width = self.pixels.shape[:2]

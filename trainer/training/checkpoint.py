@@ -24,6 +24,7 @@ class Checkpoint(NamedTuple):
     """A trained network in eval mode (the moving average of its weights), and the recipe that it was trained by.
 
     `epoch` counts from 1; `metrics` are those of that epoch on `val`, the pictures in `held_out` (image ids).
+    `learnt_lesions` are the lesion ids of the training pictures; None where an older file does not say.
     """
 
     model: nn.Module
@@ -31,6 +32,7 @@ class Checkpoint(NamedTuple):
     epoch: int
     metrics: dict[str, float]
     held_out: tuple[str, ...] = ()
+    learnt_lesions: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def build_model(recipe: Recipe) -> nn.Module:
     options: dict[str, Any] = dict(recipe.model.options)
     if recipe.task != "segmentation":
         options["classes"] = len(class_names(recipe))
+    if recipe.data.styles:
+        options["styles"] = len(recipe.data.styles)
     if recipe.members > 1:
         return Ensemble(create(recipe.model.name, **options) for _ in range(recipe.members))
     return create(recipe.model.name, **options)
@@ -110,7 +114,15 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         model.load_state_dict(content["weights"])
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit {recipe.model.name}: {error}", "Train again.") from error
-    return Checkpoint(model.eval(), recipe, content["epoch"], content["metrics"], tuple(content.get("held_out", ())))
+    learnt = content.get("learnt_lesions")
+    return Checkpoint(
+        model.eval(),
+        recipe,
+        content["epoch"],
+        content["metrics"],
+        tuple(content.get("held_out", ())),
+        None if learnt is None else frozenset(learnt),
+    )
 
 
 def init_weights(model: nn.Module, path: str | Path) -> InitReport:
@@ -129,7 +141,7 @@ def init_weights(model: nn.Module, path: str | Path) -> InitReport:
     loaded: dict[str, Tensor] = {}
     used: set[str] = set()
     for name, value in target.items():
-        for candidate in (name, name.removeprefix("encoder.")):
+        for candidate in (name, name.removeprefix("encoder."), name.removeprefix("encoder.model.")):
             if candidate in source:
                 if source[candidate].shape != value.shape:
                     raise CheckpointError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ def plot_history(history: Sequence[dict[str, float]], monitored: str, path: Path
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     for key, label in (("train_loss", "train, augmented"), ("val_loss", "val")):
-        if key in history[0]:
-            left.plot(epochs, [row[key] for row in history], marker="o", markersize=3, label=label)
+        if any(key in row for row in history):
+            left.plot(epochs, [row.get(key, nan) for row in history], marker="o", markersize=3, label=label)
     left.set(title="loss", xlabel="epoch")
     left.legend()
-    if monitored in history[0]:
-        right.plot(epochs, [row[monitored] for row in history], marker="o", markersize=3, color="tab:green")
+    if any(monitored in row for row in history):
+        right.plot(epochs, [row.get(monitored, nan) for row in history], marker="o", markersize=3, color="tab:green")
         right.set(title=f"{monitored} on val", xlabel="epoch")
     else:
         right.set(title="no pictures held out")

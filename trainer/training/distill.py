@@ -1,7 +1,10 @@
 """Distillation: a network also learns what its teachers answer (Hinton, Vinyals and Dean, arXiv 1503.02531).
 
-A teacher that has learnt from a picture knows its label, and hands it on. So no teacher may have learnt from a picture
-that validates the student.
+A teacher that has learnt from a picture of a lesion knows its label, and hands it on. So no teacher may have learnt
+from a lesion on which the student is measured: its validation pictures, its fold, its test pictures.
+
+What a teacher says about pictures that it learnt from is nearly their label, and teaches little. A cross-fitted teacher
+has a network for each fold: each picture of the student's is answered by one that left its lesion out.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,45 +46,86 @@ class Teachers:
     """Trained networks in eval mode, and the loss that follows them.
 
     Args:
-        checkpoints: at least one, trained for the task and the classes of `recipe`, on the same crop.
+        checkpoints: at least one teacher, trained for the task and the classes of `recipe`, on the same crop; each is
+            one network, or the networks of its folds.
         recipe: of the student.
         device: `cpu` or `cuda`.
+        records: the student's training pictures, which choose among the networks of folds; not needed without.
 
     Raises:
         RecipeError: a teacher answers another question than the student, or looks at another crop.
     """
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], recipe: Recipe, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        checkpoints: Sequence[Checkpoint | Sequence[Checkpoint]],
+        recipe: Recipe,
+        device: str = "cpu",
+        records: Sequence[Record] = (),
+    ) -> None:
         assert recipe.distill is not None
         self.config: DistillConfig = recipe.distill
         self.recipe = recipe
-        self.networks: list[tuple[nn.Module, Recipe]] = []
-        for checkpoint in checkpoints:
-            _check_fit(checkpoint.recipe, recipe)
-            model = checkpoint.model.eval().requires_grad_(False)
-            model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self.networks.append((model, checkpoint.recipe))
-        self.size = max(taught.data.size for _, taught in self.networks)
+        self.groups: list[list[tuple[nn.Module, Recipe]]] = []
+        self.shares: list[NDArray[np.float32]] = []
+        for item in checkpoints:
+            group = [item] if isinstance(item, Checkpoint) else list(item)
+            networks = []
+            for checkpoint in group:
+                _check_fit(checkpoint.recipe, recipe)
+                model = checkpoint.model.eval().requires_grad_(False)
+                model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+                networks.append((model, checkpoint.recipe))
+            self.groups.append(networks)
+            self.shares.append(answer_shares(group, records))
+        self.size = max(taught.data.size for group in self.groups for _, taught in group)
 
     @torch.no_grad()
-    def __call__(self, batch: Batch) -> Hints:
+    def __call__(self, batch: Batch, rows: NDArray[np.int64] | None = None) -> Hints:
         """Answers to a batch of the student's, each teacher at its own size and with its own normalisation.
 
         The batch is best at the largest of all sizes, so that a teacher sees no picture that was reduced and enlarged.
+
+        Args:
+            batch: n pictures.
+            rows: their positions in the student's training pictures, shape (n,); needed where a teacher has folds.
         """
         pictures = denormalize(batch.images, self.recipe.normalization)
         masks: list[Tensor] = []
         classes: list[Tensor] = []
-        for model, recipe in self.networks:
-            images = normalize(resize_batch(pictures, recipe.data.size), recipe.normalization)
+        for networks, shares in zip(self.groups, self.shares, strict=True):
+            alone = rows is None or len(networks) == 1
+            own = np.ones((len(pictures), 1), np.float32) if alone else shares[rows]
+            mask, named = self._answers(networks, own, pictures, batch)
+            masks += [] if mask is None else [mask]
+            classes += [] if named is None else [named]
+        return Hints(torch.stack(masks).mean(0) if masks else None, torch.stack(classes).mean(0) if classes else None)
+
+    def _answers(
+        self, networks: Sequence[tuple[nn.Module, Recipe]], shares: NDArray[np.float32], pictures: Tensor, batch: Batch
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """One teacher's masks and classes: each picture's mean over the networks that answer for it."""
+        masks: Tensor | None = None
+        classes: Tensor | None = None
+        for number, (model, recipe) in enumerate(networks[: shares.shape[1]]):
+            asked = torch.from_numpy(np.flatnonzero(shares[:, number])).to(pictures.device)
+            if not len(asked):
+                continue
+            weight = torch.from_numpy(shares[:, number]).to(pictures.device)[asked]
+            images = normalize(resize_batch(pictures[asked], recipe.data.size), recipe.normalization)
             images = images.contiguous(memory_format=torch.channels_last)
-            inputs = (images, batch.metadata) if recipe.data.metadata else (images,)
+            metadata = batch.metadata[asked] if recipe.data.metadata and batch.metadata is not None else None
+            inputs = (images,) if metadata is None else (images, metadata)
             mask_logits, class_logits = split_outputs(recipe.task, model(*inputs))
             if mask_logits is not None:
-                masks.append(resize_batch(mask_logits.float().sigmoid(), self.size))
+                found = resize_batch(mask_logits.float().sigmoid(), self.size) * weight[:, None, None, None]
+                masks = found.new_zeros(len(pictures), *found.shape[1:]) if masks is None else masks
+                masks.index_add_(0, asked, found)
             if class_logits is not None:
-                classes.append(F.softmax(class_logits.float() / self.config.temperature, 1))
-        return Hints(torch.stack(masks).mean(0) if masks else None, torch.stack(classes).mean(0) if classes else None)
+                named = F.softmax(class_logits.float() / self.config.temperature, 1) * weight[:, None]
+                classes = named.new_zeros(len(pictures), named.shape[1]) if classes is None else classes
+                classes.index_add_(0, asked, named)
+        return masks, classes
 
     def mix(self, hard: Tensor, outputs: Any, hints: Hints) -> Tensor:
         """The student's own loss and the teachers', in the recipe's shares."""
@@ -105,42 +151,80 @@ def soft_loss(task: str, outputs: Any, hints: Hints, temperature: float) -> Tens
     return torch.stack(losses).sum()
 
 
+def answer_shares(networks: Sequence[Checkpoint], records: Sequence[Record]) -> NDArray[np.float32]:
+    """How much of the answer about each record each network of a teacher gives, shape (n, networks); rows sum to 1.
+
+    Those that left the record's lesion out answer, and where none did, all.
+    """
+    lesions = [record.lesion_id for record in records]
+    learnt = [network.learnt_lesions or frozenset() for network in networks]
+    unseen = np.array([[lesion not in own for own in learnt] for lesion in lesions], np.float32)
+    unseen = unseen.reshape(len(records), len(networks))
+    unseen[unseen.sum(1) == 0] = 1
+    shares: NDArray[np.float32] = unseen / unseen.sum(1, keepdims=True)
+    return shares
+
+
 def load_teachers(
-    recipe: Recipe, val_records: Sequence[Record], fold: int | None = None, device: str = "cpu"
+    recipe: Recipe, measured: Sequence[Record], train_records: Sequence[Record] = (), device: str = "cpu"
 ) -> Teachers | None:
     """The teachers that a recipe names, None where it names none.
 
+    A teacher with networks of folds beside its checkpoint (which need not exist then) is represented by those of them
+    that have learnt from no lesion of `measured`.
+
     Args:
         recipe: of the student.
-        val_records: the student's validation pictures.
-        fold: the fold that the student leaves out. A cross-fitted teacher is then represented by its network that
-            leaves out the same fold.
+        measured: every picture on which the student will be measured.
+        train_records: the student's training pictures.
         device: `cpu` or `cuda`.
 
     Raises:
         CheckpointError: a teacher's file is missing or no checkpoint.
-        LeakError: a teacher has learnt from a validation picture of the student, or does not say that it has not.
+        LeakError: a teacher has learnt from a lesion on which the student is measured, or does not say what it has
+            learnt from.
         RecipeError: a teacher answers another question, or looks at another crop.
     """
     if recipe.distill is None:
         return None
-    checkpoints: list[Checkpoint] = []
+    groups: list[list[Checkpoint]] = []
     for path in map(Path, recipe.distill.teachers):
-        own = path if fold is None else fold_folder(path.parent, fold) / path.name
-        found = own if own.is_file() else path
-        checkpoints.append(load_checkpoint(found))
-        check_no_leak(found, checkpoints[-1], val_records)
-    return Teachers(checkpoints, recipe, device)
+        files = _fold_files(path) or [path]
+        loaded = [load_checkpoint(file) for file in files]
+        fitting, refusal = [], None
+        for file, teacher in zip(files, loaded, strict=True):
+            try:
+                check_no_leak(file, teacher, measured)
+            except LeakError as error:
+                refusal = refusal or error
+            else:
+                fitting.append(teacher)
+        if refusal is not None and not fitting:
+            raise refusal
+        groups.append(fitting)
+    return Teachers(groups, recipe, device, train_records)
 
 
-def check_no_leak(path: Path, teacher: Checkpoint, val_records: Sequence[Record]) -> None:
-    """Raises LeakError where the pictures that a teacher left out do not hold all of the student's validation."""
-    seen = sorted({record.image_id for record in val_records} - set(teacher.held_out))
+def _fold_files(path: Path) -> list[Path]:
+    """Checkpoints of a teacher's folds, in order, as many as there are."""
+    found: list[Path] = []
+    while (file := fold_folder(path.parent, len(found) + 1) / path.name).is_file():
+        found.append(file)
+    return found
+
+
+def check_no_leak(path: Path, teacher: Checkpoint, measured: Sequence[Record]) -> None:
+    """Raises LeakError where a teacher has learnt from a lesion on which the student is measured, or does not say."""
+    if not measured:
+        return
+    if teacher.learnt_lesions is None:
+        raise LeakError(f"{path} does not say which lesions it has learnt from.", "Train this teacher again.")
+    seen = sorted({record.lesion_id for record in measured} & teacher.learnt_lesions)
     if seen:
         raise LeakError(
-            f"{path} held out {len(teacher.held_out)} pictures, and not {len(seen)} of the {len(val_records)} that "
-            f"validate the student (first {seen[0]}): the student would learn from it what validates it.",
-            "Use a teacher of the same data, split and fold, and leave --limit out of its training.",
+            f"{path} has learnt from {len(seen)} of the lesions that the student is measured on (first {seen[0]}): the "
+            "student would learn from it what it is asked later.",
+            "Use a teacher of the same data, split and folds.",
         )
 
 

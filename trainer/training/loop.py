@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -30,6 +30,7 @@ from trainer.training.curves import plot_history
 from trainer.training.distill import load_teachers
 from trainer.training.distributed import ALONE, World
 from trainer.training.events import EventLog
+from trainer.training.identity import RunIdentity
 from trainer.training.tasks import (
     Batch,
     Dataset,
@@ -42,6 +43,7 @@ from trainer.training.tasks import (
 )
 
 POLY_POWER = 0.9
+_WITHOUT_BF16 = ("NO AVX", "AVX2")
 
 Rows = NDArray[np.int64]
 """Positions of a batch's pictures in their split, shape (n,)."""
@@ -64,6 +66,9 @@ def train(
     *,
     weights: Path | None = None,
     fold: int | None = None,
+    split: str = "",
+    limit: int | None = None,
+    measured: Sequence[Record] = (),
     resume: bool = True,
     stop_after: int | None = None,
     cache: Path = CACHE_FOLDER,
@@ -85,8 +90,10 @@ def train(
         val_records: pictures that choose the best epoch (they only watch where the recipe has folds); may be empty.
         out: folder of the run; made where missing.
         weights: partial initialisation of a fresh run, see `trainer.training.checkpoint.init_weights`.
-        fold: the fold of which `val_records` are, where the recipe has folds; it chooses the teachers of a cross-fitted
-            teacher.
+        fold: the fold of which `val_records` are, where the recipe has folds.
+        split: name of the protocol that the records are of; with `fold` and `limit` it belongs to the run's identity.
+        limit: how many pictures of each split were taken; None: all.
+        measured: what else the network will be measured on, such as the test split; no teacher may know its lesions.
         resume: continue from `out/last.pt` where it exists; False begins again and overwrites.
         stop_after: leave after this many epochs of the schedule, as if interrupted.
         cache: folder of decoded pictures.
@@ -95,9 +102,9 @@ def train(
         after_epoch: called with each epoch's row of the history; True ends the run there.
 
     Raises:
-        CheckpointError: `out` holds a run of another recipe.
+        CheckpointError: `out` holds a run of another recipe, or on other pictures.
         DataError: a picture or mask is missing or unreadable.
-        LeakError: a teacher has learnt from a picture of `val_records`.
+        LeakError: a teacher has learnt from a lesion of `val_records` or `measured`.
         RecipeError: the recipe has members; each is a run of its own, see `trainer.training.members`.
     """
     if recipe.members > 1:
@@ -106,26 +113,31 @@ def train(
     with world.one_a_machine_first():
         train_set = training_data(recipe, train_records, cache)
         val_set = serving_data(recipe, val_records, cache) if val_records else None
-    teachers = load_teachers(recipe, val_records, fold, device)
+    teachers = load_teachers(recipe, [*val_records, *measured], train_records, device)
     torch.manual_seed(recipe.seed)
     model = build_model(recipe)
     last = out / "last.pt"
     state = world.from_lead(read_file(last) if world.leads and resume and last.is_file() else None)
-    if state is not None and recipe_from_dict(state["recipe"], where=str(last)) != recipe:
-        raise CheckpointError(f"{out} holds a run of another recipe.", "Choose another folder, or begin again.")
+    identity = RunIdentity.of(train_records, val_records, split, fold, limit)
+    if state is not None:
+        _check_same_run(out, recipe, identity, state)
     if state is None and weights is not None and world.leads:
         _say(f"{weights}: {init_weights(model, weights).describe()}")
 
     config = recipe.optim
+    if config.precision == "bf16" and device == "cpu" and torch.backends.cpu.get_cpu_capability() in _WITHOUT_BF16:
+        _say("this processor has no bf16 arithmetic: precision = 'float32' is about ten times as fast here", world)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = world.wrap(model, device)
-    average = WeightAverage(model, config.ema)
+    average = WeightAverage(model, config.ema, config.ema_ramp)
     if device == "cpu":
         keep_strided_depthwise_in_float32(model)
     optimizer = torch.optim.AdamW(_parameter_groups(model, config.weight_decay), lr=config.learning_rate)
-    steps = math.ceil(len(train_set) / config.batch_size)
+    drawn = recipe.data.epoch_pictures or len(train_set)
+    steps = len(_batches(np.arange(drawn), config.batch_size))
+    _say(average.describe(steps * config.epochs), world)
     schedule = LambdaLR(optimizer, lambda step: rate_factor(step, steps * config.epochs, config))
-    counts = None if train_set.labels is None else np.bincount(train_set.labels, minlength=len(class_names(recipe)))
+    counts = None if train_set.labels is None else _class_counts(train_set.labels, len(class_names(recipe)))
     objective = Objective(recipe, counts).to(device)
     chosen_by = monitored(recipe)
     history: list[dict[str, float]] = []
@@ -142,6 +154,7 @@ def train(
     events = EventLog(out, average.step)
     if world.leads:
         (out / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=2) + "\n", encoding="utf-8")
+        (out / "run.json").write_text(json.dumps(identity.to_dict(), indent=2) + "\n", encoding="utf-8")
 
     for epoch in range(first, min(config.epochs, stop_after or config.epochs)):
         if config.patience and best and epoch - best["epoch"] >= config.patience:
@@ -166,7 +179,7 @@ def train(
             mine, weight = world.share(rows)
             batch = training_batch(recipe, train_set, mine, max(size, teachers.size if teachers else 0), device)
             with _autocast(config, device):
-                hints = teachers(batch) if teachers else None
+                hints = teachers(batch, mine) if teachers else None
                 batch = batch.resized(size)
                 outputs = network(*batch.inputs())
             loss = objective(outputs, batch)
@@ -186,15 +199,16 @@ def train(
 
         losses = world.mean(losses)
         row = {"epoch": float(epoch + 1), "size": float(size), "train_loss": float(np.mean(losses))}
-        if val_set is not None:
+        if val_set is not None and _validates(config, epoch):
             row |= validate(recipe, average.applied_to(recipe, device), val_set, device, world)
         row |= {"learning_rate": float(schedule.get_last_lr()[0]), "seconds": time.monotonic() - started}
         history.append(row)
         _say("  ".join(f"{key} {value:.5g}" for key, value in row.items()), world)
         content: dict[str, Any] = {"format": FORMAT, "recipe": recipe.to_dict(), "epoch": epoch + 1, "metrics": row}
         content["held_out"] = [record.image_id for record in val_records]
+        content |= {"identity": identity.to_dict(), "learnt_lesions": sorted({r.lesion_id for r in train_records})}
         content["weights"] = {name: value.detach().cpu() for name, value in average.weights.items()}
-        improved = bool(recipe.folds) or is_better(row, best, chosen_by)
+        improved = bool(recipe.folds) or config.keep == "last" or is_better(row, best, chosen_by)
         best = row if improved else best
         if world.leads:
             if improved:
@@ -252,7 +266,8 @@ def training_batch(recipe: Recipe, data: Dataset, rows: Rows, size: int, device:
         masks = _pick(data.arrays.masks, rows).to(device)
     frames = None if data.arrays.frames is None else _pick(data.arrays.frames, rows)
     pictures, moved = augment_batch(images, masks, frames, recipe.augment, size)
-    return _batch(recipe, data, rows, pictures, moved, device)
+    batch = _batch(recipe, data, rows, pictures, moved, device)
+    return batch if data.styles is None else replace(batch, styles=_pick(data.styles, rows).to(device))
 
 
 def rate_factor(step: int, total: int, config: OptimConfig) -> float:
@@ -272,11 +287,12 @@ def is_better(row: dict[str, float], best: dict[str, float], metric: str) -> boo
 class WeightAverage:
     """Exponential moving average of weights and BatchNorm statistics; young averages forget faster.
 
-    The decay at step t is min(decay, (1 + t) / (10 + t)), so that the random start is soon forgotten.
+    The decay at step t is min(decay, (1 + t) / (ramp + t)), so that the random start is soon forgotten.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, ramp: float = 10.0) -> None:
         self.decay = decay
+        self.ramp = ramp
         self.step = 0
         self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
@@ -284,12 +300,21 @@ class WeightAverage:
     def update(self, model: nn.Module) -> None:
         """Moves the average towards the model's present weights."""
         self.step += 1
-        share = 1 - min(self.decay, (1 + self.step) / (10 + self.step))
+        share = 1 - self.decay_at(self.step)
         for name, value in model.state_dict().items():
             if value.is_floating_point():
                 self.weights[name].lerp_(value, share)
             else:
                 self.weights[name].copy_(value)
+
+    def decay_at(self, step: int) -> float:
+        """What the average keeps of itself at a step, counted from 1."""
+        return min(self.decay, (1 + step) / (self.ramp + step))
+
+    def describe(self, steps: int) -> str:
+        """One line for the log: over how many of a run's steps the average reaches in the end."""
+        covered = 1 / max(1 - self.decay_at(steps), 1 / max(1, steps))
+        return f"{steps} steps; at their end the average of the weights covers about the last {covered:.0f}"
 
     def applied_to(self, recipe: Recipe, device: str) -> nn.Module:
         """A network in eval mode with the average as its weights."""
@@ -331,9 +356,14 @@ def _pick(array: np.ndarray[Any, Any], rows: Rows) -> Tensor:
 
 def sampling_order(recipe: Recipe, data: Dataset) -> Rows:
     """Positions of the pictures that one epoch visits, as `data.sampling` says, from torch's random generator."""
+    if data.chances is not None:
+        count = recipe.data.epoch_pictures or len(data)
+        chosen: Rows = torch.multinomial(torch.from_numpy(data.chances), count, replacement=True).numpy()
+        return chosen
     if recipe.data.sampling == "balanced" and data.labels is not None:
-        counts = np.bincount(data.labels)
-        chances = torch.from_numpy(1.0 / counts[data.labels])
+        names = data.labels - data.labels.min()  # where a diagnosis is not stated, it counts as one of its own
+        counts = np.bincount(names)
+        chances = torch.from_numpy(1.0 / counts[names])
         drawn: Rows = torch.multinomial(chances, len(data), replacement=True).numpy()
         return drawn
     order: Rows = torch.randperm(len(data)).numpy()
@@ -341,7 +371,33 @@ def sampling_order(recipe: Recipe, data: Dataset) -> Rows:
 
 
 def _batches(order: Rows, size: int) -> list[Rows]:
-    return [order[start : start + size] for start in range(0, len(order), size)]
+    """Batches in order. A last picture on its own joins the batch before it: batch norm cannot learn from one."""
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [np.concatenate(batches[-2:])]
+    return batches
+
+
+def _check_same_run(out: Path, recipe: Recipe, identity: RunIdentity, state: dict[str, Any]) -> None:
+    """Raises CheckpointError where a folder holds a run of another recipe or on other pictures."""
+    if recipe_from_dict(state["recipe"], where=str(out)) != recipe:
+        raise CheckpointError(f"{out} holds a run of another recipe.", "Choose another folder, or begin again.")
+    if differences := identity.differences(RunIdentity.stored_in(state)):
+        raise CheckpointError(
+            f"{out} holds a run of the same recipe that differs in {' and '.join(differences)}.",
+            "Choose another folder, give the same options, or begin again with --fresh.",
+        )
+
+
+def _validates(config: OptimConfig, epoch: int) -> bool:
+    """Whether to validate after an epoch, from 0."""
+    last = epoch + 1 == config.epochs
+    return last or (config.validate_every > 0 and (epoch + 1) % config.validate_every == 0)
+
+
+def _class_counts(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    counts: NDArray[np.int64] = np.bincount(labels[labels >= 0], minlength=classes)
+    return counts
 
 
 def _size_in(recipe: Recipe, epoch: int) -> int:
@@ -367,7 +423,7 @@ def _parameter_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
 
 def _write_history(history: list[dict[str, float]], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(history[0]))
+        writer = csv.DictWriter(stream, fieldnames=list(dict.fromkeys(key for row in history for key in row)))
         writer.writeheader()
         writer.writerows(history)
 

@@ -49,6 +49,35 @@ class FocalDiceLoss(nn.Module):
         return focal + soft_dice_loss(logits, masks, self.smooth)
 
 
+class PartlyKnown(nn.Module):
+    """A loss for classes where some pictures are known to be benign and no more (label below 0).
+
+    Their loss is minus the logarithm of 1 - p(melanoma), the likelihood of what is known, without smoothing.
+
+    Args:
+        loss: for the others, a mean over its pictures.
+        melanoma: position of that class.
+    """
+
+    def __init__(self, loss: nn.Module, melanoma: int) -> None:
+        super().__init__()
+        self.loss = loss
+        self.melanoma = melanoma
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits (n, classes) and integer labels (n,) to a scalar, the mean over the pictures."""
+        known = labels >= 0
+        if bool(known.all()):
+            complete: Tensor = self.loss(logits, labels)
+            return complete
+        benign = logits[~known]
+        others = torch.cat([benign[:, : self.melanoma], benign[:, self.melanoma + 1 :]], 1)
+        total = (torch.logsumexp(benign, 1) - torch.logsumexp(others, 1)).sum()
+        if bool(known.any()):
+            total = total + self.loss(logits[known], labels[known]) * known.sum()
+        return total / len(labels)
+
+
 def soft_dice_loss(logits: Tensor, masks: Tensor, smooth: float) -> Tensor:
     """One minus Dice of probabilities, per picture and then averaged, so that small lesions weigh as much as large.
 

@@ -73,5 +73,7 @@ def join_members(
     joined = Checkpoint(model, recipe, max(member.epoch for member in members), metrics, members[0].held_out)
     content = {"format": FORMAT, "recipe": recipe.to_dict(), "epoch": joined.epoch, "metrics": metrics}
     content |= {"held_out": list(joined.held_out), "weights": model.state_dict()}
+    if all(member.learnt_lesions is not None for member in members):
+        content["learnt_lesions"] = sorted({lesion for member in members for lesion in member.learnt_lesions or ()})
     save_atomic(content, run / BEST)
     return joined

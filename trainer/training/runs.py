@@ -11,7 +11,8 @@ import torch
 
 from trainer.data.cache import CACHE_FOLDER
 from trainer.data.ham10000 import Record
-from trainer.data.splits import cross_fit, spread, standard_split
+from trainer.data.sources import taught
+from trainer.data.splits import SplitName, cross_fit, named_split, spread, standard_split
 from trainer.recipe import Recipe, load_recipe
 from trainer.training.checkpoint import BEST
 from trainer.training.distributed import joined
@@ -33,6 +34,7 @@ def train_network(
     weights: Path | None = None,
     fold: int | None = None,
     member: int | None = None,
+    split: SplitName = "column",
     limit: int | None = None,
     resume: bool = True,
     stop_after: int | None = None,
@@ -50,6 +52,7 @@ def train_network(
         weights: see `trainer.training.loop.train`.
         fold: of a recipe with folds, the one to hold out; None learns from all of them.
         member: of a recipe with members, this one alone.
+        split: of recipes without folds, the protocol of what trains and validates.
         limit: use only so many pictures of each split, for a trial.
         resume: False begins again.
         stop_after: leave after this epoch.
@@ -63,9 +66,11 @@ def train_network(
     """
     if threads:
         torch.set_num_threads(threads)
-    crossed = recipe.folds or fold is not None
-    parts = cross_fit(records, recipe.folds, fold) if crossed else standard_split(records)
-    learnt, held_out = spread(parts["train"], limit), spread(parts["val"], limit)
+    crossed = recipe.folds > 0 or fold is not None
+    parts = cross_fit(records, recipe.folds, fold, recipe.folds_of) if crossed else named_split(records, split)
+    learnt, held_out = (spread(taught(recipe, parts[name]), limit) for name in ("train", "val"))
+    rest = standard_split(records) if crossed else parts
+    measured = rest["test"] + (rest["val"] if crossed and recipe.folds_of == "train" else [])
     with joined(device) as world:
         for part, folder in member_runs(recipe, out, member):
             outcome = train(
@@ -75,6 +80,9 @@ def train_network(
                 folder,
                 weights=weights,
                 fold=fold,
+                split="" if crossed else split,
+                limit=limit,
+                measured=measured,
                 resume=resume,
                 stop_after=stop_after,
                 cache=cache,

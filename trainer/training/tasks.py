@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from torch.nn import functional as F
 from trainer.data.cache import CACHE_FOLDER, CachedArrays, cache_crops, cache_pictures
 from trainer.data.ham10000 import Record
 from trainer.data.metadata import encode_metadata
+from trainer.data.sampling import source_chances
 from trainer.data.transforms import resize_batch
 from trainer.recipe import Recipe
 from trainer.training.checkpoint import class_names
-from trainer.training.losses import BceDiceLoss, FocalDiceLoss, build_class_loss
+from trainer.training.losses import BceDiceLoss, FocalDiceLoss, PartlyKnown, build_class_loss
+from trainer.training.outliners import open_outliner
 
 _POSITIVE = {"dx": "mel", "melanoma": "mel", "keratosis": "bkl"}
 
@@ -31,13 +34,17 @@ class Dataset:
 
     Attributes:
         arrays: cached pictures.
-        labels: int64, shape (n,); None for segmentation.
+        labels: int64, shape (n,), `UNKNOWN_LABEL` where only "not melanoma" is known; None for segmentation.
         metadata: float32, shape (n, 3), see `trainer.data.metadata`; None where the recipe does not use it.
+        styles: int64, shape (n,), positions in `data.styles`; None where the recipe has none.
+        chances: float64, shape (n,), see `trainer.data.sampling`; None where the recipe draws otherwise.
     """
 
     arrays: CachedArrays
     labels: NDArray[np.int64] | None
     metadata: NDArray[np.float32] | None = None
+    styles: NDArray[np.int64] | None = None
+    chances: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.arrays)
@@ -52,16 +59,18 @@ class Batch:
         masks: float32 0/1, shape (n, 1, h, w), for networks that segment.
         labels: int64, shape (n,), for networks that classify.
         metadata: float32, shape (n, 3), for networks that take it.
+        styles: int64, shape (n,), for networks that learn several styles of masks; None in use.
     """
 
     images: Tensor
     masks: Tensor | None
     labels: Tensor | None
     metadata: Tensor | None
+    styles: Tensor | None = None
 
     def inputs(self) -> tuple[Tensor, ...]:
         """The network's arguments."""
-        return (self.images,) if self.metadata is None else (self.images, self.metadata)
+        return tuple(item for item in (self.images, self.metadata, self.styles) if item is not None)
 
     def resized(self, size: int) -> Batch:
         """The same pictures with a side of so many pixels; masks are cut at one half."""
@@ -74,7 +83,14 @@ class Batch:
 
 def training_data(recipe: Recipe, records: Sequence[Record], cache: Path = CACHE_FOLDER) -> Dataset:
     """Arrays for training: crops are cut wider than in use, so that augmentation can move the frame."""
-    return _dataset(recipe, records, cache, recipe.data.cache_size or recipe.data.size, recipe.data.cache_margin)
+    data = recipe.data
+    decoded = _dataset(recipe, records, cache, data.cache_size or data.size, data.cache_margin)
+    if data.styles:
+        known = {name: number for number, name in enumerate(data.styles)}
+        decoded = replace(decoded, styles=np.array([known.get(record.source, 0) for record in records], np.int64))
+    if data.sampling == "sources":
+        decoded = replace(decoded, chances=source_chances(records, data.source_power, data.sources))
+    return decoded
 
 
 def serving_data(recipe: Recipe, records: Sequence[Record], cache: Path = CACHE_FOLDER) -> Dataset:
@@ -96,7 +112,9 @@ def _dataset(recipe: Recipe, records: Sequence[Record], cache: Path, size: int, 
     metadata = encode_metadata(records) if recipe.data.metadata else None
     if recipe.data.roi is None:
         return Dataset(cache_pictures(records, size, cache, masks=recipe.task != "classification"), labels, metadata)
-    return Dataset(cache_crops(records, size, recipe.data.roi, margin=margin, folder=cache), labels, metadata)
+    outline = None if recipe.data.outline is None else partial(open_outliner, recipe.data.outline)
+    crops = cache_crops(records, size, recipe.data.roi, margin=margin, outline=outline, folder=cache)
+    return Dataset(crops, labels, metadata)
 
 
 class Objective(nn.Module):
@@ -114,6 +132,8 @@ class Objective(nn.Module):
         self.task = recipe.task
         self.mask_loss = FocalDiceLoss(recipe.loss.focal_gamma) if recipe.task == "joint" else BceDiceLoss()
         self.class_loss = None if recipe.task == "segmentation" else build_class_loss(recipe.loss)
+        if self.class_loss is not None and recipe.data.target == "dx":
+            self.class_loss = PartlyKnown(self.class_loss, class_names(recipe).index(_POSITIVE["dx"]))
         adjustment = torch.zeros(1)
         if counts is not None and recipe.loss.logit_adjustment:
             share = torch.from_numpy(np.maximum(counts, 1) / counts.sum()).float()
@@ -157,7 +177,9 @@ def picture_scores(recipe: Recipe, outputs: Any, batch: Batch) -> dict[str, Tens
         probability = F.softmax(class_logits.float(), 1)
         scores["probability"] = probability[:, positive]
         scores["positive"] = batch.labels == positive
-        scores["correct"] = (probability.argmax(1) == batch.labels).float()
+        answers = probability.argmax(1)
+        benign = (batch.labels < 0) & (answers != positive)
+        scores["correct"] = ((answers == batch.labels) | benign).float()
     return {name: value.detach().cpu() for name, value in scores.items()}
 
 

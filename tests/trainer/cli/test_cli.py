@@ -32,7 +32,7 @@ def test_train_and_continue(toy_toml: Path, drawn_folder: Path, tmp_path: Path) 
     second = CliRunner().invoke(cli.app, arguments)
     assert second.exit_code == 0, second.output
     assert "of 2" in second.output
-    files = {"best.pt", "last.pt", "history.csv", "curves.png", "recipe.json", "tensorboard"}
+    files = {"best.pt", "last.pt", "history.csv", "curves.png", "recipe.json", "run.json", "tensorboard"}
     assert {path.name for path in out.iterdir()} == files
     assert len((out / "history.csv").read_text().splitlines()) == 3
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge_infer.rules import RoiRule
+from edge_infer.rules import Outside, RoiRule
 from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
 from edge_infer.steps.mask import largest_region, restore_mask
 from edge_infer.steps.resize import resize
@@ -59,6 +59,28 @@ def test_frame_of_a_wider_crop_is_the_serving_crop(drawn_records: list[Record], 
     assert off.max() < 4  # two resamplings of the same region
     shifted = np.abs(np.roll(framed, 4, axis=2) - serving.images).mean((1, 2, 3))
     assert (off < shifted).all()
+
+
+@pytest.mark.parametrize("outside", ["clip", "cap", "reflect"])
+def test_frames_fit_every_rule(drawn_records: list[Record], toy_cache: Path, outside: Outside) -> None:
+    rule = RoiRule("keep", 0.6, outside)
+    wide = cache_crops(drawn_records, 160, rule, margin=1.1, folder=toy_cache)
+    serving = cache_crops(drawn_records, 64, rule, folder=toy_cache)
+    assert wide.frames is not None
+    assert not np.allclose(wide.frames, [0, 0, 1, 1])
+    sides = wide.frames[:, 2:] - wide.frames[:, :2]
+    assert np.allclose(sides[:, 0], sides[:, 1]) == (outside != "clip")
+    pictures, _ = augment_batch(
+        torch.from_numpy(np.array(wide.images)), None, torch.from_numpy(np.array(wide.frames)), AugmentConfig(), 64
+    )
+    off = np.abs(pictures.permute(0, 2, 3, 1).numpy() * 255 - serving.images).mean((1, 2, 3))
+    assert off.max() < 4
+    for row, record in enumerate(drawn_records[:5]):
+        image, mask = read_image(record.image_path), largest_region(read_mask(record.mask_path))
+        lesion = lesion_box(mask)
+        assert lesion is not None
+        box = roi_box(lesion, *mask.shape, rule.margin, outside)
+        np.testing.assert_array_equal(serving.images[row], crop_roi(image, mask, box, rule, 64))
 
 
 def test_second_use_reads_and_a_changed_picture_decodes_again(

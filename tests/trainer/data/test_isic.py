@@ -105,7 +105,8 @@ def test_layout_is_recognised_and_read(name: str, tmp_path: Path) -> None:
     assert [record.dx for record in records] == dx
     assert [record.split for record in records] == splits
     assert all(record.image_path.is_file() for record in records)
-    assert all(record.mask_path.is_file() for record in records) == has_masks(name)
+    assert all((record.mask_path is not None) == has_masks(name) for record in records)
+    assert all(record.mask_path is None or record.mask_path.is_file() for record in records)
 
 
 @pytest.mark.parametrize("name", [name for name in SETS if has_masks(name)])

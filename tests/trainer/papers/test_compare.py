@@ -77,7 +77,8 @@ def leaves(value: object, where: str = "") -> dict[str, object]:
 
 TOGETHER = {
     "/augment/brightness", "/augment/contrast", "/augment/saturation", "/augment/hue",  # colour
-    "/data/roi/margin", "/data/cache_margin", "/data/cache_size", "/data/roi", "/data/roi/background",  # crop
+    "/data/roi/margin", "/data/cache_margin", "/data/cache_size", "/data/roi", "/data/roi/background",
+    "/data/roi/outside",  # crop
     "/loss/name", "/loss/label_smoothing",  # focal loss takes none
     "/distill", "/distill/teachers", "/distill/share", "/distill/temperature",
 }  # fmt: skip

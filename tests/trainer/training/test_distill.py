@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,16 +40,14 @@ def taught(recipe: Recipe, *teachers: Path, share: float = 0.5, temperature: flo
     return dataclasses.replace(recipe, distill=DistillConfig(tuple(map(str, teachers)), share, temperature))
 
 
-def store(path: Path, recipe: Recipe, held_out: list[str]) -> Path:
-    """A checkpoint with random weights."""
+def store(path: Path, recipe: Recipe, learnt: list[Record] | None) -> Path:
+    """A checkpoint with random weights that says that it has learnt from these, or, for None, says nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"format": 1, "recipe": recipe.to_dict(), "epoch": 1, "metrics": {}, "held_out": held_out}
+    content = {"format": 1, "recipe": recipe.to_dict(), "epoch": 1, "metrics": {}, "held_out": []}
+    if learnt is not None:
+        content["learnt_lesions"] = sorted({record.lesion_id for record in learnt})
     torch.save(content | {"weights": dict(build_model(recipe).state_dict())}, path)
     return path
-
-
-def ids(records: list[Record]) -> list[str]:
-    return [record.image_id for record in records]
 
 
 def test_class_loss_is_hintons(rng: np.random.Generator) -> None:
@@ -109,38 +108,86 @@ def test_shrinking_averages_instead_of_skipping() -> None:
     torch.testing.assert_close(denormalize(normalize(images, normalization), normalization), images)
 
 
-def test_a_teacher_that_has_seen_validation_pictures_is_refused(
+def test_a_teacher_that_knows_what_measures_the_student_is_refused(
     drawn_records: list[Record], toy_cache: Path, tmp_path: Path
 ) -> None:
     parts = standard_split(drawn_records)
-    val = ids(parts["val"])
     recipe = small()
 
     def train_with(path: Path) -> None:
         student = taught(recipe, path)
-        train(student, parts["train"], parts["val"], path.with_suffix(""), cache=toy_cache, stop_after=1)
+        options: dict[str, Any] = {"cache": toy_cache, "stop_after": 1, "measured": parts["test"]}
+        train(student, parts["train"], parts["val"], path.with_suffix(""), **options)
 
-    train_with(store(tmp_path / "clean.pt", recipe, [*val, "ISIC_9999999"]))
-    for held_out in (val[1:], []):
-        with pytest.raises(LeakError, match=rf"not {len(val) - len(held_out)} of the {len(val)}.*first {min(val)}"):
-            train_with(store(tmp_path / "leaking.pt", recipe, held_out))
+    train_with(store(tmp_path / "clean.pt", recipe, parts["train"]))
+    for part in ("val", "test"):
+        known = parts[part][0]
+        sibling = dataclasses.replace(known, image_id="ISIC_9999999")
+        with pytest.raises(LeakError, match=rf"learnt from 1 of the lesions.*first {known.lesion_id}"):
+            train_with(store(tmp_path / "leaking.pt", recipe, [*parts["train"], sibling]))
+    with pytest.raises(LeakError, match="does not say which lesions"):
+        train_with(store(tmp_path / "silent.pt", recipe, None))
     with pytest.raises(CheckpointError, match="no file"):
         train_with(tmp_path / "none.pt")
-    check_no_leak(tmp_path, Checkpoint(nn.Identity(), recipe, 1, {}), [])  # a student that learns from all pictures
+    check_no_leak(tmp_path, Checkpoint(nn.Identity(), recipe, 1, {}), [])  # a student that is measured on nothing
 
 
-def test_a_fold_learns_from_the_teacher_of_the_same_fold(drawn_records: list[Record], tmp_path: Path) -> None:
+def test_a_checkpoint_says_what_it_has_learnt_from(
+    drawn_records: list[Record], toy_cache: Path, tmp_path: Path
+) -> None:
+    parts = standard_split(drawn_records)
+    train(small(epochs=1), parts["train"], parts["val"], tmp_path, cache=toy_cache)
+    found = load_checkpoint(tmp_path / "best.pt").learnt_lesions
+    assert found == {record.lesion_id for record in parts["train"]}
+
+
+def test_a_fold_learns_from_the_teacher_that_left_the_same_lesions_out(
+    drawn_records: list[Record], tmp_path: Path
+) -> None:
     recipe = dataclasses.replace(small(patience=0), folds=2)
-    shipped = store(tmp_path / "best.pt", recipe, [])
+    known = cross_fit(drawn_records, 2, None)["train"]
+    halves = [cross_fit(drawn_records, 2, fold) for fold in (1, 2)]
+    shipped = store(tmp_path / "best.pt", recipe, known)
     student = taught(recipe, shipped)
-    first = cross_fit(drawn_records, 2, 1)["val"]
     with pytest.raises(LeakError):
-        load_teachers(student, first, 1)
-    store(fold_folder(tmp_path, 1) / "best.pt", recipe, ids(first))
-    assert load_teachers(student, first, 1) is not None
-    assert load_teachers(student, [], None) is not None
+        load_teachers(student, halves[0]["val"])
+    store(fold_folder(tmp_path, 1) / "best.pt", recipe, halves[0]["train"])
+    found = load_teachers(student, halves[0]["val"], halves[0]["train"])
+    assert found is not None and [len(group) for group in found.groups] == [1]
     with pytest.raises(LeakError):
-        load_teachers(student, cross_fit(drawn_records, 2, 2)["val"], 1)
+        load_teachers(student, halves[1]["val"], halves[1]["train"])
+    store(fold_folder(tmp_path, 2) / "best.pt", recipe, halves[1]["train"])
+    shipped.unlink()
+    found = load_teachers(student, standard_split(drawn_records)["test"], known)
+    assert found is not None and [len(group) for group in found.groups] == [2]
+    left_out = [{record.lesion_id for record in half["val"]} for half in halves]
+    for record, shares in zip(known, found.shares[0], strict=True):
+        assert shares.tolist() == [float(record.lesion_id in lesions) for lesions in left_out]
+
+
+def test_each_picture_is_answered_by_the_network_that_left_it_out(drawn_records: list[Record]) -> None:
+    class Constant(nn.Module):
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+        def forward(self, images: Tensor) -> Tensor:
+            return nn.functional.one_hot(torch.full((len(images),), self.number), 7).float() * 50
+
+    records = drawn_records[:6]
+    lesions = [record.lesion_id for record in records]
+    learnt = [frozenset(lesions[:3]), frozenset(lesions[3:5])]
+    networks = [Checkpoint(Constant(i), small(), 1, {}, (), own) for i, own in enumerate(learnt)]
+    teachers = Teachers([networks], taught(small(), Path("a"), temperature=1.0), records=records)
+    rows = np.array([5, 0, 4, 1])
+    hints = teachers(Batch(torch.zeros(4, 3, 32, 32), None, None, None), rows)
+    assert hints.classes is not None
+    expected = torch.zeros(4, 7)
+    for place, row in enumerate(rows.tolist()):
+        own = [i for i in (0, 1) if lesions[row] not in learnt[i]]
+        expected[place, own] = 1 / len(own)
+    torch.testing.assert_close(hints.classes, expected, atol=1e-6, rtol=0)
+    assert expected.max(1).values.tolist() == [0.5, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +218,7 @@ def test_a_student_nears_its_teacher_and_resumes_exactly(
 ) -> None:
     parts = standard_split(drawn_records)
     torch.manual_seed(4)
-    teacher = store(tmp_path / "teacher.pt", small(name, size=48), ids(parts["val"]))
+    teacher = store(tmp_path / "teacher.pt", small(name, size=48), parts["train"])
     recipe = taught(small(name, epochs=3, learning_rate=1e-2), teacher, share=1.0)
     for run, stops in (("straight", (None,)), ("broken", (1, None))):
         for stop_after in stops:

@@ -1,5 +1,5 @@
 """Networks that name the lesion: normalised RGB (n, 3, h, w) in, logits (n, classes) out."""
 
-from trainer.models.classification import backbones, fusion, mobile, resnet, simple_cnn
+from trainer.models.classification import backbones, fusion, lite, mobile, resnet, simple_cnn
 
-__all__ = ["backbones", "fusion", "mobile", "resnet", "simple_cnn"]
+__all__ = ["backbones", "fusion", "lite", "mobile", "resnet", "simple_cnn"]

@@ -11,6 +11,7 @@ from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
 
 from trainer.models.registry import register
+from trainer.models.segmentation.style import add_styles, in_styles
 
 
 class HalfResolution(nn.Module):
@@ -35,10 +36,13 @@ class HalfResolution(nn.Module):
             nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=False),
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised RGB (n, 3, h, w) with h and w multiples of 32 to logits (n, 1, h, w)."""
-        logits: Tensor = self.head(self.decoder(self.encoder(images)))
-        return logits
+    def forward(self, images: Tensor, styles: Tensor | None = None) -> Tensor:
+        """Normalised RGB (n, 3, h, w) with h and w multiples of 32 to logits (n, 1, h, w), in the styles given."""
+        if styles is None:
+            logits: Tensor = self.head(self.decoder(self.encoder(images)))
+            return logits
+        with in_styles(self.decoder, styles):
+            return self.forward(images)
 
 
 def _mobilenet_v2_encoder() -> tuple[nn.Module, tuple[int, ...]]:
@@ -55,11 +59,28 @@ def _mobilenet_v2_encoder() -> tuple[nn.Module, tuple[int, ...]]:
     summary="U-Net over a MobileNetV2 encoder, predicting at half resolution.",
     size=224,
 )
-def unet_mobilenet_v2(decoder_channels: Sequence[int] = (96, 64, 32, 24)) -> nn.Module:
+def unet_mobilenet_v2(decoder_channels: Sequence[int] = (96, 64, 32, 24), styles: int = 1) -> nn.Module:
     """The mobile bundle's segmenter. `decoder_channels`: widths at strides 16, 8, 4 and 2."""
-    encoder, widths = _mobilenet_v2_encoder()
+    return _unet(*_mobilenet_v2_encoder(), decoder_channels, styles)
+
+
+@register(
+    "unet_efficientnet_lite0",
+    task="segmentation",
+    summary="U-Net over an EfficientNet-Lite0 encoder, predicting at half resolution.",
+    size=224,
+)
+def unet_efficientnet_lite0(decoder_channels: Sequence[int] = (96, 64, 32, 24), styles: int = 1) -> nn.Module:
+    """As `unet_mobilenet_v2`, with another encoder; see `trainer.models.classification.lite` for its input."""
+    encoder: Any = get_encoder("tu-tf_efficientnet_lite0", weights=None)
+    return _unet(encoder, tuple(encoder.out_channels), decoder_channels, styles)
+
+
+def _unet(encoder: nn.Module, widths: tuple[int, ...], decoder_channels: Sequence[int], styles: int) -> nn.Module:
     decoder = UnetDecoder(widths, (*decoder_channels, 1))
     del decoder.blocks[-1]
+    if styles > 1:
+        add_styles(decoder.blocks[-1], styles)
     return HalfResolution(encoder, decoder, decoder_channels[-1])
 
 

@@ -1,0 +1,144 @@
+"""`python -m trainer score`, `leave-out`, `probe` and `restore`: one network and pictures of several sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[list[Path], typer.Option(help="Folder of a data set; may be repeated.")]
+Cache = Annotated[Path, typer.Option(help="Folder for decoded pictures, reused by later runs.")]
+
+
+def score(
+    checkpoint: Annotated[Path, typer.Argument(help="best.pt or last.pt of a run.")],
+    data: Data,
+    split: Annotated[str, typer.Option(help="Protocol that names the parts, see `compare`.")] = "column",
+    part: Annotated[str, typer.Option(help="train, val, test, or several joined by +.")] = "val",
+    source: Annotated[list[str] | None, typer.Option(help="Only this source; may be repeated.")] = None,
+    masks: Annotated[bool, typer.Option("--masks", help="Only pictures with masks.")] = False,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write, one row a picture.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    cache: Cache = Path("cache"),
+) -> None:
+    """Score a network by itself on labelled pictures, with a row per source; crops come from the true masks."""
+    import torch
+
+    from trainer.data.sources import read_sources
+    from trainer.data.splits import named_split, parse_split_name
+    from trainer.errors import DataError
+    from trainer.scoring.alone import figures, table, write_scores
+    from trainer.scoring.alone import score as run
+    from trainer.training.checkpoint import load_checkpoint
+
+    if threads:
+        torch.set_num_threads(threads)
+    found = load_checkpoint(checkpoint)
+    parts = named_split(read_sources(data), parse_split_name(split))
+    if unknown := set(part.split("+")) - set(parts):
+        raise DataError(f"There is no part '{sorted(unknown)[0]}'.", f"Choose from {', '.join(parts)}.")
+    records = [record for name in part.split("+") for record in parts[name]]
+    needs_mask = masks or found.recipe.task != "classification"
+    records = [r for r in records if (not source or r.source in source) and (r.mask_path or not needs_mask)]
+    scores = run(found, records, cache)
+    if out is not None:
+        write_scores(scores, out)
+    typer.echo(table(figures(scores)))
+
+
+def leave_out(
+    source: Annotated[str, typer.Argument(help="The source that is not shown.")],
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe in trainer/recipes, or path of a TOML file.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of the run; scores.csv and table.md are written there too.")],
+    init_weights: Annotated[Path | None, typer.Option(help="State dict to start from.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only so many pictures of each part: a trial.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    cache: Cache = Path("cache"),
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train without a source, and report on it beside the validation pictures of the others."""
+    import torch
+
+    from edge_infer.files import write_atomically
+    from trainer.data.sources import read_sources
+    from trainer.papers.leave_out import leave_out as run
+    from trainer.recipe import load_recipe
+    from trainer.scoring.alone import figures, table, write_scores
+
+    if threads:
+        torch.set_num_threads(threads)
+    options = {"weights": init_weights, "limit": limit, "cache": cache, "device": device}
+    scores = run(load_recipe(recipe), source, read_sources(data), out, **options)  # type: ignore[arg-type]
+    found = figures(scores)
+    shown = {f"{name} (left out)" if name == source else name: row for name, row in found.items()}
+    write_scores(scores, out / "scores.csv")
+    write_atomically(out / "table.md", table(shown).encode())
+    typer.echo(table(shown))
+
+
+def probe(
+    checkpoint: Annotated[Path, typer.Argument(help="best.pt or last.pt of a classifier.")],
+    data: Data,
+    limit: Annotated[int | None, typer.Option(min=4, help="Use only so many pictures of each source.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    cache: Cache = Path("cache"),
+) -> None:
+    """Say how well a classifier's features tell the source of validation pictures; chance would be best."""
+    import torch
+
+    from trainer.data.sources import read_sources
+    from trainer.data.splits import spread, standard_split
+    from trainer.errors import DataError
+    from trainer.scoring.alone import pooled_features
+    from trainer.scoring.probe import source_probe
+    from trainer.training.checkpoint import load_checkpoint
+
+    if threads:
+        torch.set_num_threads(threads)
+    found = load_checkpoint(checkpoint)
+    if found.recipe.task != "classification":
+        raise DataError(f"{checkpoint} is no classifier.", "The probe reads what enters a classifier's last layer.")
+    unseen = standard_split(read_sources(data))["val"]
+    names = dict.fromkeys(record.source for record in unseen)
+    records = [item for name in names for item in spread([r for r in unseen if r.source == name], limit)]
+    result = source_probe(pooled_features(found.recipe, found.model, records, cache), records)
+    each = ", ".join(f"{name} {share:.3f}" for name, share in result.recognised.items())
+    typer.echo(f"source recognised: {result.balanced_accuracy:.3f}, by chance {result.chance:.3f} ({each})")
+
+
+def restore(
+    checkpoint: Annotated[Path, typer.Argument(help="What `recover` wrote.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Checkpoint to write.")],
+    pictures: Annotated[int, typer.Option(min=32, help="Training pictures to take the statistics from.")] = 512,
+    cache: Cache = Path("cache"),
+) -> None:
+    """Give a recovered network the statistics of its batch norms again, so that it can be trained on."""
+    import torch
+
+    from trainer.data.sources import read_sources, taught
+    from trainer.data.splits import spread, standard_split
+    from trainer.training.checkpoint import load_checkpoint, read_file, save_atomic
+    from trainer.training.loop import serving_batch
+    from trainer.training.norms import restore_statistics
+    from trainer.training.tasks import serving_data
+
+    found = load_checkpoint(checkpoint)
+    records = spread(taught(found.recipe, standard_split(read_sources(data))["train"]), pictures)
+    decoded = serving_data(found.recipe, records, cache)
+    rows = [torch.arange(start, min(start + 16, len(decoded))).numpy() for start in range(0, len(decoded), 16)]
+    batches = [serving_batch(found.recipe, decoded, chosen).images for chosen in rows]
+    before = found.model(batches[0])
+    count = restore_statistics(found.model, batches)
+    deviation = float((found.model(batches[0]) - before).abs().max())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_atomic(read_file(checkpoint) | {"weights": found.model.state_dict()}, out)
+    typer.echo(f"{out}: {count} batch norms, logits within {deviation:.1g}")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    for command in (score, leave_out, probe, restore):
+        app.command()(command)

@@ -1,0 +1,102 @@
+"""Several data sets as one: every record knows its source, and no picture or lesion stands in two places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from trainer.data.ham10000 import Complain, Record
+from trainer.data.isic import read_dataset
+from trainer.errors import DataError
+from trainer.recipe import Recipe
+
+
+def read_sources(
+    folders: Sequence[str | Path], *, strict: bool = True, complain: Complain | None = None
+) -> list[Record]:
+    """The records of all folders, in the order given; see `trainer.data.isic.read_dataset`.
+
+    Args:
+        folders: at least one data set.
+        strict: a missing picture or mask is an error.
+        complain: called with each problem of a row in place of raising it.
+
+    Raises:
+        DataError: a folder cannot be read, a picture is in two of them, or a lesion is in two sources or two splits.
+    """
+    records: list[Record] = []
+    for folder in folders:
+        records += read_dataset(folder, strict=strict, complain=complain)
+    if not records:
+        raise DataError("There is no data set.", "Name at least one folder.")
+    for error in contradictions(records):
+        if complain is None:
+            raise error
+        complain(error)
+    return records
+
+
+def contradictions(records: Sequence[Record]) -> list[DataError]:
+    """One error for each picture in two sources, and for each lesion in two sources or two prescribed splits."""
+    found: list[DataError] = []
+    place: dict[str, Record] = {}
+    lesion: dict[str, Record] = {}
+    reported: set[str] = set()
+    for record in records:
+        first = place.setdefault(record.image_id, record)
+        if first is not record:
+            found.append(
+                DataError(
+                    f"{record.image_path}: {record.image_id} is in '{first.source}' ({first.image_path}) and in "
+                    f"'{record.source}'.",
+                    "Leave one of the two folders out, or remove the picture from one metadata file.",
+                )
+            )
+        first = lesion.setdefault(record.lesion_id, record)
+        if record.lesion_id in reported or (first.source, first.split) == (record.source, record.split):
+            continue
+        reported.add(record.lesion_id)
+        kind = "source" if first.source != record.source else "split"
+        found.append(
+            DataError(
+                f"Lesion {record.lesion_id} is in {kind} '{getattr(first, kind)}' ({first.image_id}) and in {kind} "
+                f"'{getattr(record, kind)}' ({record.image_id}).",
+                "Give all pictures of a lesion the same source and split.",
+            )
+        )
+    return found
+
+
+def taught(recipe: Recipe, records: Sequence[Record]) -> list[Record]:
+    """The records that a recipe learns from or is validated on: of its sources, as each may teach.
+
+    Networks that outline take pictures with masks only.
+
+    Raises:
+        DataError: the recipe names a source that the records do not hold, or no record is left.
+    """
+    chosen = recipe.data.sources
+    known = {record.source for record in records}
+    if unknown := sorted(set(chosen) - known):
+        raise DataError(
+            f"The recipe '{recipe.name}' names the source {unknown[0]}, and the data hold {', '.join(sorted(known))}.",
+            "Give its folder with --data, or correct data.sources.",
+        )
+    masks, classes = recipe.task != "classification", recipe.task != "segmentation"
+    fitting = [
+        record
+        for record in records
+        if record.image_id not in recipe.data.without
+        and _teaches(chosen, record.source, masks, classes)
+        and (record.mask_path is not None or not masks)
+    ]
+    if records and not fitting:
+        raise DataError(f"No picture is left for '{recipe.name}'.", "It needs masks, or other data.sources.")
+    return fitting
+
+
+def _teaches(chosen: Mapping[str, object], source: str, masks: bool, classes: bool) -> bool:
+    if not chosen:
+        return True
+    what = getattr(chosen.get(source), "teaches", "nothing")
+    return what == "all" or (what == "masks" and masks and not classes) or (what == "classes" and classes and not masks)
