@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
@@ -85,14 +86,19 @@ def fold_norms(model: nn.Module, size: int) -> int:
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
             if child in pairs:
-                setattr(parent, name, nn.Identity())
+                setattr(parent, name, _what_follows(child))
     return len(pairs)
 
 
+def _what_follows(norm: nn.Module | None) -> nn.Module:
+    """What is left of a folded batch norm: timm's holds an activation too."""
+    return nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
+
+
 def _foldable(layer: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> bool:
-    """Subclasses of batch norm may do more than it; PyTorch folds no grouped transposed convolutions."""
+    """Other subclasses of batch norm may do more than it; PyTorch folds no grouped transposed convolutions."""
     return (
-        type(norm) is nn.BatchNorm2d
+        type(norm) in (nn.BatchNorm2d, BatchNormAct2d)
         and norm.running_mean is not None
         and not parametrize.is_parametrized(layer)
         and (layer.groups == 1 or not isinstance(layer, nn.ConvTranspose2d))

@@ -27,12 +27,14 @@ from trainer.recipe import Normalization
 
 NETWORKS: list[tuple[str, dict[str, Any], int]] = [
     ("unet_mobilenet_v2", {}, 64),
+    ("unet_efficientnet_lite0", {}, 64),
     ("unetplusplus", {"width": 8}, 32),
     ("unet", {"width_divisor": 8, "channels": 1}, 32),
     ("resunet", {"widths": [16, 32, 64, 128]}, 32),
     ("unet_mobilenet_v2_encoder", {}, 64),
     ("resnet34", {"classes": 2}, 64),
     ("mobilenet_v2", {"classes": 7}, 64),
+    ("efficientnet_lite0", {"classes": 7}, 64),
     ("inception_v3", {"classes": 7}, 80),
     ("efficientnet_b0", {"classes": 7}, 64),
     ("xception", {"classes": 7}, 64),
@@ -50,6 +52,7 @@ SAME_FAMILY = {
     "resnet101": "resnet34",
     "efficientnet_b3": "efficientnet_b0",
     "mobilenet_v3_large": "efficientnet_b0",
+    "efficientnet_lite2": "efficientnet_lite0",
 }
 
 
@@ -61,10 +64,15 @@ def test_every_system_that_exports_is_tested_or_has_a_sibling_that_is() -> None:
 
 
 def lively(network: nn.Module, size: int) -> nn.Module:
-    """Takes batch norm's statistics from noise: fresh ones let a deep network's output fade to a constant."""
+    """Takes batch norm's statistics from noise: fresh ones let a deep network's output fade to a constant.
+
+    Last layers that start from zeros get weights.
+    """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the plain mean of what it has seen
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.normal_(module.weight, std=0.01)
     with torch.no_grad():
         network.train()(torch.randn(8, 3, size, size))
     return network.eval()
