@@ -99,7 +99,8 @@ def test_batch_norms_fold_in_every_network(name: str, options: dict[str, Any], s
         results = [network(torch.ones(2, 3, size, size)) for network in (network, folded)]
     ours, theirs = (result if isinstance(result, tuple) else (result,) for result in results)
     for expected, actual in zip(ours, theirs, strict=True):
-        assert (actual - expected).abs().max() <= 1e-3 * expected.abs().max()
+        # Noise has grown to thousands here, and float32 differs between processors by a thousandth of it.
+        assert (actual - expected).abs().max() <= 3e-3 * expected.abs().max()
 
 
 @pytest.mark.parametrize(("name", "options", "size"), NETWORKS, ids=[name for name, _, _ in NETWORKS])
