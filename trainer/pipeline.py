@@ -21,7 +21,8 @@ from trainer.bundle.variants import Request
 from trainer.bundle.write import publish, write_bundle
 from trainer.choices.choose import Choices, choose
 from trainer.data.ham10000 import MELANOMA, Record
-from trainer.data.isic import detect, read_dataset
+from trainer.data.isic import detect
+from trainer.data.sources import read_sources
 from trainer.data.splits import standard_split
 from trainer.errors import DataError
 from trainer.papers.against_goals import leaking_rows, papers_table
@@ -283,11 +284,11 @@ def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:
 # Data
 
 
-def read_sources(recipe: BundleRecipe, folders: Sequence[Path]) -> list[Record]:
+def records_of(recipe: BundleRecipe, folders: Sequence[Path]) -> list[Record]:
     """The pictures of the folders, which must hold the data sets that the recipe names.
 
     Raises:
-        DataError: they hold others, or two of them the same picture.
+        DataError: they hold others, or contradict each other; see `trainer.data.sources.read_sources`.
     """
     found = {detect(folder) for folder in folders}
     if found != set(recipe.sources):
@@ -295,13 +296,7 @@ def read_sources(recipe: BundleRecipe, folders: Sequence[Path]) -> list[Record]:
             f"'{recipe.name}' learns from {', '.join(recipe.sources)}; the folders hold {', '.join(sorted(found))}.",
             "Give each data set's folder with --data.",
         )
-    records = [record for folder in folders for record in read_dataset(folder)]
-    seen: set[str] = set()
-    for record in records:
-        if record.image_id in seen:
-            raise DataError(f"{record.image_id} is in the data twice.", "Give each data set once.")
-        seen.add(record.image_id)
-    return records
+    return read_sources(folders)
 
 
 def _known(records: Sequence[Record]) -> list[Record]:

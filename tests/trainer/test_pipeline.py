@@ -27,7 +27,7 @@ from trainer.data.ham10000 import Record, read_ham10000
 from trainer.data.splits import standard_split
 from trainer.errors import DataError, RecipeError, StaleError
 from trainer.models import registry
-from trainer.pipeline import make_bundle, read_sources, stored_answers, trained
+from trainer.pipeline import make_bundle, records_of, stored_answers, trained
 from trainer.scoring import measures, predict
 
 STAGE = """
@@ -228,19 +228,19 @@ def test_answers_depend_on_limit_and_data(folder: Path, monkeypatch: pytest.Monk
 
 def test_data_and_checkpoints_must_be_those_of_the_recipe(folder: Path) -> None:
     recipe, _, networks = _untrained(folder)
-    with pytest.raises(DataError, match="in the data twice"):
-        read_sources(recipe, [folder / "data", folder / "data"])
+    with pytest.raises(DataError, match="is in 'ham10000'"):
+        records_of(recipe, [folder / "data", folder / "data"])
     with pytest.raises(RecipeError, match="was trained by 'toy-classifier'"):
         open_system(recipe, Networks(networks.classifier, networks.classifier))
     text = (folder / "toy.toml").read_text(encoding="utf-8")
     (folder / "other.toml").write_text(text.replace("HAM10000", "PH2"), encoding="utf-8")
     with pytest.raises(DataError, match="learns from PH2; the folders hold HAM10000"):
-        read_sources(load_bundle_recipe(folder / "other.toml"), [folder / "data"])
+        records_of(load_bundle_recipe(folder / "other.toml"), [folder / "data"])
     (folder / "weights/toy.pth").unlink()
     with pytest.raises(RecipeError, match=r"does not hold toy\.pth"):
         make_bundle(
             recipe,
-            read_sources(recipe, [folder / "data"]),
+            records_of(recipe, [folder / "data"]),
             Training(folder / "other", folder / "weights", cache=folder / "cache"),
             Places(folder, folder, folder),
         )
@@ -248,6 +248,6 @@ def test_data_and_checkpoints_must_be_those_of_the_recipe(folder: Path) -> None:
 
 def _untrained(folder: Path) -> tuple[BundleRecipe, list[Record], Networks]:
     recipe = load_bundle_recipe(folder / "toy.toml")
-    records = read_sources(recipe, [folder / "data"])
+    records = records_of(recipe, [folder / "data"])
     training = Training(folder / "runs", folder / "weights", limit=8, cache=folder / "cache")
     return recipe, records, pipeline.train(recipe, records, training, lambda text: None)

@@ -136,7 +136,7 @@ def export(
     """
     from trainer.bundle.parts import networks_of
     from trainer.bundle.recipe import load_bundle_recipe
-    from trainer.pipeline import assemble, read_sources
+    from trainer.pipeline import assemble, records_of
 
     changes: dict[str, object] = {
         "views": views,
@@ -149,7 +149,7 @@ def export(
     chosen = load_bundle_recipe(recipe).changed(**changes)
     places = _places(chosen.name, runs, out, results)
     networks = networks_of(chosen, segmenter, classifier)
-    assemble(chosen, networks, read_sources(chosen, data), places, limit, typer.echo)
+    assemble(chosen, networks, records_of(chosen, data), places, limit, typer.echo)
 
 
 def bundle(
@@ -175,12 +175,12 @@ def bundle(
     """
     from trainer.bundle.parts import Training
     from trainer.bundle.recipe import load_bundle_recipe
-    from trainer.pipeline import make_bundle, read_sources
+    from trainer.pipeline import make_bundle, records_of
 
     recipe = load_bundle_recipe(name)
     training = Training(runs, init_weights, epochs, limit, threads, cache, device)
     places = _places(recipe.name, runs, out, results)
-    make_bundle(recipe, read_sources(recipe, data), training, places, typer.echo)
+    make_bundle(recipe, records_of(recipe, data), training, places, typer.echo)
 
 
 def choose(
