@@ -66,7 +66,8 @@ def search(
         torch.set_num_threads(threads)
     chosen = load_recipe(recipe)
     found_space = load_space(space or SPACE_FOLDER / f"{chosen.task}.toml", chosen)
-    parts = {name: taught(chosen, part) for name, part in standard_split(read_sources(data)).items()}
+    records = read_sources(data)
+    parts = {name: taught(chosen, part, records) for name, part in standard_split(records).items()}
     found = run(
         chosen,
         found_space,

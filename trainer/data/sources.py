@@ -67,16 +67,21 @@ def contradictions(records: Sequence[Record]) -> list[DataError]:
     return found
 
 
-def taught(recipe: Recipe, records: Sequence[Record]) -> list[Record]:
+def taught(recipe: Recipe, records: Sequence[Record], everything: Sequence[Record] | None = None) -> list[Record]:
     """The records that a recipe learns from or is validated on: of its sources, as each may teach.
 
     Networks that outline take pictures with masks only.
 
+    Args:
+        recipe: what is learnt.
+        records: one part of the data.
+        everything: all parts, of which one alone may lack a source; None: `records` are all there is.
+
     Raises:
-        DataError: the recipe names a source that the records do not hold, or no record is left.
+        DataError: the recipe names a source that the data do not hold, or no record is left.
     """
     chosen = recipe.data.sources
-    known = {record.source for record in records}
+    known = {record.source for record in (records if everything is None else everything)}
     if unknown := sorted(set(chosen) - known):
         raise DataError(
             f"The recipe '{recipe.name}' names the source {unknown[0]}, and the data hold {', '.join(sorted(known))}.",

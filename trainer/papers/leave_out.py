@@ -67,7 +67,7 @@ def leave_out(
     changed = without_source(recipe, source)
     parts = standard_split(records)
     others = {
-        name: taught(changed, [record for record in parts[name] if record.source != source])
+        name: taught(changed, [record for record in parts[name] if record.source != source], records)
         for name in ("train", "val")
     }
     unseen = [record for name in ("train", "val") for record in parts[name] if record.source == source]

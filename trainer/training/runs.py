@@ -68,7 +68,7 @@ def train_network(
         torch.set_num_threads(threads)
     crossed = recipe.folds > 0 or fold is not None
     parts = cross_fit(records, recipe.folds, fold, recipe.folds_of) if crossed else named_split(records, split)
-    learnt, held_out = (spread(taught(recipe, parts[name]), limit) for name in ("train", "val"))
+    learnt, held_out = (spread(taught(recipe, parts[name], records), limit) for name in ("train", "val"))
     rest = standard_split(records) if crossed else parts
     measured = rest["test"] + (rest["val"] if crossed and recipe.folds_of == "train" else [])
     with joined(device) as world:

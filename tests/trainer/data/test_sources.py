@@ -194,6 +194,17 @@ def test_recipes_choose_sources(drawn_folder: Path, extra: Path, toy_recipe: Mak
         choose(segmenter, archive=SourceConfig())
 
 
+def test_a_part_may_lack_a_source_that_another_has(drawn_folder: Path, extra: Path, toy_recipe: MakeRecipe) -> None:
+    records = read_sources([drawn_folder, extra])
+    recipe = toy_recipe("mobile-classifier")
+    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, sources={"archive": SourceConfig()}))
+    part = [record for record in records if record.source != "archive"]
+    with pytest.raises(DataError, match="names the source archive"):
+        taught(recipe, part)
+    with pytest.raises(DataError, match="No picture is left"):
+        taught(recipe, part, records)
+
+
 def test_sampling_makes_the_class_independent_of_the_source() -> None:
     nowhere = Path("x")
 
