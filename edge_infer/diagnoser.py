@@ -15,13 +15,14 @@ from edge_infer.bundle.manifest import DEFAULT_VARIANT, Manifest
 from edge_infer.bundle.store import Bundle
 from edge_infer.diagnosis import MELANOMA, NOT_MELANOMA, Diagnosis
 from edge_infer.engines.base import Engine
-from edge_infer.engines.checks import check_engines, check_probabilities
+from edge_infer.engines.checks import check_engines, check_probabilities, check_scores
 from edge_infer.engines.loading import STAGES, Loading, start_loading
 from edge_infer.errors import EngineError, ImageError
 from edge_infer.output.wording import percent
 from edge_infer.reasons import Problem, Reason
-from edge_infer.rules import Band, Tolerance
+from edge_infer.rules import Band, OperatingPoint, Tolerance
 from edge_infer.steps.image import DEFAULT_MAX_PIXELS, ImageInput
+from edge_infer.steps.prevalence import correct_classes, known_ratio, move
 from edge_infer.steps.resize import to_batch
 from edge_infer.steps.work import StepRules, Work, examine, locate, source_of
 
@@ -48,16 +49,22 @@ class Diagnoser:
         variant: str = DEFAULT_VARIANT,
         operating_point: str | None = None,
         abstain: float | None = None,
+        prevalence: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
         """Joins a checked bundle with two loaded networks of one variant; most callers use `load`.
 
         Raises:
             BundleMismatchError: a network's input size or labels differ from the manifest.
-            BundleError: the bundle has no such operating point, or no band of this share.
+            BundleError: the bundle has no such operating point, no band of this share, or no prior to correct.
+            PrevalenceError: the prevalence is not between 0 and 1.
         """
         self._bundle = bundle
-        self._operating_point = bundle.manifest.operating_point(operating_point)
+        calibration = bundle.manifest.calibration
+        self._ratio = known_ratio(calibration, prevalence)
+        self._prior = calibration.prior if prevalence is None else prevalence
+        point = bundle.manifest.operating_point(operating_point)
+        self._operating_point = point if prevalence is None else move(point, self._ratio)
         self._band = None if abstain is None else self._operating_point.band(abstain)
         self._max_pixels = max_pixels
         self._variant = variant
@@ -74,6 +81,7 @@ class Diagnoser:
             dermoscopy=manifest.dermoscopy,
             mask=manifest.mask,
             roi=manifest.roi,
+            familiarity=manifest.familiarity,
         )
 
     @classmethod
@@ -86,6 +94,7 @@ class Diagnoser:
         variant: str | None = None,
         operating_point: str | None = None,
         abstain: float | None = None,
+        prevalence: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> Diagnoser:
         """Loads a bundle, after checking the hash of every file but those of other variants.
@@ -103,14 +112,21 @@ class Diagnoser:
             abstain: share of least certain pictures to leave undecided, one of those that the operating point has a
                 band for (such as 0.1, 0.2, 0.3). Between the band's limits the result is indeterminate with the reason
                 "uncertain", and its probability is still given. None decides every picture.
+            prevalence: share of melanoma among the pictures to come, such as 0.02. Probabilities are corrected for it,
+                and thresholds with them: see `edge_infer.steps.prevalence`. None takes the share that the bundle's
+                probabilities assume (`manifest.calibration.prior`).
             max_pixels: larger pictures are refused before they are decoded.
 
         Raises:
-            BundleError: not found, damaged, tampered with, or of another schema version; see its subclasses.
+            BundleError: not found, damaged, tampered with, of another schema version, or without a prior to correct;
+                see its subclasses.
+            PrevalenceError: the prevalence is not between 0 and 1.
             EngineError: no engine, or the wanted provider is not available; see its subclasses.
         """
         loading = start_loading(bundle, providers=providers, threads=threads, variant=variant)
-        return cls.from_loading(loading, operating_point=operating_point, abstain=abstain, max_pixels=max_pixels)
+        return cls.from_loading(
+            loading, operating_point=operating_point, abstain=abstain, prevalence=prevalence, max_pixels=max_pixels
+        )
 
     @classmethod
     def from_loading(
@@ -119,17 +135,20 @@ class Diagnoser:
         *,
         operating_point: str | None = None,
         abstain: float | None = None,
+        prevalence: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> Diagnoser:
         """Waits for networks that were started with `edge_infer.engines.loading.start_loading`; see `load`."""
         point = loading.bundle.manifest.operating_point(operating_point)
         if abstain is not None:
             point.band(abstain)
+        known_ratio(loading.bundle.manifest.calibration, prevalence)
         return cls(
             *loading.wait(),
             variant=loading.variant,
             operating_point=operating_point,
             abstain=abstain,
+            prevalence=prevalence,
             max_pixels=max_pixels,
         )
 
@@ -152,6 +171,16 @@ class Diagnoser:
     def variant(self) -> str:
         """Name of the bundle's variant that is loaded."""
         return self._variant
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """The operating point that decides, moved where a prevalence was given."""
+        return self._operating_point
+
+    @property
+    def prior(self) -> float | None:
+        """Share of melanoma that the probabilities assume, see `Diagnosis.prior`."""
+        return self._prior
 
     @property
     def tolerance(self) -> Tolerance:
@@ -212,8 +241,19 @@ class Diagnoser:
         Raises:
             InferenceError: the engine failed or its output is no probability map.
         """
-        maps = _running(self._segmenter).run(batch)
-        return check_probabilities("segmenter", maps, batch.shape[:3])
+        return self.segment_and_score(batch)[0]
+
+    def segment_and_score(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """As `segment`, with the scores of familiarity of the same run: float32 (n,), None where the bundle has none.
+
+        Raises:
+            InferenceError: the engine failed, or its output is no probability map or no score.
+        """
+        engine, rule = _running(self._segmenter), self.manifest.familiarity
+        if rule is None:
+            return check_probabilities("segmenter", engine.run(batch), batch.shape[:3]), None
+        maps, scores = engine.run_named(batch, (self.manifest.segmenter.output.name, rule.output))
+        return check_probabilities("segmenter", maps, batch.shape[:3]), check_scores(scores, batch.shape[0])
 
     def classify(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Calibrated class probabilities: uint8 RGB (n, size, size, 3) in, float32 (n, classes) in 0..1 out.
@@ -248,11 +288,11 @@ class Diagnoser:
         if not usable:
             return
         start = time.perf_counter()
-        maps = self.segment(to_batch([work.segmenter_input for work in usable]))
+        maps, scores = self.segment_and_score(to_batch([work.segmenter_input for work in usable]))
         share = (time.perf_counter() - start) * 1000 / len(usable)
-        for work, probability in zip(usable, maps, strict=True):
+        for number, (work, probability) in enumerate(zip(usable, maps, strict=True)):
             work.clock.add("segment", share)
-            locate(work, probability, self._rules)
+            locate(work, probability, self._rules, None if scores is None else float(scores[number]))
 
     def _classify(self, works: Sequence[Work]) -> None:
         usable = [work for work in works if work.problem is None]
@@ -271,13 +311,17 @@ class Diagnoser:
         probability = label = None
         by_class: dict[str, float] = {}
         if work.probabilities is not None:
-            by_class = {name: float(p) for name, p in zip(manifest.labels, work.probabilities, strict=True)}
+            row: Sequence[np.floating] = list(work.probabilities)
+            if self._ratio != 1:
+                row = list(correct_classes(work.probabilities, manifest.melanoma_index, self._ratio))
+            by_class = {name: float(p) for name, p in zip(manifest.labels, row, strict=True)}
             probability = by_class[manifest.melanoma_label]
             work.problem = _uncertainty(probability, self._band)
             if work.problem is None:
                 label = MELANOMA if probability >= point.threshold else NOT_MELANOMA
         reason, message = work.problem or (None, None)
-        quality = work.quality._asdict() | ({} if work.dermoscopy is None else {"dermoscopy": work.dermoscopy})
+        scores = {"dermoscopy": work.dermoscopy, "familiarity": work.familiarity}
+        quality = work.quality._asdict() | {name: score for name, score in scores.items() if score is not None}
         return Diagnosis(
             status="ok" if work.problem is None else "indeterminate",
             source=work.source,
@@ -287,6 +331,7 @@ class Diagnoser:
             label=label,
             threshold=point.threshold,
             operating_point=point.name,
+            prior=self._prior,
             band=None if self._band is None else (self._band.low, self._band.high),
             probabilities=MappingProxyType(by_class),
             image_size=(work.picture.height, work.picture.width),

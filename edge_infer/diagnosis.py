@@ -34,6 +34,8 @@ class Diagnosis:
         label: "melanoma" where the probability reaches `threshold`, else "not melanoma"; None unless status is "ok".
         threshold: the decision threshold used, 0..1.
         operating_point: name of the operating point that the threshold belongs to.
+        prior: share of melanoma among pictures that the probabilities assume, 0..1: the one that the caller stated
+            (`Diagnoser.load(prevalence=...)`), otherwise the bundle's own; None where the bundle does not say.
         band: where the caller asked for abstention, the probabilities (low, high) between which there is no decision.
         probabilities: calibrated probability by class, in the bundle's order; empty where `melanoma_probability` is
             None.
@@ -46,7 +48,8 @@ class Diagnosis:
         lesion_area_fraction: lesion pixels over all pixels, 0..1.
         lesion_confidence: the segmenter's mean probability inside its outline, 0..1.
         quality: measures of the picture: luminance, contrast, sharpness (see `edge_infer.steps.quality`), and the score
-            `dermoscopy` (see `edge_infer.steps.appearance`) where the bundle has a rule for it.
+            `dermoscopy` (see `edge_infer.steps.appearance`) or `familiarity` (`edge_infer.rules.FamiliarityRule`) where
+            the bundle has a rule for it.
         timings_ms: wall time of each step in milliseconds. Where pictures are diagnosed in a batch, a network's time is
             the batch's time divided by its pictures.
         provider: the execution provider that ran, as the engine itself reports it.
@@ -75,6 +78,7 @@ class Diagnosis:
     label: str | None = None
     threshold: float | None = None
     operating_point: str | None = None
+    prior: float | None = None
     band: tuple[float, float] | None = None
     probabilities: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     image_size: tuple[int, int] | None = None
@@ -120,6 +124,7 @@ class Diagnosis:
             "label": self.label,
             "threshold": self.threshold,
             "operating_point": self.operating_point,
+            "prior": self.prior,
             "band": list(self.band) if self.band else None,
             "probabilities": dict(self.probabilities),
             "image_size": list(self.image_size) if self.image_size else None,

@@ -29,13 +29,14 @@ class Tolerance:
 
     `max_map` bounds the mean absolute deviation of the probability map, `min_mask_iou` the overlap of the cleaned
     masks, `max_probability` the largest deviation of a class probability on the stored crop, `max_end_to_end` the
-    same on the crop that the stage's own mask gives.
+    same on the crop that the stage's own mask gives, `max_familiarity` that of the score where there is one.
     """
 
     max_map: float
     min_mask_iou: float
     max_probability: float
     max_end_to_end: float
+    max_familiarity: float | None = None
 
     def wider(self, other: Tolerance) -> Tolerance:
         """What two networks with different tolerances must hold together: the wider bound of each."""
@@ -44,6 +45,7 @@ class Tolerance:
             min(self.min_mask_iou, other.min_mask_iou),
             max(self.max_probability, other.max_probability),
             max(self.max_end_to_end, other.max_end_to_end),
+            max(filter(None, (self.max_familiarity, other.max_familiarity)), default=None),
         )
 
 
@@ -119,6 +121,19 @@ class DermoscopyRule:
 
 
 @dataclass(frozen=True)
+class FamiliarityRule:
+    """When a picture is unlike those that the segmenter learnt from, so no dermoscopy.
+
+    Attributes:
+        output: name of the segmenter's output that holds the score: float32, one a picture, higher means more familiar.
+        threshold: below it there is no probability.
+    """
+
+    output: str
+    threshold: float
+
+
+@dataclass(frozen=True)
 class Metric:
     """A figure with its 95 % confidence interval, bootstrapped by lesion."""
 
@@ -148,6 +163,10 @@ class OperatingPoint:
     `rule` says how it was chosen, `meaning` what it is for, in plain words. `metrics` is what it gave on the
     evaluation split: sensitivity, specificity, and so on. `bands` are for those who would rather leave the least
     certain pictures undecided; none is used unless it is asked for.
+
+    `basis` says what the threshold means where the user states another share of melanoma (`Calibration.prior`).
+    "ranking": it was chosen for a sensitivity, a specificity or a share of pictures, so it moves with the probabilities
+    and every decision stays. "probability": it is a risk in itself, such as 10 %, so it stays and decisions change.
     """
 
     name: str
@@ -157,6 +176,7 @@ class OperatingPoint:
     chosen_on: str
     metrics: dict[str, Metric] = field(default_factory=dict)
     bands: tuple[Band, ...] = ()
+    basis: Literal["ranking", "probability"] = "ranking"
 
     def band(self, referred: float) -> Band:
         """The band that leaves this share of pictures undecided.
@@ -176,8 +196,14 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Post-hoc calibration. It is already folded into the classifier's graph; this records what was done."""
+    """Post-hoc calibration. It is already folded into the classifier's graph; this records what was done.
+
+    `prior` is the share of melanoma among the pictures that the probabilities assume, 0..1; None where the bundle does
+    not say. Where melanoma is rarer or more frequent the probabilities are wrong by the ratio of odds, see
+    `edge_infer.steps.prevalence`.
+    """
 
     method: Literal["none", "temperature"]
     temperature: float
     fitted_on: str
+    prior: float | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import edge_infer
@@ -17,9 +18,11 @@ from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.files import make_writable_folder
 from trainer.bundle.parts import Networks, Places, Training, networks_of, open_system
 from trainer.bundle.recipe import BundleRecipe, weight_file
+from trainer.bundle.system import System
 from trainer.bundle.variants import Request
 from trainer.bundle.write import publish, write_bundle
 from trainer.choices.choose import Choices, choose
+from trainer.choices.familiarity import fit_familiarity
 from trainer.data.ham10000 import MELANOMA, Record
 from trainer.data.isic import detect
 from trainer.data.sources import read_sources
@@ -29,6 +32,7 @@ from trainer.papers.against_goals import leaking_rows, papers_table
 from trainer.report import tables
 from trainer.report.summary import Summary
 from trainer.report.tables import REPORTED, TRIALS_FILE, measured, write_stem
+from trainer.scoring import familiarity
 from trainer.scoring.answers import FORMAT, Unseen, answer_unseen, read_unseen, write_unseen
 from trainer.scoring.networks import open_onnx
 from trainer.scoring.origin import (
@@ -145,17 +149,47 @@ def answer(
     say: Say = print,
 ) -> Unseen:
     """Predictions and measures of unseen pictures of `train` and `val`, stored in `places.unseen`."""
-    origin = _origin(recipe, networks) | {"data": digest_records(_known(records)), "limit": str(limit)}
+    origin = _origin(recipe, networks) | _data(records, limit)
     if places.unseen.is_file():
         stored, theirs = read_unseen(places.unseen)
         if not (why := changed(theirs, origin)):
             return stored
         say(f"{places.unseen} was made with other {' and '.join(why)}: made again")
-    system = open_system(recipe, networks)
+    system = familiar_system(recipe, networks, records, places, limit, say)
     folds = load_folds(networks.classifier.parent, system.classifier, records, recipe.folds)
     unseen = answer_unseen(system.networks(), system.rules(), records, folds, limit, recipe.views)
     write_unseen(places.unseen, unseen, origin)
     return unseen
+
+
+def familiar_system(
+    recipe: BundleRecipe,
+    networks: Networks,
+    records: Sequence[Record],
+    places: Places,
+    limit: int | None = None,
+    say: Say = print,
+) -> System:
+    """The networks as they will be served, with a score of familiarity where the recipe asks for one.
+
+    The features that the score is fitted to are stored in `places.features`; the fit itself takes seconds.
+    """
+    system = open_system(recipe, networks)
+    if not recipe.familiarity:
+        return system
+    origin = {"networks": networks.digest(), "rules": digest((familiarity.FORMAT, recipe.store))}
+    origin |= _data(records, limit)
+    note = places.features.with_suffix(".origin.json")
+    if not places.features.is_file() or changed(read_origin(note), origin):
+        note.unlink(missing_ok=True)
+        side = system.segmenter.recipe.data.size
+        found = familiarity.pool_features(system.graphs()[0], records, side, limit)
+        familiarity.write_features(places.features, found)
+        write_origin(note, origin)
+    fit = fit_familiarity(familiarity.read_features(places.features))
+    shares = ", ".join(f"{share:.2%} of {source}" for source, share in fit.refused.items())
+    say(f"familiarity: threshold {fit.threshold:.3g} refuses {shares} (validation pictures)")
+    return replace(system, familiarity=fit)
 
 
 def stored_answers(recipe: BundleRecipe, networks: Networks, places: Places) -> Unseen:
@@ -219,7 +253,7 @@ def write(
         say,
         answers,
     )
-    system = open_system(recipe, networks)
+    system = familiar_system(recipe, networks, records, places, limit, say)
     write_bundle(places.written, recipe, system, choices, validation, request, unseen=answers)
     write_origin(note, origin)
     return load_bundle(places.written)
@@ -307,8 +341,14 @@ def _known(records: Sequence[Record]) -> list[Record]:
 
 def _origin(recipe: BundleRecipe, networks: Networks) -> Origin:
     """What answers depend on beside the data."""
-    rules = (FORMAT, recipe.to_dict()["roi"], recipe.views, recipe.store)
+    rules: tuple[object, ...] = (FORMAT, recipe.to_dict()["roi"], recipe.views, recipe.store)
+    if recipe.familiarity:
+        rules = (*rules, familiarity.FORMAT)
     return {"networks": networks.digest(), "rules": digest(rules)}
+
+
+def _data(records: Sequence[Record], limit: int | None) -> Origin:
+    return {"data": digest_records(_known(records)), "limit": str(limit)}
 
 
 def _at_most(count: int, limit: int | None) -> int:

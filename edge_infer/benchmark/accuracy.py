@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.benchmark.results import Accuracy, Check, Labelled, ResultsError
-from edge_infer.bundle.golden import END_TO_END, read_golden, replay
+from edge_infer.bundle.golden import END_TO_END, Scoring, read_golden, replay
 from edge_infer.diagnoser import Diagnoser
 
 MELANOMA_DX = "mel"
@@ -111,7 +111,9 @@ def replay_golden(diagnoser: Diagnoser) -> tuple[Check, ...]:
             found.limit,
             found.passed,
         )
-        for found in replay(traces, bundle.manifest, diagnoser.segment, diagnoser.classify, diagnoser.tolerance)
+        for found in replay(
+            traces, bundle.manifest, Scoring(diagnoser.segment_and_score), diagnoser.classify, diagnoser.tolerance
+        )
     )
 
 

@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,11 +144,17 @@ class ProviderEngine:
         height, width, channels = (size if isinstance(size, int) else None for size in entry.shape[1:])
         self.input_shape = (height, width, channels)
         self._input = entry.name
+        self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine.run`."""
+        return self.run_named(batch, self.outputs[:1])[0]
+
+    def run_named(self, batch: NDArray[np.uint8], names: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
+        """See `Engine.run_named`."""
         try:
-            return np.asarray(self._session.run(None, {self._input: batch})[0], np.float32)
+            results = self._session.run(list(names), {self._input: batch})
+            return tuple(np.asarray(result, np.float32) for result in results)
         except Exception as error:
             raise InferenceError(f"{self.provider} failed while it ran: {error}", "Try another target.") from error
 

@@ -75,6 +75,7 @@ class TimedEngine:
         self.metadata = engine.metadata
         self.input_shape = engine.input_shape
         self.warnings = engine.warnings
+        self.outputs = engine.outputs
         self.seconds: list[float] = []
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -83,6 +84,13 @@ class TimedEngine:
         result = self._engine.run(batch)
         self.seconds.append(time.perf_counter() - start)
         return result
+
+    def run_named(self, batch: NDArray[np.uint8], names: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
+        """See `Engine.run_named`."""
+        start = time.perf_counter()
+        results = self._engine.run_named(batch, names)
+        self.seconds.append(time.perf_counter() - start)
+        return results
 
     def close(self) -> None:
         """See `Engine.close`."""

@@ -20,13 +20,37 @@ from edge_infer.errors import BundleSchemaError
 from edge_infer.rules import Tolerance
 from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
 from edge_infer.steps.mask import clean_mask, restore_mask
+from edge_infer.steps.prevalence import correct_classes, known_ratio
 from edge_infer.steps.resize import resize, to_batch
 
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 Trace = dict[str, NDArray[np.uint8] | NDArray[np.float32]]
-STEPS = ("image", "segmenter_input", "probability_map", "mask", "roi", "probabilities")
+Scores = NDArray[np.float32] | None
+STEPS = ("image", "segmenter_input", "probability_map", "familiarity", "mask", "roi", "probabilities", "corrected")
+PREVALENCE = 0.02
+"""Share of melanoma that the step `corrected` is for."""
 END_TO_END = "probabilities (end to end)"
 """The replay's step whose deviation is that of the whole path; `probabilities` alone is on the stored crop."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A segmenter's network that scores familiarity in the same run; called as a `Network` it gives the maps alone.
+
+    Attributes:
+        both: uint8 (n, h, w, 3) to maps (n, h, w) and scores (n,), float32; None where the bundle has no score.
+    """
+
+    both: Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], Scores]]
+
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The maps."""
+        return self.both(batch)[0]
+
+
+def segment_and_score(segment: Network, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Scores]:
+    """Maps (n, h, w) and, of a `Scoring` network, scores (n,)."""
+    return segment.both(batch) if isinstance(segment, Scoring) else (segment(batch), None)
 
 
 def trace(image: NDArray[np.uint8], manifest: Manifest, segment: Network, classify: Network) -> Trace:
@@ -35,17 +59,19 @@ def trace(image: NDArray[np.uint8], manifest: Manifest, segment: Network, classi
     Args:
         image: RGB uint8, shape (h, w, 3), upright.
         manifest: sizes, mask and ROI rules.
-        segment: uint8 (n, h, w, 3) -> float32 (n, h, w).
+        segment: uint8 (n, h, w, 3) -> float32 (n, h, w); `Scoring` where the bundle has a score of familiarity.
         classify: uint8 (n, s, s, 3) -> float32 (n, classes).
 
     Returns:
-        One array per name in `STEPS`; `mask` is at the picture's size. Without a lesion the steps after `mask` are
-        absent.
+        One array per name in `STEPS`; `mask` is at the picture's size, `familiarity` has shape (1,) and is absent where
+        the bundle has no such score. Without a lesion the steps after `mask` are absent; `corrected` are the
+        probabilities for a share of melanoma of `PREVALENCE`, absent where the bundle states no prior.
     """
     spec = manifest.segmenter.input
     height, width = image.shape[:2]
     segmenter_input = resize(image, spec.height, spec.width)
-    probability_map = segment(to_batch([segmenter_input]))[0]
+    maps, scores = segment_and_score(segment, to_batch([segmenter_input]))
+    probability_map = maps[0]
     mask = restore_mask(clean_mask(probability_map, manifest.mask.threshold), height, width)
     steps: Trace = {
         "image": image,
@@ -53,11 +79,17 @@ def trace(image: NDArray[np.uint8], manifest: Manifest, segment: Network, classi
         "probability_map": probability_map,
         "mask": mask,
     }
+    if manifest.familiarity is not None and scores is not None:
+        steps["familiarity"] = scores[:1]
     lesion = lesion_box(mask)
     if lesion is not None:
         box = roi_box(lesion, height, width, manifest.roi.margin, manifest.roi.outside)
         steps["roi"] = crop_roi(image, mask, box, manifest.roi, manifest.classifier.input.height)
         steps["probabilities"] = classify(to_batch([steps["roi"]]))[0]  # type: ignore[list-item]
+        if manifest.calibration.prior is not None:
+            ratio = known_ratio(manifest.calibration, PREVALENCE)
+            corrected = correct_classes(np.asarray(steps["probabilities"]), manifest.melanoma_index, ratio)
+            steps["corrected"] = corrected.astype(np.float32)
     return steps
 
 
@@ -137,9 +169,14 @@ def replay(
 
     yield check("segmenter_input", "max |Δ| grey levels", worst("segmenter_input", max_abs), 1.0)
     yield check("probability_map", "mean |Δ|", worst("probability_map", mean_abs), bounds.max_map)
+    if manifest.familiarity is not None:
+        yield check("familiarity", "max |Δ| of the score", worst("familiarity", max_abs), bounds.max_familiarity or 0.0)
     yield check("mask", "1 - IoU", worst("mask", lost_overlap), 1.0 - bounds.min_mask_iou)
     cropped = [steps for steps in traces if "roi" in steps]
     given = [classify(to_batch([np.asarray(steps["roi"], np.uint8)]))[0] for steps in cropped]
     alone = max((float(np.abs(p - s["probabilities"]).max()) for p, s in zip(given, cropped, strict=True)), default=0.0)
     yield check("probabilities (stored ROI)", "max |Δ|", alone, bounds.max_probability)
     yield check(END_TO_END, "max |Δ|", worst("probabilities", max_abs), bounds.max_end_to_end)
+    if manifest.calibration.prior is not None:
+        name = f"corrected for {PREVALENCE:.0%} melanoma"
+        yield check(name, "max |Δ|", worst("corrected", max_abs), bounds.max_end_to_end)

@@ -16,6 +16,7 @@ from edge_infer.errors import (
 from edge_infer.rules import (
     Calibration,
     DermoscopyRule,
+    FamiliarityRule,
     InputSpec,
     MaskRule,
     Metric,
@@ -26,11 +27,24 @@ from edge_infer.rules import (
 )
 from edge_infer.schema import dump
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 UNVERSIONED = "0.0.0"
 """The version of a bundle that was written before bundles had one."""
-SINCE: dict[str, tuple[int, Any]] = {"version": (2, UNVERSIONED), "min_onnxruntime": (2, None)}
+SINCE: dict[str, tuple[int, Any]] = {
+    "version": (2, UNVERSIONED),
+    "min_onnxruntime": (2, None),
+    "familiarity": (3, None),
+}
 """Keys of `Manifest` that came after schema version 1: the version that brought them, and what older ones mean."""
+INNER_SINCE = {
+    "calibration.prior": 3,
+    "operating_points.*.basis": 3,
+    "golden.max_familiarity": 3,
+    "provenance.familiarity": 3,
+    "segmenter.variants.*.tolerance.max_familiarity": 3,
+    "classifier.variants.*.tolerance.max_familiarity": 3,
+}
+"""The same for keys further inside, `*` standing for any; in older versions they have their defaults."""
 MANIFEST = "bundle.json"
 MODEL_CARD = "MODEL_CARD.md"
 SEGMENTER_FILE, CLASSIFIER_FILE, GOLDEN_FILE = "segmenter.onnx", "classifier.onnx", "golden.npz"
@@ -136,11 +150,13 @@ class Golden:
     max_map: float
     min_mask_iou: float
     max_probability: float
+    max_familiarity: float | None = None
 
     @property
     def tolerance(self) -> Tolerance:
         """The bounds alone."""
-        return Tolerance(self.max_map, self.min_mask_iou, self.max_probability, self.max_probability)
+        both = self.max_probability
+        return Tolerance(self.max_map, self.min_mask_iou, both, both, self.max_familiarity)
 
 
 @dataclass(frozen=True)
@@ -148,6 +164,7 @@ class Provenance:
     """Where the weights come from and what may be done with them.
 
     `recipes` are those of the stages; `bundle_recipe` says what made a bundle of them, empty in older bundles.
+    `familiarity` says what the segmenter's score was fitted on, empty where it has none.
     """
 
     data: str
@@ -159,6 +176,7 @@ class Provenance:
     packages: dict[str, str]
     recipes: dict[str, Any] = field(default_factory=dict)
     bundle_recipe: dict[str, Any] = field(default_factory=dict)
+    familiarity: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -173,8 +191,9 @@ class FileEntry:
 class Manifest:
     """The contents of `bundle.json`. One of an older schema is read as one of the newest; see `SINCE`.
 
-    `variants_left_out` says of every variant that was asked for and failed a gate why it is not in the bundle. Without
-    `dermoscopy` no picture is refused for not looking like dermoscopy.
+    `variants_left_out` says of every variant that was asked for and failed a gate why it is not in the bundle. What
+    does not look like dermoscopy is refused by `familiarity`, a score that the segmenter gives, or by `dermoscopy`,
+    measures taken outside the networks; never by both, and by neither where both are None.
 
     `version` is the bundle's own, three numbers: the first grows where answers may change in kind (other classes, other
     operating points), the second where networks or limits were made anew, the third where only the form of the files
@@ -206,6 +225,7 @@ class Manifest:
     files: dict[str, FileEntry]
     variants_left_out: dict[str, str] = field(default_factory=dict)
     dermoscopy: DermoscopyRule | None = None
+    familiarity: FamiliarityRule | None = None
 
     @property
     def gates(self) -> tuple[ParityGate, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
-from edge_infer.bundle.manifest import DEFAULT_VARIANT, MANIFEST, SCHEMA_VERSION, SINCE, Manifest
+from edge_infer.bundle.manifest import DEFAULT_VARIANT, INNER_SINCE, MANIFEST, SCHEMA_VERSION, SINCE, Manifest
 from edge_infer.errors import BundleSchemaError
 from edge_infer.rules import APPEARANCE_MEASURES
 from edge_infer.schema import SchemaError, parse
@@ -38,9 +39,9 @@ def parse_manifest(text: str) -> Manifest:
             f"{MANIFEST} has schema version {version!r}; this runtime reads 1 to {SCHEMA_VERSION}.", remedy
         )
     newer = {key: value for key, (since, value) in SINCE.items() if since > version}
-    for key in newer:
-        if key in data:
-            raise BundleSchemaError(f"{MANIFEST}: {key}: unknown key in schema version {version}.", remedy)
+    inner = (key for path, since in INNER_SINCE.items() if since > version for key in _present(data, path.split(".")))
+    for key in (*(key for key in newer if key in data), *inner):
+        raise BundleSchemaError(f"{MANIFEST}: {key}: unknown key in schema version {version}.", remedy)
     try:
         manifest = parse(Manifest, {**data, **newer, "schema_version": SCHEMA_VERSION})
     except SchemaError as error:
@@ -48,6 +49,19 @@ def parse_manifest(text: str) -> Manifest:
     for problem in _contradictions(manifest):
         raise BundleSchemaError(f"{MANIFEST}: {problem}.", remedy)
     return manifest
+
+
+def _present(data: Any, path: list[str], where: str = "") -> Iterator[str]:
+    """Every place in `data` that a path leads to; `*` goes into every entry of a table or a list."""
+    if not path:
+        yield where.removeprefix(".")
+        return
+    entries: Mapping[Any, Any] = data if isinstance(data, Mapping) else {}
+    if path[0] == "*" and isinstance(data, list):
+        entries = dict(enumerate(data))
+    for key, value in entries.items():
+        if path[0] in ("*", key):
+            yield from _present(value, path[1:], f"{where}.{key}")
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
@@ -89,6 +103,10 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
                 yield f"dermoscopy.terms.{name}.scale {term.scale} is not positive"
         if not manifest.dermoscopy.clip > 0:
             yield f"dermoscopy.clip {manifest.dermoscopy.clip} is not positive"
+    yield from _familiarity_contradictions(manifest)
+    prior = manifest.calibration.prior
+    if prior is not None and not 0 < prior < 1:
+        yield f"calibration.prior {prior} is not between 0 and 1"
     if not 0 <= manifest.roi.margin <= 4:
         yield f"roi.margin {manifest.roi.margin} is not between 0 and 4"
     for name, stage, kind in (
@@ -122,3 +140,18 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         parts = PurePosixPath(file)
         if parts.is_absolute() or ".." in parts.parts or "\\" in file or ":" in file:
             yield f"files: '{file}' leaves the bundle's folder"
+
+
+def _familiarity_contradictions(manifest: Manifest) -> Iterator[str]:
+    rule = manifest.familiarity
+    if rule is None:
+        return
+    if manifest.dermoscopy is not None:
+        yield "familiarity and dermoscopy: a bundle has one of the two rules"
+    if not rule.output or rule.output == manifest.segmenter.output.name:
+        yield f"familiarity.output '{rule.output}' is no second output of the segmenter"
+    if manifest.golden.max_familiarity is None:
+        yield "golden.max_familiarity is missing, and the bundle has a score to replay"
+    for name, variant in manifest.segmenter.variants.items():
+        if variant.tolerance.max_familiarity is None:
+            yield f"segmenter.variants.{name}.tolerance.max_familiarity is missing"

@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edge_infer.cli.options import BundleArgument, Format, ProviderOption, ThreadsOption, VariantOption
+from edge_infer.cli.options import (
+    BundleArgument,
+    Format,
+    PrevalenceOption,
+    ProviderOption,
+    ThreadsOption,
+    VariantOption,
+)
 from edge_infer.cli.terminal import note, prepare_stdout
 from edge_infer.errors import BundleMismatchError, BundleNotFoundError, EdgeInferError
 
 if TYPE_CHECKING:
     from edge_infer.bundle.manifest import Manifest
     from edge_infer.bundle.store import Bundle
-    from edge_infer.rules import Metric
+    from edge_infer.rules import Metric, OperatingPoint
 
 
 _OUTSIDE = {
@@ -62,16 +69,19 @@ def bundles() -> None:
         typer.echo(f"  {folder}")
 
 
-def inspect(bundle: BundleArgument = None) -> None:
+def inspect(bundle: BundleArgument = None, prevalence: PrevalenceOption = None) -> None:
     """Explain a bundle.
 
-    Its networks and their inputs, operating points, measured quality, licence and origin.
+    Its networks and their inputs, operating points, measured quality, licence and origin. With a prevalence: the
+    thresholds that hold for it, and what becomes of some probabilities.
     """
     from edge_infer.bundle.store import find_bundle, read_manifest
+    from edge_infer.steps.prevalence import known_ratio
 
     loaded = read_manifest(find_bundle(bundle))
+    known_ratio(loaded.manifest.calibration, prevalence)
     prepare_stdout(Format.CARD)
-    for line in _explain(loaded):
+    for line in _explain(loaded, prevalence):
         typer.echo(line)
 
 
@@ -105,7 +115,7 @@ def verify(
     if failure is not None:
         raise failure
 
-    from edge_infer.bundle.golden import read_golden, replay
+    from edge_infer.bundle.golden import Scoring, read_golden, replay
     from edge_infer.diagnoser import Diagnoser
 
     with Diagnoser.load(folder, providers=provider or None, threads=threads, variant=variant) as diagnoser:
@@ -113,7 +123,9 @@ def verify(
         typer.echo(f"{len(traces)} stored examples run again on {diagnoser.provider}, variant {diagnoser.variant}")
         typer.echo(f"  {'':<8}{'step':<30}{'measure':<24}{'largest':>12}{'bound':>12}")
         failed = []
-        for deviation in replay(traces, manifest, diagnoser.segment, diagnoser.classify, diagnoser.tolerance):
+        for deviation in replay(
+            traces, manifest, Scoring(diagnoser.segment_and_score), diagnoser.classify, diagnoser.tolerance
+        ):
             verdict = "ok" if deviation.passed else "FAILED"
             figures = f"{deviation.value:>12.3g}{deviation.limit:>12.3g}"
             typer.echo(f"  {verdict:<8}{deviation.step:<30}{deviation.measure:<24}{figures}")
@@ -131,7 +143,7 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 50_000 else f"{size / 1e3:.1f} kB"
 
 
-def _explain(bundle: Bundle) -> Iterator[str]:
+def _explain(bundle: Bundle, prevalence: float | None) -> Iterator[str]:
     """The manifest in words, line by line."""
     from edge_infer.output.wording import sentence
 
@@ -169,9 +181,13 @@ def _explain(bundle: Bundle) -> Iterator[str]:
     if manifest.dermoscopy is not None:
         least = f"score >= {manifest.dermoscopy.min_score:.2f} from {len(manifest.dermoscopy.terms)} measures"
         yield f"  dermoscopy        {least} of colour and texture; otherwise indeterminate"
+    if manifest.familiarity is not None:
+        least = f"the segmenter's own score '{manifest.familiarity.output}' >= {manifest.familiarity.threshold:.2f}"
+        yield f"  dermoscopy        {least}; otherwise indeterminate"
     calibration = manifest.calibration
     fitted = f", T = {calibration.temperature:.3f}, fitted on {calibration.fitted_on}"
     yield f"  calibration       {calibration.method}{fitted if calibration.method != 'none' else ''}"
+    yield from _prior(manifest, prevalence)
     yield ""
     yield "Classes"
     for label in manifest.labels:
@@ -184,6 +200,7 @@ def _explain(bundle: Bundle) -> Iterator[str]:
         yield f"  {point.name}{mark}: suspicious from a probability of {point.threshold:.4f} upwards"
         yield f"    {sentence(point.meaning)}"
         yield f"    Chosen by: {point.rule}, on {point.chosen_on}."
+        yield from _moved(manifest, point, prevalence)
         yield from _figures(point.metrics)
         for band in point.bands:
             between = f"{band.low:.4f} and {band.high:.4f}"
@@ -199,6 +216,35 @@ def _explain(bundle: Bundle) -> Iterator[str]:
         yield f"  {gate.artifact} against PyTorch: {gate.measure} {gate.value:.3g} ({gate.relation} {gate.limit:g})"
     yield ""
     yield from _origin(manifest)
+
+
+def _prior(manifest: Manifest, prevalence: float | None) -> Iterator[str]:
+    """What share of melanoma the probabilities assume, and what another one makes of some of them."""
+    from edge_infer.output.wording import percent
+    from edge_infer.steps.prevalence import correct, known_ratio
+
+    prior = manifest.calibration.prior
+    if prior is None:
+        yield "  prior             not stated: probabilities cannot be corrected for another share of melanoma"
+        return
+    yield f"  prior             probabilities assume that {percent(prior)} of the pictures show melanoma"
+    if prevalence is not None:
+        ratio = known_ratio(manifest.calibration, prevalence)
+        yield f"                    with {percent(prevalence)} the odds are multiplied by {ratio:.4g}:"
+        pairs = (f"{percent(p)} -> {percent(correct(p, ratio))}" for p in (0.05, 0.2, 0.5, 0.8))
+        yield f"                    {', '.join(pairs)}"
+
+
+def _moved(manifest: Manifest, point: OperatingPoint, prevalence: float | None) -> Iterator[str]:
+    """The threshold with this prevalence, and which decisions change."""
+    from edge_infer.output.wording import percent
+    from edge_infer.steps.prevalence import known_ratio, move
+
+    if prevalence is None:
+        return
+    threshold = move(point, known_ratio(manifest.calibration, prevalence)).threshold
+    why = "it is a probability in itself" if point.basis == "probability" else "no decision changes"
+    yield f"    With {percent(prevalence)} melanoma: from {threshold:.4f} upwards; {why}."
 
 
 def _variants(manifest: Manifest) -> Iterator[str]:

@@ -13,7 +13,7 @@ import typer
 
 from edge_infer.cli.grouped import DECIDING, RUNNING, SAVING
 from edge_infer.cli.guard import EXIT_IMAGE
-from edge_infer.cli.options import BundleOption, Format, ProviderOption, ThreadsOption, VariantOption
+from edge_infer.cli.options import BundleOption, Format, PrevalenceOption, ProviderOption, ThreadsOption, VariantOption
 from edge_infer.cli.outputs import claim_outputs
 from edge_infer.cli.sources import Pictures, Source, gather
 from edge_infer.cli.terminal import limit_opencv, note, prepare_stdout, progress, style
@@ -96,6 +96,7 @@ def diagnose(
             rich_help_panel=DECIDING,
         ),
     ] = None,
+    prevalence: PrevalenceOption = None,
     provider: ProviderOption = None,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
@@ -125,7 +126,7 @@ def diagnose(
     wanted = {kind: folder for kind, folder in folders.items() if folder is not None}
     pictures = gather(images, outputs=list(wanted.values()))
     claim_outputs(pictures, list(wanted.values()), save_report)
-    _check_decision(bundle, operating_point, abstain)
+    _check_decision(bundle, operating_point, abstain, prevalence)
 
     from edge_infer.engines.loading import start_loading
 
@@ -145,9 +146,9 @@ def diagnose(
     report: list[Sink] = [] if save_report is None else [HtmlSink(save_report)]
     tally: Counter[Status] = Counter()
     with Diagnoser.from_loading(
-        loading, operating_point=operating_point, abstain=abstain, max_pixels=limit
+        loading, operating_point=operating_point, abstain=abstain, prevalence=prevalence, max_pixels=limit
     ) as diagnoser:
-        run = Run(diagnoser.bundle, diagnoser.manifest.operating_point(operating_point), len(pictures.sources))
+        run = Run(diagnoser.bundle, diagnoser.operating_point, len(pictures.sources), diagnoser.prior)
         sinks = [*saving, *report, _printer(format)]
         with opened(sinks, run) as add, progress(run.count, streams=format is not Format.JSON) as advance:
             for result in _results(diagnoser, pictures, batch_size, limit):
@@ -163,12 +164,13 @@ def diagnose(
         raise typer.Exit(EXIT_IMAGE)
 
 
-def _check_decision(bundle: str | None, name: str | None, abstain: float | None) -> None:
-    """Wrong names are told before the networks are loaded."""
-    if name is None and abstain is None:
+def _check_decision(bundle: str | None, name: str | None, abstain: float | None, prevalence: float | None) -> None:
+    """Wrong names and shares are told before the networks are loaded."""
+    if name is None and abstain is None and prevalence is None:
         return
     from edge_infer.bundle.store import find_bundle, read_manifest
-    from edge_infer.errors import BundleError
+    from edge_infer.errors import BundleError, PrevalenceError
+    from edge_infer.steps.prevalence import known_ratio
 
     manifest = read_manifest(find_bundle(bundle)).manifest
     known = [point.name for point in manifest.operating_points]
@@ -176,6 +178,10 @@ def _check_decision(bundle: str | None, name: str | None, abstain: float | None)
         raise typer.BadParameter(
             f"the bundle has no '{name}'; it has: {', '.join(known)}.", param_hint="--operating-point"
         )
+    try:
+        known_ratio(manifest.calibration, prevalence)
+    except (BundleError, PrevalenceError) as error:
+        raise typer.BadParameter(str(error), param_hint="--prevalence") from error
     if abstain is not None:
         try:
             manifest.operating_point(name).band(abstain)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_infer.cli.grouped import RUNNING
+from edge_infer.cli.grouped import DECIDING, RUNNING
 
 
 class Format(StrEnum):
@@ -34,6 +34,19 @@ BundleOption = Annotated[
 BundleArgument = Annotated[
     str | None,
     typer.Argument(metavar="[BUNDLE]", help="Name or folder of a bundle; the default one if left out."),
+]
+
+
+PrevalenceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--prevalence",
+        metavar="SHARE",
+        help="Share of melanoma among your pictures, such as 0.02: probabilities are corrected for it, and thresholds "
+        "that were chosen for a sensitivity or specificity move with them, so that their decisions stay.",
+        show_default="the share that the bundle assumes",
+        rich_help_panel=DECIDING,
+    ),
 ]
 
 

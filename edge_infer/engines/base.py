@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -32,18 +32,28 @@ class Engine(Protocol):
         metadata: strings stored in the model file.
         input_shape: (height, width, channels) that the model takes, None where dynamic.
         warnings: what the caller should know, for example that an accelerator did not start.
+        outputs: names of all outputs, the stage's own first.
     """
 
     provider: str
     metadata: Mapping[str, str]
     input_shape: tuple[int | None, int | None, int | None]
     warnings: tuple[str, ...]
+    outputs: tuple[str, ...]
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (n, h, w, 3) in, float32 (n, ...) out. Safe to call from several threads at once.
+        """uint8 (n, h, w, 3) in, the first output out: float32 (n, ...). Safe to call from several threads at once.
 
         Raises:
             InferenceError: the engine failed.
+        """
+        ...
+
+    def run_named(self, batch: NDArray[np.uint8], names: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
+        """As `run`, with these outputs of one run, in their order.
+
+        Raises:
+            InferenceError: the engine failed, or has no such output.
         """
         ...
 

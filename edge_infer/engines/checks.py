@@ -28,11 +28,24 @@ def check_probabilities(stage: str, values: NDArray[np.float32], shape: tuple[in
     return np.clip(values, 0.0, 1.0)
 
 
+def check_scores(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Scores of familiarity, float32 (n,), as they are.
+
+    Raises:
+        InferenceError: they have another shape, or are not finite.
+    """
+    if values.shape != (count,) or not np.isfinite(values).all():
+        raise InferenceError(
+            f"The segmenter returned no {count} scores of familiarity.", "Restore or re-export the bundle."
+        )
+    return values
+
+
 def check_engines(manifest: Manifest, segmenter: Engine, classifier: Engine) -> None:
     """Compares both networks with the manifest.
 
     Raises:
-        BundleMismatchError: an input size or the labels differ.
+        BundleMismatchError: an input size or the labels differ, or the score of familiarity is missing.
     """
     remedy = "Export the bundle again; do not mix files of different bundles."
     for name, engine, spec in (
@@ -42,6 +55,11 @@ def check_engines(manifest: Manifest, segmenter: Engine, classifier: Engine) -> 
         wanted = (spec.height, spec.width, spec.channels)
         if any(size not in (None, want) for size, want in zip(engine.input_shape, wanted, strict=True)):
             raise BundleMismatchError(f"The {name} takes {engine.input_shape}, the manifest says {wanted}.", remedy)
+    rule = manifest.familiarity
+    if rule is not None and rule.output not in segmenter.outputs:
+        raise BundleMismatchError(
+            f"The segmenter has no output '{rule.output}', which the manifest refuses pictures by.", remedy
+        )
     stored = classifier.metadata.get("edge_infer.labels")
     try:
         labels = None if stored is None else tuple(json.loads(stored))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,7 +33,7 @@ class CoreMLEngine:
         """Loads a package and runs it once on a black picture, because Core ML reports some failures only then.
 
         Args:
-            path: an `.mlpackage` with one RGB image input and one output, as the trainer exports it.
+            path: an `.mlpackage` with one RGB image input, as the trainer exports it.
             compute_units: what Core ML may use; "CPU_AND_NE" is CPU and Neural Engine. A choice of this load, not of
                 the file.
 
@@ -59,10 +59,11 @@ class CoreMLEngine:
                 f"Core ML cannot load '{path}': {error}", "Restore the bundle; the packages need macOS 13 or later."
             ) from error
         inputs, outputs = description.input, description.output
-        if len(inputs) != 1 or inputs[0].type.WhichOneof("Type") != "imageType" or len(outputs) != 1:
-            raise EngineError(f"'{path}' does not take one picture and give one output.", "Export it with the trainer.")
+        if len(inputs) != 1 or inputs[0].type.WhichOneof("Type") != "imageType" or not outputs:
+            raise EngineError(f"'{path}' does not take one picture and give an output.", "Export it with the trainer.")
         image = inputs[0].type.imageType
-        self._input, self._output = inputs[0].name, outputs[0].name
+        self._input = inputs[0].name
+        self.outputs: tuple[str, ...] = tuple(output.name for output in outputs)
         self._lock = threading.Lock()
         self.provider: str = f"CoreML:{compute_units}"
         self.metadata: Mapping[str, str] = dict(description.metadata.userDefined)
@@ -82,11 +83,19 @@ class CoreMLEngine:
         Raises:
             InferenceError: Core ML failed, or the engine is closed.
         """
+        return self.run_named(batch, self.outputs[:1])[0]
+
+    def run_named(self, batch: NDArray[np.uint8], names: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
+        """See `edge_infer.engines.base.Engine.run_named`.
+
+        Raises:
+            InferenceError: Core ML failed, the engine is closed, or there is no such output.
+        """
         pictures = [{self._input: self._pillow.fromarray(picture)} for picture in batch]
         try:
             with self._lock:
                 results = self._model.predict(pictures)
-            return np.concatenate([np.asarray(result[self._output], np.float32) for result in results])
+            return tuple(np.concatenate([np.asarray(one[name], np.float32) for one in results]) for name in names)
         except Exception as error:
             raise InferenceError(
                 f"Core ML failed while it ran: {error}", "Try other compute units, for example CPU_ONLY."

@@ -108,23 +108,28 @@ class OnnxEngine:
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self.warnings = tuple(warnings)
         inputs, outputs = session.get_inputs(), session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 4:
+        if len(inputs) != 1 or not outputs or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 4:
             raise EngineError(
-                f"'{path}' does not take one uint8 picture batch and give one output.", "Export it with the trainer."
+                f"'{path}' does not take one uint8 picture batch and give an output.", "Export it with the trainer."
             )
-        self._input, self._output = inputs[0].name, outputs[0].name
+        self._input = inputs[0].name
+        self.outputs: tuple[str, ...] = tuple(output.name for output in outputs)
         height, width, channels = (size if isinstance(size, int) else None for size in inputs[0].shape[1:])
         self.input_shape = (height, width, channels)
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine.run`."""
+        return self.run_named(batch, self.outputs[:1])[0]
+
+    def run_named(self, batch: NDArray[np.uint8], names: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
+        """See `Engine.run_named`."""
         try:
-            result = self._session.run([self._output], {self._input: batch})[0]
+            results = self._session.run(list(names), {self._input: batch})
         except Exception as error:
             raise InferenceError(
                 f"{self.provider} failed while it ran: {_first_line(error)}", "Try another provider."
             ) from error
-        return np.asarray(result, np.float32)
+        return tuple(np.asarray(result, np.float32) for result in results)
 
     def close(self) -> None:
         """See `Engine.close`."""

@@ -10,7 +10,16 @@ from edge_infer.bundle.manifest import DEFAULT_VARIANT, Manifest
 from edge_infer.diagnosis import Diagnosis
 from edge_infer.files import write_stream
 from edge_infer.output.sink import SAVED_KINDS, Result, Run
-from edge_infer.output.wording import DISCLAIMER, advice, decision, percent, reason_title, sentence, undecided
+from edge_infer.output.wording import (
+    DISCLAIMER,
+    advice,
+    assumption,
+    decision,
+    percent,
+    reason_title,
+    sentence,
+    undecided,
+)
 
 Style = Callable[[str, str], str]
 
@@ -81,8 +90,9 @@ def to_card(
     if diagnosis.melanoma_probability is not None:
         lines += _row("other classes", _others(diagnosis, manifest))
         point = manifest.operating_point(diagnosis.operating_point)
-        meaning = f"{point.name}: suspicious from {percent(point.threshold)} upwards. {sentence(point.meaning)}"
+        meaning = f"{point.name}: suspicious from {percent(diagnosis.threshold)} upwards. {sentence(point.meaning)}"
         lines += _row("operating point", meaning)
+        lines += _row("prior", assumption(diagnosis.prior))
     if diagnosis.lesion_area_fraction is not None:
         lines += _row("lesion", f"covers {percent(diagnosis.lesion_area_fraction)} of the picture")
     for warning in diagnosis.warnings:

@@ -17,7 +17,7 @@ from edge_infer.diagnosis import MELANOMA, Diagnosis
 from edge_infer.files import make_writable_folder, write_atomically
 from edge_infer.output.picture import draw_outline, encode_jpeg
 from edge_infer.output.sink import Result, Run
-from edge_infer.output.wording import DISCLAIMER, advice, decision, percent, reason_title, sentence
+from edge_infer.output.wording import DISCLAIMER, advice, assumption, decision, percent, reason_title, sentence
 from edge_infer.rules import OperatingPoint
 
 _THUMBNAIL = 400
@@ -50,7 +50,7 @@ class HtmlSink:
     def open(self, run: Run) -> None:
         """See `Sink.open`."""
         make_writable_folder(self._file.parent)
-        self._report = HtmlReport(run.bundle, run.operating_point)
+        self._report = HtmlReport(run.bundle, run.operating_point, run.prior)
 
     def add(self, result: Result) -> None:
         """See `Sink.add`."""
@@ -65,8 +65,8 @@ class HtmlSink:
 class HtmlReport:
     """Collects results one by one and turns them into a page."""
 
-    def __init__(self, bundle: Bundle, operating_point: OperatingPoint) -> None:
-        self._bundle = bundle
+    def __init__(self, bundle: Bundle, operating_point: OperatingPoint, prior: float | None = None) -> None:
+        self._bundle, self._prior = bundle, prior
         self._point = operating_point
         self._articles: list[str] = []
         self._tally: Counter[str] = Counter()
@@ -111,7 +111,7 @@ class HtmlReport:
             f"<h1>{len(self._articles)} pictures: {', '.join(counts)}</h1>\n"
             f'<p class="notice">{escape(DISCLAIMER)} {escape(manifest.intended_use)}</p>\n'
             f"<p>Operating point <b>{escape(point.name)}</b>: suspicious from {percent(point.threshold)} upwards. "
-            f"{escape(sentence(point.meaning))}</p>\n"
+            f"{escape(f'{sentence(point.meaning)} {assumption(self._prior)}'.strip())}</p>\n"
             f'<p class="small">Bundle {escape(manifest.name)} ({self._bundle.sha256[:12]}), edge-infer {__version__}, '
             f"{made}. Outline: what was taken for the lesion. Square: what the classifier saw.</p>\n"
             + "\n".join(self._articles)

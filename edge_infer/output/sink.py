@@ -34,11 +34,13 @@ class Run:
         bundle: that answers.
         operating_point: that decides.
         count: how many results will come if nothing fails.
+        prior: share of melanoma that the probabilities assume, see `edge_infer.Diagnosis`.
     """
 
     bundle: Bundle
     operating_point: OperatingPoint
     count: int
+    prior: float | None = None
 
     @property
     def manifest(self) -> Manifest:

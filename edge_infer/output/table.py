@@ -38,11 +38,12 @@ def csv_columns(manifest: Manifest) -> list[str]:
     boxes = [f"{box}_{edge}" for box in ("lesion", "roi") for edge in ("x0", "y0", "x1", "y1")]
     return [
         *("source", "status", "reason", "message", "error", "melanoma_probability", "label", "threshold"),
-        *("operating_point", "band_low", "band_high"),
+        *("operating_point", "prior", "band_low", "band_high"),
         *(f"probability_{label}" for label in manifest.labels),
         *("image_height", "image_width"),
         *boxes,
-        *("lesion_area_fraction", "lesion_confidence", "luminance", "contrast", "sharpness", "dermoscopy", "total_ms"),
+        *("lesion_area_fraction", "lesion_confidence", "luminance", "contrast", "sharpness"),
+        *("dermoscopy", "familiarity", "total_ms"),
         *("provider", "variant", "bundle", "bundle_sha256", "warnings"),
         *(f"{kind}_file" for kind in SAVED_KINDS),
     ]
@@ -67,6 +68,7 @@ def to_csv(diagnosis: Diagnosis, saved: Mapping[str, str], manifest: Manifest) -
         "label": diagnosis.label,
         "threshold": diagnosis.threshold,
         "operating_point": diagnosis.operating_point,
+        "prior": diagnosis.prior,
         "band_low": low,
         "band_high": high,
         "image_height": height,

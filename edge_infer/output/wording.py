@@ -61,6 +61,11 @@ def advice(diagnosis: Diagnosis) -> str:
     return _ADVICE[diagnosis.reason] if diagnosis.reason else ""
 
 
+def assumption(prior: float | None) -> str:
+    """For which share of melanoma probabilities hold, in one sentence; empty where that is unknown."""
+    return "" if prior is None else f"Probabilities assume that {percent(prior)} of the pictures show melanoma."
+
+
 def sentence(text: str) -> str:
     """A text from a manifest with a capital at its start and one full stop at its end."""
     text = text.strip().rstrip(".")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.reasons import Problem, Reason
-from edge_infer.rules import DermoscopyRule
+from edge_infer.rules import DermoscopyRule, FamiliarityRule
 
 # Less a constant, which differences do not see: float32 then keeps the digits of the small spreads.
 _LOG = (np.log(np.arange(256) + 8.0) - np.log(136.0)).astype(np.float32)
@@ -96,6 +96,15 @@ def appearance_problem(score: float, rule: DermoscopyRule) -> Problem | None:
         return None
     return Reason.NOT_DERMOSCOPY, (
         f"The picture does not look like dermoscopy: score {score:.1f}, at least {rule.min_score:.1f} needed."
+    )
+
+
+def familiarity_problem(score: float, rule: FamiliarityRule) -> Problem | None:
+    """Why a picture whose segmenter gave this score gets no probability, or None."""
+    if score >= rule.threshold:
+        return None
+    return Reason.NOT_DERMOSCOPY, (
+        f"The picture does not look like dermoscopy: familiarity {score:.1f}, at least {rule.threshold:.1f} needed."
     )
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from edge_infer.geometry import Box
 from edge_infer.reasons import Problem
-from edge_infer.rules import DermoscopyRule, InputSpec, MaskRule, QualityLimits, RoiRule
-from edge_infer.steps.appearance import appearance_problem, dermoscopy_score, measure_appearance
+from edge_infer.rules import DermoscopyRule, FamiliarityRule, InputSpec, MaskRule, QualityLimits, RoiRule
+from edge_infer.steps.appearance import appearance_problem, dermoscopy_score, familiarity_problem, measure_appearance
 from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
 from edge_infer.steps.image import ImageInput, Picture, open_picture
 from edge_infer.steps.mask import clean_mask, lesion_confidence, restore_mask
@@ -57,6 +57,7 @@ class StepRules:
     dermoscopy: DermoscopyRule | None
     mask: MaskRule
     roi: RoiRule
+    familiarity: FamiliarityRule | None = None
 
     @property
     def decode_side(self) -> int:
@@ -73,6 +74,7 @@ class Work:
         segmenter_input: RGB uint8 at the segmenter's input size.
         problem: why it gets no probability; the steps after the one that found it are left out.
         dermoscopy: score of its appearance, where the bundle has a rule for it.
+        familiarity: the segmenter's score of it, where the bundle has a rule for it.
         probabilities: of the classes, in the bundle's order.
     """
 
@@ -83,6 +85,7 @@ class Work:
     clock: Clock
     problem: Problem | None = None
     dermoscopy: float | None = None
+    familiarity: float | None = None
     mask: NDArray[np.uint8] | None = None
     lesion_box: Box | None = None
     roi_box: Box | None = None
@@ -118,13 +121,17 @@ def examine(image: ImageInput, rules: StepRules, max_pixels: int) -> Work:
     return work
 
 
-def locate(work: Work, probability: NDArray[np.float32], rules: StepRules) -> None:
+def locate(work: Work, probability: NDArray[np.float32], rules: StepRules, score: float | None = None) -> None:
     """Between the networks: mask, box and crop from the segmenter's map, or the reason why there are none.
+
+    An outline is kept where there is one, even if the picture is refused. What looks like no dermoscopy is refused as
+    that, whatever its outline may lack.
 
     Args:
         work: without a problem; gets the results.
         probability: float32 lesion probabilities at the segmenter's input size.
         rules: of the bundle.
+        score: how familiar the picture is, where the bundle has a rule for it.
     """
     work.clock.restart()
     picture = work.picture
@@ -134,7 +141,10 @@ def locate(work: Work, probability: NDArray[np.float32], rules: StepRules) -> No
     box = lesion_box(mask)
     area = cv2.countNonZero(mask) / mask.size
     confidence = lesion_confidence(probability, small)
-    work.problem = lesion_problem(area, confidence, rules.mask)
+    if rules.familiarity is not None and score is not None:
+        work.familiarity = score
+        work.problem = familiarity_problem(score, rules.familiarity)
+    work.problem = work.problem or lesion_problem(area, confidence, rules.mask)
     if box is not None:
         work.mask, work.lesion_box, work.area, work.confidence = mask, box, area, confidence
         if work.problem is None:

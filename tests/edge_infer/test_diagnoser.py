@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_infer import Diagnoser, Diagnosis, Reason, errors
-from edge_infer.bundle.golden import read_golden, replay
+from edge_infer.bundle.golden import Scoring, read_golden, replay
 from edge_infer.bundle.manifest import MANIFEST
 from edge_infer.bundle.store import load_bundle, read_manifest
 from edge_infer.diagnoser import ImageInput
 from edge_infer.engines.onnx import OnnxEngine
-from edge_infer.rules import Band, DermoscopyRule, RoiRule, Term
-from tests.support.toy_bundle import file_entry, write_manifest, write_toy_bundle
+from edge_infer.rules import Band, Calibration, DermoscopyRule, RoiRule, Term
+from tests.support.toy_bundle import FAMILIARITY, file_entry, write_manifest, write_toy_bundle
 from trainer.data.drawn import draw_picture
 
 
@@ -355,6 +355,7 @@ def test_golden_examples_replay(diagnoser: Diagnoser) -> None:
         "probabilities",
     }
     assert all(check.passed for check in checks), checks
+    assert list(replay(traces, diagnoser.manifest, Scoring(diagnoser.segment_and_score), diagnoser.classify)) == checks
     worse = list(replay(traces, diagnoser.manifest, lambda b: 1 - diagnoser.segment(b), diagnoser.classify))
     assert not all(check.passed for check in worse)
 
@@ -441,6 +442,46 @@ def test_abstention_is_off_unless_asked_for_and_keeps_the_probability(tmp_path: 
     for share, point in ((0.15, None), (0.1, "sensitive")):
         with pytest.raises(errors.BundleError, match="no band"):
             Diagnoser.load(folder, abstain=share, operating_point=point)
+
+
+def test_what_the_segmenter_does_not_know_is_refused_and_its_outline_is_still_told(tmp_path: Path) -> None:
+    bundle = write_toy_bundle(tmp_path / "knowing", familiarity=FAMILIARITY)
+    skin = drawn()
+    blue = np.ascontiguousarray(skin[..., ::-1])
+    with Diagnoser.load(bundle, providers=["cpu"]) as diagnoser:
+        one, other = diagnoser.diagnose_many([skin, blue])
+        assert diagnoser.diagnose(blue).quality == other.quality
+    assert one.status == "ok" and one.quality["familiarity"] > 2
+    assert (other.reason, other.melanoma_probability) == (Reason.NOT_DERMOSCOPY, None)
+    assert other.quality["familiarity"] < 2 and "familiarity" in (other.message or "")
+    assert other.mask is not None and one.mask is not None and np.array_equal(other.mask, one.mask)
+    assert other.lesion_box == one.lesion_box and (other.lesion_confidence or 0) > 0.9 and other.roi is None
+
+
+def test_a_segmenter_without_the_score_that_its_manifest_refuses_by_is_told(tmp_path: Path) -> None:
+    plain = read_manifest(write_toy_bundle(tmp_path / "plain")).manifest
+    golden = replace(plain.golden, max_familiarity=1.0)
+    write_manifest(tmp_path / "plain", replace(plain, familiarity=FAMILIARITY, golden=golden))
+    with pytest.raises(errors.BundleMismatchError, match="no output 'redness'"):
+        Diagnoser.load(tmp_path / "plain", providers=["cpu"])
+
+
+def test_a_prevalence_corrects_probabilities_and_thresholds_and_is_told(tmp_path: Path) -> None:
+    bundle = write_toy_bundle(tmp_path / "stated", calibration=Calibration("none", 1.0, "nothing", prior=0.2))
+    pictures = [drawn(kind=kind) for kind in ("mel", "nv", "bcc")]
+    with Diagnoser.load(bundle, providers=["cpu"]) as plain, Diagnoser.load(bundle, prevalence=0.02) as rare:
+        before, after = (list(one.diagnose_many(pictures)) for one in (plain, rare))
+        assert (plain.prior, rare.prior) == (0.2, 0.02) and rare.operating_point.threshold < 0.4
+    for old, new in zip(before, after, strict=True):
+        assert (old.prior, new.prior) == (0.2, 0.02) and new.to_dict()["prior"] == 0.02
+        assert old.label == new.label and old.status == new.status == "ok"
+        p, q = old.melanoma_probability or 0, new.melanoma_probability or 0
+        assert q / (1 - q) == pytest.approx(p / (1 - p) * (0.02 / 0.98) / (0.2 / 0.8), rel=1e-4)
+        assert sum(new.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(errors.PrevalenceError):
+        Diagnoser.load(bundle, prevalence=2)
+    with pytest.raises(errors.BundleError, match="does not state"):
+        Diagnoser.load(write_toy_bundle(tmp_path / "silent"), prevalence=0.02)
 
 
 def test_what_does_not_look_like_dermoscopy_is_refused(tmp_path: Path) -> None:

@@ -38,18 +38,18 @@ from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.rules import (
     Band,
     Calibration,
-    DermoscopyRule,
+    FamiliarityRule,
     InputSpec,
     MaskRule,
     Metric,
     OperatingPoint,
     QualityLimits,
     RoiRule,
-    Term,
     Tolerance,
 )
 from edge_infer.schema import dump
 from trainer.data.drawn import draw_picture
+from trainer.scoring.networks import as_segmenter
 
 LABELS = {
     "akiec": "actinic keratosis or intraepithelial carcinoma",
@@ -79,12 +79,22 @@ _COLOURS = np.array(
 _SHARPNESS = 0.0008
 
 
-def write_toy_bundle(folder: Path, golden: Sequence[NDArray[np.uint8]] | None = None, **overrides: Any) -> Path:
+FAMILIARITY = FamiliarityRule("redness", 2.0)
+"""Of toy bundles with a score: the mean red minus the mean blue, over 10; skin has more than 2."""
+
+
+def write_toy_bundle(
+    folder: Path,
+    golden: Sequence[NDArray[np.uint8]] | None = None,
+    familiarity: FamiliarityRule | None = None,
+    **overrides: Any,
+) -> Path:
     """Writes a valid toy bundle.
 
     Args:
         folder: made where it is missing; its name becomes the bundle's name.
         golden: pictures of the golden examples; None draws two.
+        familiarity: gives the segmenter a second output of that name, see `FAMILIARITY`, and the rule.
         overrides: fields of `Manifest` to replace, for tests of what the runtime makes of them. The ONNX files and the
             golden examples are written before, so they keep the usual values.
 
@@ -107,13 +117,18 @@ def write_toy_bundle(folder: Path, golden: Sequence[NDArray[np.uint8]] | None = 
         output=OutputSpec("probabilities", "probabilities"),
         files={"onnx": "classifier.onnx"},
     )
-    _save(_segmenter_model(segmenter), folder / "segmenter.onnx", {"edge_infer.stage": json.dumps(dump(segmenter))})
+    score = None if familiarity is None else familiarity.output
+    _save(
+        _segmenter_model(segmenter, score), folder / "segmenter.onnx", {"edge_infer.stage": json.dumps(dump(segmenter))}
+    )
     _save(
         _classifier_model(classifier),
         folder / "classifier.onnx",
         {"edge_infer.stage": json.dumps(dump(classifier)), "edge_infer.labels": json.dumps(list(LABELS))},
     )
-    manifest = _manifest(folder.name, segmenter, classifier)
+    manifest = replace(_manifest(folder.name, segmenter, classifier), familiarity=familiarity)
+    if familiarity is not None:
+        manifest = replace(manifest, golden=replace(manifest.golden, max_familiarity=0.01))
     networks = [
         OnnxEngine(folder / name, providers=["cpu"], threads=1) for name in ("segmenter.onnx", "classifier.onnx")
     ]
@@ -122,7 +137,7 @@ def write_toy_bundle(folder: Path, golden: Sequence[NDArray[np.uint8]] | None = 
     ]
     write_golden(
         folder / manifest.golden.file,
-        [trace(picture, manifest, networks[0].run, networks[1].run) for picture in pictures],
+        [trace(picture, manifest, as_segmenter(networks[0]), networks[1].run) for picture in pictures],
     )
     manifest = replace(manifest, files={name: file_entry(folder / name) for name in manifest.files})
     write_manifest(folder, replace(manifest, **overrides))
@@ -135,9 +150,12 @@ def write_schema_fixture(folder: Path) -> Path:
     `tests/fixtures/bundles/schema-<version>` was written by it once, when that version was new, and is never written
     again: what was shipped must load for ever.
     """
-    write_toy_bundle(folder, [plain_picture()])
+    write_toy_bundle(folder, [plain_picture()], FAMILIARITY)
     manifest = read_manifest(folder).manifest
-    gate, tolerance = ParityGate("int8", "max |Δ| of a probability", "<=", 0.05, 0.01), Tolerance(0.01, 0.97, 0.05, 0.1)
+    gate, tolerance = (
+        ParityGate("int8", "max |Δ| of a probability", "<=", 0.05, 0.01),
+        Tolerance(0.01, 0.97, 0.05, 0.1, 0.05),
+    )
     stages = {}
     for name in ("segmenter", "classifier"):
         file = f"{name}.int8.onnx"
@@ -145,17 +163,19 @@ def write_schema_fixture(folder: Path) -> Path:
         variant = Variant("onnx", file, "int8", "x86", "a copy, for tests", (gate,), tolerance)
         stages[name] = replace(getattr(manifest, name), variants={"int8": variant})
     first, *others = manifest.operating_points
+    others[0] = replace(others[0], basis="probability")
     band = Band(0.1, 0.35, 0.45, {"sensitivity": Metric(0.9, 0.8, 1.0)})
     manifest = replace(
         manifest,
         **stages,
         operating_points=(replace(first, bands=(band,)), *others),
-        calibration=Calibration("temperature", 1.5, "val"),
-        dermoscopy=DermoscopyRule({"brightness": Term(128.0, 64.0, 0.5, -0.1)}, 4.0, 1.0, -4.0),
+        calibration=Calibration("temperature", 1.5, "val", 0.125),
         variants_left_out={"int8-arm": "It failed a gate."},
-        files={path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST},
     )
-    write_manifest(folder, manifest)
+    segment, classify = (OnnxEngine(folder / f"{name}.onnx", providers=["cpu"], threads=1) for name in stages)
+    write_golden(folder / manifest.golden.file, [trace(plain_picture(), manifest, as_segmenter(segment), classify.run)])
+    files = {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    write_manifest(folder, replace(manifest, files=files))
     return folder
 
 
@@ -230,8 +250,8 @@ def _manifest(name: str, segmenter: Stage, classifier: Stage) -> Manifest:
     )
 
 
-def _segmenter_model(stage: Stage) -> onnx.ModelProto:
-    """sigmoid(0.5 * (mean - smoothed grey - 32)) with grey in 0..255."""
+def _segmenter_model(stage: Stage, score: str | None = None) -> onnx.ModelProto:
+    """sigmoid(0.5 * (mean - smoothed grey - 32)) with grey in 0..255; `score` names the output of `FAMILIARITY`."""
     nodes = [
         helper.make_node("Cast", [stage.input.name], ["float"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["float"], ["grey"], axes=[3], keepdims=0),
@@ -251,7 +271,14 @@ def _segmenter_model(stage: Stage) -> onnx.ModelProto:
         "offset": np.array(32.0, np.float32),
         "slope": np.array(0.5, np.float32),
     }
-    return _model("segmenter", stage, nodes, constants, ["n", stage.input.height, stage.input.width])
+    if score is not None:
+        nodes += [
+            helper.make_node("ReduceMean", ["float"], ["colour"], axes=[1, 2], keepdims=0),
+            helper.make_node("Mul", ["colour", "red_minus_blue"], ["shares"]),
+            helper.make_node("ReduceSum", ["shares", "channel_axis"], [score], keepdims=0),
+        ]
+        constants["red_minus_blue"] = np.array([0.1, 0.0, -0.1], np.float32)
+    return _model("segmenter", stage, nodes, constants, ["n", stage.input.height, stage.input.width], score)
 
 
 def _classifier_model(stage: Stage) -> onnx.ModelProto:
@@ -281,13 +308,17 @@ def _model(
     nodes: Sequence[onnx.NodeProto],
     constants: dict[str, NDArray[Any]],
     output_shape: Sequence[str | int],
+    score: str | None = None,
 ) -> onnx.ModelProto:
     shape = ["n", stage.input.height, stage.input.width, 3]
     graph = helper.make_graph(
         list(nodes),
         name,
         [helper.make_tensor_value_info(stage.input.name, TensorProto.UINT8, shape)],
-        [helper.make_tensor_value_info(stage.output.name, TensorProto.FLOAT, list(output_shape))],
+        [
+            helper.make_tensor_value_info(stage.output.name, TensorProto.FLOAT, list(output_shape)),
+            *([] if score is None else [helper.make_tensor_value_info(score, TensorProto.FLOAT, ["n"])]),
+        ],
         [numpy_helper.from_array(np.ascontiguousarray(value), key) for key, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

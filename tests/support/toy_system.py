@@ -5,6 +5,7 @@ The segmenter calls dark skin lesion. The classifier's weights are random, so th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -37,6 +38,36 @@ class ToySegmenter(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, h, w) to (n, 1, h, w)."""
         logits: Tensor = self.norm(self.weigh(self.smooth(images)))
+        return logits
+
+
+class EncodingSegmenter(nn.Module):
+    """`ToySegmenter` with an encoder beside it, whose maps tell colours and edges."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = ToySegmenter()
+        with torch.random.fork_rng():
+            torch.manual_seed(7)
+            self.down = nn.ModuleList(
+                nn.Sequential(nn.Conv2d(inside, outside, 3, stride=2, padding=1), nn.ReLU())
+                for inside, outside in ((3, 8), (8, 12), (12, 12))
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 3, h, w) to (n, 1, h, w)."""
+        return self.outline(self.encode(images))
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """The picture, and its maps at strides 2, 4 and 8."""
+        maps = [images]
+        for block in self.down:
+            maps.append(block(maps[-1]))
+        return maps
+
+    def outline(self, maps: Sequence[Tensor]) -> Tensor:
+        """What `forward` gives."""
+        logits: Tensor = self.inner(maps[0])
         return logits
 
 
@@ -101,6 +132,12 @@ def toy_system() -> System:
         Checkpoint(ToySegmenter().eval(), _sized("mobile-segmenter", SEGMENTER_SIZE), 1, {"dice": 0.9}),
         Checkpoint(ToyClassifier().eval(), _sized("mobile-classifier", CLASSIFIER_SIZE), 1, {"auc": 0.5}),
     )
+
+
+def encoding_system() -> System:
+    """The toy system with a segmenter that can score familiarity."""
+    toy = toy_system()
+    return replace(toy, segmenter=toy.segmenter._replace(model=EncodingSegmenter().eval()))
 
 
 def toy_bundle_recipe() -> BundleRecipe:

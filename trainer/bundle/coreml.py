@@ -87,13 +87,14 @@ def export_coreml(
         raise ExportError(f"'{path}' is no name for a Core ML package.", "Let it end in .mlpackage.")
     height, width = stage.input.height, stage.input.width
     example = torch.zeros(1, 3, height, width)
+    further: tuple[str, ...] = getattr(model, "further_outputs", ())
     try:
         program = torch.export.export(_PlanesFirst(model), (example,)).run_decompositions({})
         _drop_aliases(program)
         package = ct.convert(
             program,
             inputs=[ct.ImageType(name="image", shape=example.shape, color_layout=ct.colorlayout.RGB)],
-            outputs=[ct.TensorType(name=stage.output.name, dtype=np.float32)],
+            outputs=[ct.TensorType(name=name, dtype=np.float32) for name in (stage.output.name, *further)],
             convert_to="mlprogram",
             minimum_deployment_target=ct.target[MINIMUM_TARGET],
             compute_precision=_compute_precision(precision, float_layers),

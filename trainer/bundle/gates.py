@@ -61,6 +61,8 @@ class Parity:
         auc_low, auc_high: 95 % interval of the AUC's change, candidate minus reference; None where it has none.
         answered: pictures that `flipped` and the AUC rest on.
         out_of_fold: whether their answers are of networks that left them out.
+        max_familiarity: largest absolute difference of the score of familiarity; None where the bundle has none.
+        unfamiliar_flipped: fraction of pictures that one refuses for that score and the other does not.
     """
 
     pictures: int
@@ -76,6 +78,8 @@ class Parity:
     auc_high: float | None = None
     answered: int = 0
     out_of_fold: bool = False
+    max_familiarity: float | None = None
+    unfamiliar_flipped: float | None = None
 
 
 Measured = Literal[
@@ -88,8 +92,11 @@ Measured = Literal[
     "worst_dice_change",
     "auc_change",
     "auc_low",
+    "max_familiarity",
+    "unfamiliar_flipped",
 ]
 
+_OPTIONAL: tuple[Measured, ...] = ("max_familiarity", "unfamiliar_flipped")
 _DECIDED: tuple[Measured, ...] = ("flipped", "auc_change", "auc_low")
 _WORDS: dict[Measured, str] = {
     "max_map": "max |Δp| of a pixel",
@@ -101,6 +108,8 @@ _WORDS: dict[Measured, str] = {
     "worst_dice_change": "change of Dice, worst picture",
     "auc_change": "|change| of the melanoma AUC",
     "auc_low": "change of the melanoma AUC, lower end of its 95 % interval",
+    "max_familiarity": "max |Δ| of the score of familiarity",
+    "unfamiliar_flipped": "refusals as no dermoscopy flipped",
 }
 
 
@@ -117,6 +126,7 @@ class Limit:
 def float32_limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
     """What a float32 file must hold: it is the same model, so nothing but rounding may differ."""
     return (
+        Limit(segmenter, "max_familiarity", "<=", 0.01),
         Limit(segmenter, "max_map", "<=", 1e-4),
         Limit(segmenter, "min_mask_iou", ">=", 0.999),
         Limit(classifier, "max_probability", "<=", 1e-4),
@@ -128,6 +138,7 @@ def int8_limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
     """What 8-bit files must hold: accuracy and decisions survive although single values move."""
     both = f"{segmenter} + {classifier}"
     return (
+        Limit(segmenter, "unfamiliar_flipped", "<=", 0.005),
         Limit(segmenter, "dice_change", ">=", -0.001),
         Limit(segmenter, "worst_dice_change", ">=", -0.02),
         Limit(both, "auc_change", "<=", 0.002),
@@ -140,6 +151,7 @@ def int8_limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
 def float16_limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
     """What float16 artifacts (Core ML) must hold."""
     return (
+        Limit(segmenter, "unfamiliar_flipped", "<=", 0.005),
         Limit(segmenter, "max_map", "<=", 5e-3),
         Limit(segmenter, "mean_mask_iou", ">=", 0.998),
         Limit(classifier, "max_probability", "<=", 5e-3),
@@ -207,6 +219,7 @@ class _Tally:
         self._ious: list[float] = []
         self._dices: list[float] = []
         self._flips: list[bool] = []
+        self._familiarity: list[tuple[float, float]] = []
         self._scores: list[_Score] = []
 
     def add(self, record: Record, truth: NDArray[np.uint8], ours: Trace, theirs: Trace, candidate: Networks) -> None:
@@ -214,6 +227,8 @@ class _Tally:
         self._maps.append(_max_difference(ours["probability_map"], theirs["probability_map"]))
         self._ious.append(_iou(ours["mask"], theirs["mask"]))
         self._dices.append(_dice(theirs, truth, manifest) - _dice(ours, truth, manifest))
+        if manifest.familiarity is not None:
+            self._familiarity.append((_score_of(ours), _score_of(theirs)))
         if "roi" in ours:
             again = candidate.classify(to_batch([np.asarray(ours["roi"], np.uint8)]))[0]
             self._probabilities.append(_max_difference(ours["probabilities"], again))
@@ -231,6 +246,15 @@ class _Tally:
         self._scores.append(_Score(record.lesion_id, a, b, record.dx == manifest.melanoma_label))
         self._flips += [(a >= point.threshold) != (b >= point.threshold) for point in points]
 
+    def _unfamiliar(self) -> tuple[float | None, float | None]:
+        """`Parity.max_familiarity` and `Parity.unfamiliar_flipped`."""
+        rule = self._manifest.familiarity
+        if rule is None:
+            return None, None
+        scores = np.array(self._familiarity)
+        refused = scores < rule.threshold
+        return float(np.abs(np.diff(scores)).max()), float((refused[:, 0] != refused[:, 1]).mean())
+
     def result(self) -> Parity:
         change = _auc_change(self._scores)
         return Parity(
@@ -247,6 +271,7 @@ class _Tally:
             None if change is None else change.high,
             len(self._scores),
             self._unseen is not None,
+            *self._unfamiliar(),
         )
 
 
@@ -282,12 +307,16 @@ def moved(unseen: float, ours: NDArray[np.float64], theirs: NDArray[np.float64],
 def judge(parity: Parity, limits: Sequence[Limit]) -> tuple[ParityGate, ...]:
     """The gates with their measured values. A measure that is undefined on these pictures fails.
 
+    Those of familiarity are left out where the bundle has no such score.
+
     Raises:
         ParityError: a value is not finite.
     """
     gates = []
     for limit in limits:
         value = getattr(parity, limit.measure)
+        if value is None and limit.measure in _OPTIONAL:
+            continue
         if value is None or not np.isfinite(value):
             raise ParityError(
                 f"{limit.artifact}: '{_WORDS[limit.measure]}' is undefined on these {parity.pictures} pictures.",
@@ -334,6 +363,11 @@ def _max_difference(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
         return float("inf")
     difference = np.abs(a.astype(np.float64) - b.astype(np.float64)).max()
     return float(difference) if np.isfinite(difference) else float("inf")
+
+
+def _score_of(steps: Trace) -> float:
+    """The score of familiarity; infinite where the network gives none, which no gate lets through."""
+    return float(steps["familiarity"][0]) if "familiarity" in steps else math.inf
 
 
 def _iou(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:

@@ -38,7 +38,7 @@ def export_onnx(
         stage: names and sizes of input and output.
         path: file to write.
         labels: of a classifier.
-        more_outputs: after the stage's own, of a `ServingJoint`.
+        more_outputs: after the stage's own, of a `ServingJoint`; a segmenter's score of familiarity needs none.
         store: anything but "float32" stores weights in fewer bits where that is exact, see
             `trainer.bundle.storage.narrow`.
 
@@ -53,7 +53,10 @@ def export_onnx(
             dynamo=True,
             opset_version=OPSET,
             input_names=[stage.input.name],
-            output_names=[output.name for output in (stage.output, *more_outputs)],
+            output_names=[
+                *(output.name for output in (stage.output, *more_outputs)),
+                *getattr(model, "further_outputs", ()),
+            ],
             dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096)},),
             optimize=True,
             verbose=False,

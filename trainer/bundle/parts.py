@@ -35,6 +35,11 @@ class Places:
         return self.work / "unseen.json"
 
     @property
+    def features(self) -> Path:
+        """What the segmenter's encoder makes of pictures that its score of familiarity is fitted to."""
+        return self.work / "familiarity.npz"
+
+    @property
     def written(self) -> Path:
         """The bundle without figures."""
         return self.work / "bundle"

@@ -71,6 +71,8 @@ class BundleRecipe:
         folds: how many of a cross-fitted classifier's folds are trained and calibrate it; None: all.
         views: mirrored copies of the crop that the classifier averages over.
         store: how the ONNX files store weights, see `trainer.bundle.system.System`.
+        familiarity: what is no dermoscopy is refused by a score that the segmenter gives, its second output (see
+            `trainer.choices.familiarity`); False refuses it by measures of colour and texture.
         variants: further forms of both networks, names of `trainer.bundle.variants.KINDS`.
         leave_out_failed: leave out a variant that fails its gates, in place of an error.
     """
@@ -89,6 +91,7 @@ class BundleRecipe:
     folds: int | None = None
     views: int = 1
     store: Store = "float16"
+    familiarity: bool = False
     variants: tuple[str, ...] = ()
     leave_out_failed: bool = False
 

@@ -7,6 +7,7 @@ computes the same. Statistics of the training are gone: for training on, batch n
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +17,17 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from edge_infer.bundle.golden import segment_and_score
 from edge_infer.bundle.store import Bundle
 from edge_infer.engines.onnx import OnnxEngine
 from trainer.bundle.errors import ExportError
 from trainer.bundle.rounding import norms_after
 from trainer.bundle.storage import load_wide
+from trainer.choices.familiarity import CLIP
+from trainer.models.familiarity import FamiliarityWeights
 from trainer.models.serving import ServingClassifier, ServingGraph, ServingSegmenter, as_network
 from trainer.recipe import Recipe, recipe_from_dict
+from trainer.scoring.networks import as_segmenter
 from trainer.training.checkpoint import FORMAT, build_model, save_atomic
 
 MAX_DEVIATION = 1e-4
@@ -30,6 +35,7 @@ MAX_DEVIATION = 1e-4
 StageName = Literal["segmenter", "classifier"]
 
 _PREFIX, _WEIGHT, _FOLDED_BIAS = "network.", ".weight", ".weight_bias"
+_FAMILIARITY = "familiarity."
 _NOT_OF_RECIPE = ("epoch", "validation", "training_hours", "weights_stored_as")
 
 
@@ -63,7 +69,8 @@ def recover_graph(bundle: Bundle, stage: StageName) -> tuple[ServingGraph, Recip
         stage: which network.
 
     Returns:
-        The graph in eval mode, its recipe, and the largest difference of its probabilities from the file's on noise.
+        The graph in eval mode, its recipe, and the largest difference of its probabilities from the file's on noise, or
+        a hundredth of the largest difference of its score of familiarity, which goes up to some ten.
 
     Raises:
         ExportError: the manifest holds no recipe of the stage, the file's weights do not fit it, or the recovered
@@ -79,20 +86,34 @@ def recover_graph(bundle: Bundle, stage: StageName) -> tuple[ServingGraph, Recip
     model = build_model(recipe).eval()
     _load(model, recipe, _weights(file), file)
     views = 1 if stage == "segmenter" else _views(manifest.classifier.architecture)
-    serving: ServingGraph = (
-        ServingSegmenter(model, recipe.normalization)
-        if stage == "segmenter"
-        else ServingClassifier(model, recipe.normalization, manifest.calibration.temperature, views)
-    )
+    serving: ServingGraph
+    if stage == "segmenter":
+        score = None if manifest.familiarity is None else familiarity_weights(file)
+        serving = ServingSegmenter(model, recipe.normalization, score)
+    else:
+        serving = ServingClassifier(model, recipe.normalization, manifest.calibration.temperature, views)
     noise = np.random.default_rng(0).integers(0, 256, (2, recipe.data.size, recipe.data.size, 3), dtype=np.uint8)
-    exported = OnnxEngine(file, providers=["cpu"]).run(noise)
-    deviation = float(np.abs(as_network(serving)(noise) - exported).max())
+    exported = as_segmenter(OnnxEngine(file, providers=["cpu"]))
+    ours, theirs = (segment_and_score(network, noise) for network in (as_network(serving), exported))
+    deviation = float(np.abs(ours[0] - theirs[0]).max())
+    if ours[1] is not None:
+        deviation = max(deviation, math.inf if theirs[1] is None else float(np.abs(ours[1] - theirs[1]).max()) / 100)
     if not deviation <= MAX_DEVIATION:
         raise ExportError(
             f"The recovered {stage} deviates from {file} by {deviation:.3g}, at most {MAX_DEVIATION:g}.",
             "The file was changed after its export, or by another version of this trainer.",
         )
     return serving, recipe, deviation
+
+
+def familiarity_weights(file: Path) -> FamiliarityWeights:
+    """The weights of a segmenter's second output, as its file names them."""
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in load_wide(file).graph.initializer}
+    names = ("centre", "scale", "weight", "curve")
+    if missing := [name for name in (*names, "bias") if f"{_FAMILIARITY}{name}" not in stored]:
+        raise ExportError(f"{file} lacks '{_FAMILIARITY}{missing[0]}'.", "Use a bundle that this trainer made.")
+    vectors = {name: stored[f"{_FAMILIARITY}{name}"].astype(np.float32) for name in names}
+    return FamiliarityWeights(**vectors, bias=float(stored[f"{_FAMILIARITY}bias"]), clip=CLIP)
 
 
 def _views(architecture: str) -> int:

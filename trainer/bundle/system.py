@@ -13,13 +13,15 @@ from torch import nn
 
 from edge_infer.bundle.golden import Trace, trace
 from edge_infer.bundle.manifest import CLASSIFIER_FILE, SEGMENTER_FILE, Manifest, OutputSpec, Stage
-from edge_infer.rules import InputSpec, RoiRule
+from edge_infer.rules import FamiliarityRule, InputSpec, RoiRule
 from trainer.bundle.errors import ExportError
 from trainer.bundle.rounding import rounded
 from trainer.bundle.storage import Store
+from trainer.choices.familiarity import FamiliarityFit
 from trainer.data.drawn import BARE_SKIN, draw_picture
 from trainer.models.complexity import measure_module
 from trainer.models.serving import (
+    FAMILIARITY_NAME,
     INPUT_NAME,
     MAP_NAME,
     PROBABILITIES_NAME,
@@ -48,6 +50,7 @@ class System:
         segmenter, classifier: the trained networks.
         views: mirrored copies of the crop that the classifier averages over.
         training_hours: wall time of each training by stage, where it is known.
+        familiarity: what the segmenter's second output is made of and the threshold; None: it has none.
         store: how the ONNX files store weights. Unless it is "float32", all that is made of the system, calibration
             included, rests on networks with weights so rounded.
     """
@@ -57,6 +60,7 @@ class System:
     views: int = 1
     training_hours: Mapping[str, float] = field(default_factory=dict)
     store: Store = "float32"
+    familiarity: FamiliarityFit | None = None
 
     def __post_init__(self) -> None:
         for checkpoint, task in ((self.segmenter, "segmentation"), (self.classifier, "classification")):
@@ -89,10 +93,12 @@ class System:
 
         Raises:
             ExportError: a weight cannot be rounded to float16.
+            ModelError: the segmenter cannot have a score of familiarity.
         """
         segmenter, classifier = self._stored
+        score = None if self.familiarity is None else self.familiarity.weights
         return (
-            ServingSegmenter(segmenter, self.segmenter.recipe.normalization),
+            ServingSegmenter(segmenter, self.segmenter.recipe.normalization, score),
             ServingClassifier(classifier, self.classifier.recipe.normalization, temperature, self.views),
         )
 
@@ -123,7 +129,12 @@ class System:
     def rules(self) -> Rules:
         """The steps between the networks, with no limit yet: every picture is answered."""
         segmenter, classifier = (stage.input for stage in self.stages())
-        return Rules(segmenter, classifier, self.labels, NO_LIMITS, self.roi)
+        return Rules(segmenter, classifier, self.labels, NO_LIMITS, self.roi, familiarity=self.familiarity_rule)
+
+    @property
+    def familiarity_rule(self) -> FamiliarityRule | None:
+        """What the manifest says about the segmenter's second output."""
+        return None if self.familiarity is None else FamiliarityRule(FAMILIARITY_NAME, self.familiarity.threshold)
 
     def recipes(self) -> dict[str, Any]:
         """Recipe, chosen epoch, its validation figures, training time and way of storing weights of each stage."""

@@ -57,6 +57,9 @@ from trainer.scoring.networks import open_onnx
 MAX_BUNDLE_BYTES, MAX_PACKAGES_BYTES, MAX_GOLDEN_BYTES = 46_000_000, 46_000_000, 1_000_000
 
 
+MAX_FAMILIARITY = 0.02
+"""By how much a float32 file's score may differ from PyTorch's on a golden picture; see `trainer.bundle.gates`."""
+
 _PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
@@ -234,7 +237,14 @@ def _manifest(recipe: BundleRecipe, system: System, stages: tuple[Stage, Stage],
         operating_points=choices.operating_points,
         default_operating_point=choices.default_operating_point,
         dermoscopy=choices.dermoscopy,
-        golden=Golden(GOLDEN_FILE, max_map=1e-3, min_mask_iou=0.995, max_probability=0.01),
+        familiarity=choices.familiarity,
+        golden=Golden(
+            GOLDEN_FILE,
+            max_map=1e-3,
+            min_mask_iou=0.995,
+            max_probability=0.01,
+            max_familiarity=None if choices.familiarity is None else MAX_FAMILIARITY,
+        ),
         parity=(),
         evaluations=(),
         provenance=Provenance(
@@ -247,6 +257,7 @@ def _manifest(recipe: BundleRecipe, system: System, stages: tuple[Stage, Stage],
             packages={package: importlib.metadata.version(package).split("+")[0] for package in _PACKAGES},
             recipes=json.loads(json.dumps(system.recipes())),
             bundle_recipe=json.loads(json.dumps(recipe.to_dict())),
+            familiarity=json.loads(json.dumps({} if system.familiarity is None else system.familiarity.record())),
         ),
         files={},
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_infer.rules import Calibration, DermoscopyRule, MaskRule, OperatingPoint, QualityLimits
+from edge_infer.rules import Calibration, DermoscopyRule, FamiliarityRule, MaskRule, OperatingPoint, QualityLimits
 from edge_infer.steps.appearance import dermoscopy_score
 from trainer.choices.appearance import fit_rule
 from trainer.choices.limits import area_limits, confidence_limit, quality_limits
@@ -31,6 +31,7 @@ class Choices:
     operating_points: tuple[OperatingPoint, ...]
     default_operating_point: str
     dermoscopy: DermoscopyRule | None = None
+    familiarity: FamiliarityRule | None = None
 
 
 def choose(unseen: Unseen) -> tuple[Choices, list[Prediction]]:
@@ -43,23 +44,26 @@ def choose(unseen: Unseen) -> tuple[Choices, list[Prediction]]:
     looks = [m.appearance for m in training]
     mask = area_limits(np.array([m.true_area for m in training]), MASK_THRESHOLD)
     quality = quality_limits([m.quality for m in training], unseen.side // 2)
-    dermoscopy = fit_rule(looks, unseen.varied, [m.appearance for m in validation], unseen.others)
+    familiarity, dermoscopy = unseen.familiarity, None
+    if familiarity is None:
+        dermoscopy = fit_rule(looks, unseen.varied, [m.appearance for m in validation], unseen.others)
     held = set(unseen.validation)
     sure = confidence_limit([p for p in unseen.predictions if p.image_id in held])
-    limits, mask = Limits(mask, quality, dermoscopy), replace(mask, min_confidence=sure)
+    limits, mask = Limits(mask, quality, dermoscopy, familiarity), replace(mask, min_confidence=sure)
     found = [refuse(_judged(p, unseen.measures[p.image_id], limits), mask) for p in unseen.predictions]
     calibration = fit_temperature(scores_of(_answered(found), unseen.labels, MELANOMA), unseen.split)
     found = [temper(p, calibration.temperature) for p in found]
     scores = scores_of(_answered(found), unseen.labels, MELANOMA)
     points = choose_operating_points(scores, unseen.split)
-    return Choices(mask, quality, calibration, points, DEFAULT_POINT, dermoscopy), found
+    return Choices(mask, quality, calibration, points, DEFAULT_POINT, dermoscopy, familiarity), found
 
 
 def _judged(prediction: Prediction, measures: Measures, limits: Limits) -> Prediction:
     """The same picture under these limits."""
     score = None if limits.dermoscopy is None else dermoscopy_score(measures.appearance, limits.dermoscopy)
     size = measures.height, measures.width
-    reason = reason_of(size, prediction.quality, score, prediction.area, prediction.confidence, limits)
+    sure, familiar = prediction.confidence, prediction.familiarity
+    reason = reason_of(size, prediction.quality, score, prediction.area, sure, limits, familiar)
     return replace(prediction, reason=reason, dermoscopy=score)
 
 

@@ -1,7 +1,7 @@
 """Pictures that are no dermoscopy: photographs that libraries ship, and documents, drawings and textures drawn by code.
 
-Those that the rule of `trainer.choices.appearance` is fitted to and those that it is tested on show different things:
-no photograph and no kind of drawing is in both.
+Those that a rule is fitted to (`trainer.choices.familiarity`, `trainer.choices.appearance`) and those that it is tested
+on show different things: no photograph and no kind of drawing is in both.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _PHOTOGRAPHS: dict[Use, dict[str, tuple[str, ...]]] = {
         "skimage/data": (
             *("astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "chessboard_RGB.png"),
             *("clock_motion.png", "coffee.png", "coins.png", "color.png", "gravel.png", "horse.png", "logo.png"),
-            *("hubble_deep_field.jpg", "moon.png", "motorcycle_left.png", "phantom.png", "text.png"),
+            *("hubble_deep_field.jpg", "microaneurysms.png", "moon.png", "motorcycle_left.png", "motorcycle_right.png"),
+            *("phantom.png", "text.png"),
         )
     },
     "test": {
@@ -171,7 +172,99 @@ def _texture(rng: np.random.Generator) -> Picture:
     return np.asarray(np.clip(mixed + rng.normal(0, 4, mixed.shape), 0, 255), np.uint8)
 
 
+def _clouds(rng: np.random.Generator, octaves: int = 4) -> NDArray[np.float64]:
+    """Smooth noise around 0, shape of a picture, with a deviation of 1."""
+    total = np.zeros((_HEIGHT, _WIDTH))
+    for octave in range(1, octaves + 1):
+        noise = rng.normal(size=(2**octave + 1, 2**octave + 1))
+        total += cv2.resize(noise, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_CUBIC) / octave
+    return (total - total.mean()) / total.std()
+
+
+def _skin_tone(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Red, green and blue of skin, from light to dark, in daylight or under a warm or cold lamp."""
+    tone = np.array((224.0, 177.0, 150.0)) * rng.uniform(0.35, 1.05) ** np.array((0.7, 1.0, 1.15))
+    return tone * rng.uniform(0.88, 1.12, 3)
+
+
+def _spots(image: Picture, rng: np.random.Generator, inside: NDArray[np.bool_], tone: NDArray[np.float64]) -> None:
+    """Small moles where `inside` holds, in place."""
+    rows, columns = np.nonzero(inside)
+    for _ in range(rng.integers(2, 12)):
+        at = int(rng.integers(len(rows)))
+        axes = (int(rng.integers(2, 9)), int(rng.integers(2, 7)))
+        red, green, blue = (int(v) for v in tone * rng.uniform(0.35, 0.75))
+        centre = int(columns[at]), int(rows[at])
+        cv2.ellipse(image, centre, axes, float(rng.integers(180)), 0, 360, (red, green, blue), -1, cv2.LINE_AA)
+
+
+def _skin_from_afar(rng: np.random.Generator) -> Picture:
+    """Skin as a phone sees it: several small moles, light from one side, a shadow, at the edge cloth or background."""
+    tone = _skin_tone(rng)
+    y, x = np.mgrid[0:_HEIGHT, 0:_WIDTH] / _WIDTH - 0.5
+    angle = rng.uniform(0, 2 * np.pi)
+    light = 1 + rng.uniform(0.1, 0.5) * (x * np.cos(angle) + y * np.sin(angle)) + 0.03 * _clouds(rng)
+    image = np.asarray(np.clip(tone * light[..., None], 0, 255), np.uint8)
+    edge = x * np.cos(angle + 2) + y * np.sin(angle + 2) + 0.03 * _clouds(rng, 3) > rng.uniform(0.1, 0.6)
+    _spots(image, rng, ~edge if not edge.all() else np.ones_like(edge), tone)
+    image[edge] = _colour(rng)
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0)), np.uint8)
+    return np.asarray(np.clip(image + rng.normal(0, rng.uniform(1, 6), image.shape), 0, 255), np.uint8)
+
+
+def _limb(rng: np.random.Generator) -> Picture:
+    """An arm or a finger before a background, with moles: skin takes a strip of the picture."""
+    tone, back = _skin_tone(rng), np.array(_colour(rng), np.float64)
+    y, x = np.mgrid[0:_HEIGHT, 0:_WIDTH] / _WIDTH - 0.5
+    angle, width = rng.uniform(0, np.pi), rng.uniform(0.12, 0.3)
+    across = (x * np.cos(angle) + y * np.sin(angle) + rng.uniform(-0.15, 0.15)) / width
+    inside = np.abs(across) < 1
+    round_light = np.sqrt(np.clip(1 - across**2, 0.05, 1))[..., None]
+    image = np.where(inside[..., None], tone * (0.5 + 0.5 * round_light), back * (1 + 0.1 * _clouds(rng))[..., None])
+    picture = np.asarray(np.clip(image, 0, 255), np.uint8)
+    _spots(picture, rng, np.abs(across) < 0.8, tone)
+    picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 2.0)), np.uint8)
+    return np.asarray(np.clip(picture + rng.normal(0, 4, picture.shape), 0, 255), np.uint8)
+
+
+def _histology(rng: np.random.Generator) -> Picture:
+    """Stained tissue under a microscope: pink ground with fibres, violet nuclei in clusters, white gaps."""
+    ground = np.array((232.0, 175.0, 205.0)) * rng.uniform(0.85, 1.05, 3)
+    image = np.asarray(np.clip(ground * (1 + 0.08 * _clouds(rng, 6))[..., None], 0, 255), np.uint8)
+    image[_clouds(rng, 5) > rng.uniform(1.0, 2.0)] = (244, 240, 245)
+    dense = _clouds(rng, 4)
+    size = rng.uniform(2, 7)
+    for _ in range(int(rng.integers(300, 1500))):
+        y, x = int(rng.integers(_HEIGHT)), int(rng.integers(_WIDTH))
+        if dense[y, x] < rng.normal():
+            continue
+        axes = (max(1, int(size * rng.uniform(0.6, 1.5))), max(1, int(size * rng.uniform(0.5, 1.0))))
+        red, green, blue = (int(v) for v in np.array((95, 60, 140)) * rng.uniform(0.7, 1.3))
+        cv2.ellipse(image, (x, y), axes, float(rng.integers(180)), 0, 360, (red, green, blue), -1, cv2.LINE_AA)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.2)), np.uint8)
+
+
+def _screen(rng: np.random.Generator) -> Picture:
+    """A program's windows: bars, buttons, lines of text, a picture that is a plain area."""
+    image = _canvas(_colour(rng, 20, 120))
+    for _ in range(rng.integers(1, 4)):
+        x, y = int(rng.integers(0, 250)), int(rng.integers(0, 180))
+        right, low = x + int(rng.integers(150, 260)), y + int(rng.integers(100, 200))
+        cv2.rectangle(image, (x, y), (right, low), _colour(rng, 220), -1)
+        cv2.rectangle(image, (x, y), (right, y + 18), _colour(rng, 40, 200), -1)
+        for line in range(y + 35, low - 8, 16):
+            text = "".join(rng.choice(list("abcdefghij klmnop")) for _ in range(rng.integers(5, 30)))
+            cv2.putText(image, text, (x + 8, line), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (30, 30, 30), 1, cv2.LINE_AA)
+        cv2.rectangle(image, (right - 60, low - 25), (right - 8, low - 8), _colour(rng, 60, 230), -1)
+    return image
+
+
 _DRAWINGS: dict[Use, dict[str, Callable[[np.random.Generator], Picture]]] = {
-    "fit": {"drawn document": _document, "drawn texture": _texture},
-    "test": {"drawn chart": _chart, "drawn shapes": _drawing},
+    "fit": {
+        "drawn document": _document,
+        "drawn texture": _texture,
+        "drawn skin from afar": _skin_from_afar,
+        "drawn histology": _histology,
+    },
+    "test": {"drawn chart": _chart, "drawn shapes": _drawing, "drawn limb": _limb, "drawn screen": _screen},
 }

@@ -6,19 +6,22 @@ These modules are what every exporter takes and what every artifact is compared 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_infer.bundle.golden import Network
+from edge_infer.bundle.golden import Network, Scoring
+from trainer.models.familiarity import Familiarity, FamiliarityWeights, coarse, halves, pool
 from trainer.models.segmentation.style import drop_styles
 from trainer.recipe import Normalization
 
 INPUT_NAME = "image"
 MAP_NAME = "probability_map"
 PROBABILITIES_NAME = "probabilities"
+FAMILIARITY_NAME = "familiarity"
 
 
 VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (3,)), 4: ((), (3,), (2,), (2, 3))}
@@ -34,7 +37,13 @@ def mean_over_views(network: Callable[[Tensor], Tensor], planes: Tensor, views: 
 
 
 class ServingGraph(nn.Module):
-    """Normalisation and the network, in eval mode with contiguous float32 weights."""
+    """Normalisation and the network, in eval mode with contiguous float32 weights.
+
+    Attributes:
+        further_outputs: names of what it gives after its stage's own output.
+    """
+
+    further_outputs: tuple[str, ...] = ()
 
     def __init__(self, network: nn.Module, normalization: Normalization) -> None:
         super().__init__()
@@ -54,15 +63,39 @@ class ServingGraph(nn.Module):
 
 
 class ServingSegmenter(ServingGraph):
-    """RGB (n, h, w, 3), 0..255, to lesion probabilities (n, h, w) in 0..1, in the first style of outlining."""
+    """RGB (n, h, w, 3), 0..255, to lesion probabilities (n, h, w) in 0..1, in the first style of outlining.
 
-    def __init__(self, network: nn.Module, normalization: Normalization) -> None:
+    With `familiarity` it gives a second output: scores (n,), see `trainer.models.familiarity`.
+    """
+
+    def __init__(
+        self, network: nn.Module, normalization: Normalization, familiarity: FamiliarityWeights | None = None
+    ) -> None:
         drop_styles(network)
         super().__init__(network, normalization)
+        self.weights = familiarity
+        self.familiarity = None if familiarity is None else Familiarity(familiarity)
+        if familiarity is not None:
+            halves(network)
+            self.further_outputs = (FAMILIARITY_NAME,)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """See the class."""
-        return torch.sigmoid(self.network(self.normalized(image))).squeeze(1)
+        if self.familiarity is None:
+            return torch.sigmoid(self.network(self.normalized(image))).squeeze(1)
+        encode, outline = halves(self.network)
+        maps = encode(self.normalized(image))
+        score = self.familiarity(coarse(maps, image.shape[1]))
+        return torch.sigmoid(outline(maps)).squeeze(1), score
+
+    def features(self, image: Tensor) -> Tensor:
+        """What the score is made of: (n, features), see `trainer.models.familiarity.pool`.
+
+        Raises:
+            ModelError: the network has no encoder to take them from.
+        """
+        encode, _ = halves(self.network)
+        return pool(coarse(encode(self.normalized(image)), image.shape[1]))
 
 
 class ServingClassifier(ServingGraph):
@@ -100,8 +133,16 @@ class ServingJoint(ServingGraph):
         return torch.sigmoid(mask).squeeze(1), torch.softmax(classes, dim=1)
 
 
-def as_network(module: Callable[[Tensor], Tensor]) -> Network:
+def as_network(module: Callable[[Tensor], Any]) -> Network:
     """A torch module as the callable that `edge_infer.bundle.golden.trace` and the evaluation take."""
+
+    def both(batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        with torch.inference_mode():
+            maps, scores = module(torch.from_numpy(batch))
+        return maps.numpy(), scores.numpy()
+
+    if isinstance(module, ServingSegmenter) and module.familiarity is not None:
+        return Scoring(both)
 
     def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_infer.bundle.manifest import Manifest
 from edge_infer.rules import Metric
-from edge_infer.steps.appearance import appearance_problem
+from edge_infer.steps.appearance import appearance_problem, familiarity_problem
 from edge_infer.steps.quality import lesion_problem, quality_problem
 from trainer.scoring.metrics import Roc, lesion_weights, mean_of, show, with_intervals
 from trainer.scoring.predictions import Prediction
@@ -40,14 +40,20 @@ def refused(trials: Sequence[Trial], manifest: Manifest) -> dict[str, float]:
 
 def detection(trials: Sequence[Trial], test: Sequence[Prediction], manifest: Manifest) -> dict[str, Metric]:
     """See `Refusals`; higher AUROC is better, and of dermoscopic pictures few should be refused."""
-    others = [trial for trial in trials if trial.what.startswith(NEGATIVE) and trial.dermoscopy is not None]
-    pictures = [p for p in test if p.dermoscopy is not None]
-    if manifest.dermoscopy is None or not others or not pictures:
+    if manifest.familiarity is not None:
+        name, least = "familiarity", manifest.familiarity.threshold
+    elif manifest.dermoscopy is not None:
+        name, least = "dermoscopy", manifest.dermoscopy.min_score
+    else:
         return {}
-    score = np.array([p.dermoscopy for p in pictures] + [trial.dermoscopy for trial in others], np.float64)
+    others = [trial for trial in trials if trial.what.startswith(NEGATIVE) and getattr(trial, name) is not None]
+    pictures = [p for p in test if getattr(p, name) is not None]
+    if not others or not pictures:
+        return {}
+    score = np.array([getattr(one, name) for one in (*pictures, *others)], np.float64)
     genuine = np.arange(len(score)) < len(pictures)
     owners = [p.lesion_id for p in pictures] + [trial.image_id.partition("#")[0] for trial in others]
-    unlike = score < manifest.dermoscopy.min_score
+    unlike = score < least
     no_answer = np.array([bool(p.reason) for p in pictures] + [_is_refused(trial, manifest) for trial in others])
     measures = {
         "AUROC of the score": Roc(score, genuine).auc,
@@ -77,6 +83,8 @@ def _is_refused(trial: Trial, manifest: Manifest) -> bool:
     problem = quality_problem(trial.quality, manifest.quality)
     if problem is None and trial.dermoscopy is not None and manifest.dermoscopy is not None:
         problem = appearance_problem(trial.dermoscopy, manifest.dermoscopy)
+    if problem is None and trial.familiarity is not None and manifest.familiarity is not None:
+        problem = familiarity_problem(trial.familiarity, manifest.familiarity)
     if problem is None and trial.area is not None and trial.confidence is not None:
         problem = lesion_problem(trial.area, trial.confidence, manifest.mask)
     return problem is not None

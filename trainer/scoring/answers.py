@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_infer.files import write_atomically
+from edge_infer.rules import FamiliarityRule
 from edge_infer.schema import dump
 from edge_infer.steps.appearance import Appearance
 from edge_infer.steps.quality import Quality
@@ -43,6 +44,7 @@ class Unseen:
         measures: of all pictures above and below, by image id.
         varied: the look of changed copies of training pictures.
         others: the look of pictures that are no dermoscopy.
+        familiarity: the rule of the segmenter's second output, where it has one; `varied` and `others` are empty then.
         predictions: at temperature 1, each by a network that never saw the lesion; nothing is refused yet.
     """
 
@@ -55,6 +57,7 @@ class Unseen:
     varied: tuple[Appearance, ...]
     others: tuple[Appearance, ...]
     predictions: tuple[Prediction, ...]
+    familiarity: FamiliarityRule | None = None
 
 
 def answer_unseen(
@@ -91,9 +94,10 @@ def answer_unseen(
         training=tuple(record.image_id for record in training),
         validation=tuple(record.image_id for record in validation),
         measures=measure_records([*training, *validation, *(r for r in records if r.image_id in answered)], spec),
-        varied=measure_varied(training, spec),
-        others=measure_negatives(spec),
+        varied=() if rules.familiarity else measure_varied(training, spec),
+        others=() if rules.familiarity else measure_negatives(spec),
         predictions=found,
+        familiarity=rules.familiarity,
     )
 
 
@@ -129,6 +133,7 @@ def _unseen(row: dict[str, Any]) -> Unseen:
         varied=tuple(Appearance(*one) for one in row["varied"]),
         others=tuple(Appearance(*one) for one in row["others"]),
         predictions=tuple(map(_prediction, row["predictions"])),
+        familiarity=row.get("familiarity") and FamiliarityRule(**row["familiarity"]),
     )
 
 

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_infer.bundle.golden import Network
+from edge_infer.bundle.golden import Network, Scoring
 from edge_infer.bundle.manifest import CLASSIFIER_FILE, SEGMENTER_FILE
 from edge_infer.bundle.store import load_bundle
 from edge_infer.engines.onnx import OnnxEngine
@@ -39,7 +39,33 @@ class Networks(NamedTuple):
 def open_onnx(folder: Path) -> Networks:
     """Both ONNX files on ONNX Runtime's CPU provider."""
     engines = [OnnxEngine(folder / file, providers=["cpu"]) for file in (SEGMENTER_FILE, CLASSIFIER_FILE)]
-    return Networks(engines[0].run, engines[1].run)
+    return Networks(as_segmenter(engines[0]), engines[1].run)
+
+
+class Opened(Protocol):
+    """What `as_segmenter` takes: an engine, or the interpreter of a Core ML package."""
+
+    outputs: tuple[str, ...]
+
+    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The first output."""
+        ...
+
+    def run_named(self, batch: NDArray[np.uint8], names: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
+        """These outputs of one run."""
+        ...
+
+
+def as_segmenter(engine: Opened) -> Network:
+    """An opened network as a callable, which scores familiarity where the file has a second output."""
+    if len(engine.outputs) < 2:
+        return engine.run
+
+    def both(batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        maps, scores = engine.run_named(batch, engine.outputs[:2])
+        return maps, scores
+
+    return Scoring(both)
 
 
 MASK_THRESHOLD = 0.5

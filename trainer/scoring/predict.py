@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edge_infer.bundle.golden import segment_and_score
 from edge_infer.bundle.manifest import Manifest
-from edge_infer.rules import DermoscopyRule, InputSpec, MaskRule, QualityLimits, RoiRule
-from edge_infer.steps.appearance import appearance_problem, dermoscopy_score, measure_appearance
+from edge_infer.rules import DermoscopyRule, FamiliarityRule, InputSpec, MaskRule, QualityLimits, RoiRule
+from edge_infer.steps.appearance import appearance_problem, dermoscopy_score, familiarity_problem, measure_appearance
 from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.mask import clean_mask, lesion_confidence, restore_mask
@@ -40,10 +41,17 @@ class Limits:
     mask: MaskRule
     quality: QualityLimits | None = None
     dermoscopy: DermoscopyRule | None = None
+    familiarity: FamiliarityRule | None = None
 
 
 def reason_of(
-    size: tuple[int, int], quality: Quality, dermoscopy: float | None, area: float, confidence: float, limits: Limits
+    size: tuple[int, int],
+    quality: Quality,
+    dermoscopy: float | None,
+    area: float,
+    confidence: float,
+    limits: Limits,
+    familiarity: float | None = None,
 ) -> str:
     """The runtime's reason for giving no probability, checked in the runtime's order; "" where it gives one.
 
@@ -53,10 +61,13 @@ def reason_of(
         dermoscopy: score of looking like dermoscopy, None where it was not taken.
         area, confidence: of the outlined lesion.
         limits: of the bundle.
+        familiarity: the segmenter's score, None where it gives none.
     """
     problem = None if limits.quality is None else picture_problem(*size, quality, limits.quality)
     if problem is None and dermoscopy is not None and limits.dermoscopy is not None:
         problem = appearance_problem(dermoscopy, limits.dermoscopy)
+    if problem is None and familiarity is not None and limits.familiarity is not None:
+        problem = familiarity_problem(familiarity, limits.familiarity)
     problem = problem or lesion_problem(area, confidence, limits.mask)
     return problem[0].value if problem else ""
 
@@ -72,6 +83,7 @@ class Rules:
     roi: RoiRule
     quality: QualityLimits | None = None
     dermoscopy: DermoscopyRule | None = None
+    familiarity: FamiliarityRule | None = None
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Rules:
@@ -84,6 +96,7 @@ class Rules:
             manifest.roi,
             manifest.quality,
             manifest.dermoscopy,
+            manifest.familiarity,
         )
 
 
@@ -126,9 +139,10 @@ def predict(
             for work in works:
                 work.use_truth() if roi == "truth" else work.use_whole()
         else:
-            maps = networks.segment(to_batch([work.segmenter_input for work in works]))
-            for work, probability in zip(works, maps, strict=True):
+            maps, scores = segment_and_score(networks.segment, to_batch([work.segmenter_input for work in works]))
+            for number, (work, probability) in enumerate(zip(works, maps, strict=True)):
                 work.use_map(probability)
+                work.familiarity = None if scores is None else float(scores[number])
         cropped = [work for work in works if work.crop is not None]
         if cropped:
             rows = networks.classify(to_batch([work.crop for work in cropped if work.crop is not None]))
@@ -150,6 +164,7 @@ class _Work:
         self.quality: Quality = measure_quality(self.segmenter_input)
         rule = rules.dermoscopy
         self.dermoscopy = None if rule is None else dermoscopy_score(measure_appearance(self.segmenter_input), rule)
+        self.familiarity: float | None = None
         self.raw: Counts | None = None
         self.clean: Counts | None = None
         self.crop: NDArray[np.uint8] | None = None
@@ -185,8 +200,9 @@ class _Work:
 
     def _reason(self) -> str:
         height, width = self.pixels.shape[:2]
-        limits = Limits(self.rules.mask, self.rules.quality, self.rules.dermoscopy)
-        return reason_of((height, width), self.quality, self.dermoscopy, self.area, self.confidence, limits)
+        limits = Limits(self.rules.mask, self.rules.quality, self.rules.dermoscopy, self.rules.familiarity)
+        size, score = (height, width), self.familiarity
+        return reason_of(size, self.quality, self.dermoscopy, self.area, self.confidence, limits, score)
 
     def prediction(self, roi: RoiSource) -> Prediction:
         record = self.record
@@ -209,4 +225,5 @@ class _Work:
             self.clean,
             self.probabilities,
             self.dermoscopy,
+            self.familiarity,
         )

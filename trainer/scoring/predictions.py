@@ -67,6 +67,7 @@ class Prediction:
         clean: the same after clean-up.
         probabilities: by class; empty where no lesion was found, so that there was no crop.
         dermoscopy: see `edge_infer.steps.appearance.dermoscopy_score`; None where the rules have no weights for it.
+        familiarity: the segmenter's score, see `edge_infer.rules.FamiliarityRule`; None where it gives none.
     """
 
     image_id: str
@@ -87,6 +88,7 @@ class Prediction:
     clean: Counts | None
     probabilities: dict[str, float]
     dermoscopy: float | None = None
+    familiarity: float | None = None
 
 
 _PLAIN = {
@@ -94,8 +96,12 @@ _PLAIN = {
     "age": Kind.NUMBER,
     **dict.fromkeys(("sex", "localization", "roi", "reason"), Kind.TEXT),
     **dict.fromkeys(("true_area", "area", "confidence", "dermoscopy"), Kind.NUMBER),
+    "familiarity": Kind.NUMBER,
 }
 """Attributes that are a column each."""
+
+_LATER: dict[str, object] = {"familiarity": None}
+"""Columns that older files lack, with what stands in their place."""
 
 
 def overlap(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
@@ -162,12 +168,13 @@ def _predictions(columns: Mapping[str, Sequence[Any]]) -> list[Prediction]:
     if unknown:
         raise ValueError(f"roi is '{unknown.pop()}'")
     labels = [name.removeprefix(_ANSWER) for name in columns if name.startswith(_ANSWER)]
-    plain = [columns[name] for name in _PLAIN]
+    rows = len(columns["roi"])
+    plain = [columns[n] if n in columns or n not in _LATER else [_LATER[n]] * rows for n in _PLAIN]
     quality = zip(*(columns[name] for name in Quality._fields), strict=True)
     masks = {
         which: zip(*(columns[f"{prefix}{name}"] for name in _PIXELS), strict=True) for prefix, which in _COUNTED.items()
     }
-    answers: Iterable[tuple[float | None, ...]] = [()] * len(columns["roi"])
+    answers: Iterable[tuple[float | None, ...]] = [()] * rows
     if labels:
         answers = zip(*(columns[f"{_ANSWER}{label}"] for label in labels), strict=True)
     return [

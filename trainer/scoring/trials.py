@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge_infer.bundle.golden import Network
+from edge_infer.bundle.golden import Network, segment_and_score
 from edge_infer.steps.appearance import dermoscopy_score, measure_appearance
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.mask import clean_mask, lesion_confidence, restore_mask
@@ -34,7 +34,7 @@ from trainer.scoring.predict import Rules
 
 Picture = NDArray[np.uint8]
 
-_MEASURED = ("area", "confidence", "dermoscopy")
+_MEASURED = ("area", "confidence", "dermoscopy", "familiarity")
 """What a trial measures beside the quality; each may be unknown."""
 
 
@@ -71,8 +71,8 @@ class Trial:
     """One picture to be refused (or, unchanged, not): its measures at the segmenter's input size.
 
     `area` is the cleaned mask's fraction of the picture and `confidence` the mean probability inside it, where the
-    segmenter ran; None for spoilt copies. `dermoscopy` is the score of looking like dermoscopy, None where the bundle
-    has none.
+    segmenter ran; None for spoilt copies. `dermoscopy` is the score of looking like dermoscopy and `familiarity` the
+    segmenter's, None where the bundle has none.
     """
 
     image_id: str
@@ -81,6 +81,7 @@ class Trial:
     area: float | None = None
     confidence: float | None = None
     dermoscopy: float | None = None
+    familiarity: float | None = None
 
 
 def spoil(records: Sequence[Record], rules: Rules, progress: bool = True) -> list[Trial]:
@@ -134,11 +135,12 @@ def bare_window(image: Picture, mask: NDArray[np.uint8]) -> Picture | None:
 
 def _outlined(image_id: str, what: str, image: Picture, rules: Rules, segment: Network) -> Trial:
     small = resize(image, rules.segmenter_input.height, rules.segmenter_input.width)
-    probability = segment(to_batch([small]))[0]
+    maps, scores = segment_and_score(segment, to_batch([small]))
+    probability, familiarity = maps[0], None if scores is None else float(scores[0])
     cleaned = clean_mask(probability, rules.mask.threshold)
     area = float(restore_mask(cleaned, *image.shape[:2]).mean())
     confidence = lesion_confidence(probability, cleaned)
-    return Trial(image_id, what, measure_quality(small), area, confidence, _score(small, rules))
+    return Trial(image_id, what, measure_quality(small), area, confidence, _score(small, rules), familiarity)
 
 
 def _score(small: Picture, rules: Rules) -> float | None:
@@ -163,9 +165,10 @@ def read_trials(path: Path) -> list[Trial]:
     """
     try:
         columns = read_columns(path)
-        names = ("image_id", "what", *Quality._fields, *_MEASURED)
+        columns.setdefault("familiarity", [None] * len(columns["what"]))
+        names, last = ("image_id", "what", *Quality._fields, *_MEASURED), len(_MEASURED)
         return [
-            Trial(image, what, Quality(*measures[:-3]), *measures[-3:])
+            Trial(image, what, Quality(*measures[:-last]), *measures[-last:])
             for image, what, *measures in zip(*(columns[name] for name in names), strict=True)
         ]
     except (OSError, KeyError, ValueError) as error:

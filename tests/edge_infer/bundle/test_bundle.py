@@ -127,7 +127,7 @@ def test_two_tolerances_together_are_the_wider_of_each() -> None:
 
 
 BROKEN_MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "future version": (lambda m: m.update(schema_version=3), "schema version 3"),
+    "future version": (lambda m: m.update(schema_version=4), "schema version 4"),
     "no version": (lambda m: m.pop("schema_version"), "schema version None"),
     "version as text": (lambda m: m.update(schema_version="2"), "schema version '2'"),
     "version of no bundle": (lambda m: m.update(version="1.0"), "version '1.0'"),

@@ -144,6 +144,12 @@ def _reduce_mean(args: Arguments) -> Any:
     return args["x"].mean(dim=axes, keepdim=args.get("keep_dims", False))
 
 
+@_operation("reduce_sum")
+def _reduce_sum(args: Arguments) -> Any:
+    axes = args.get("axes") or list(range(args["x"].dim()))
+    return args["x"].sum(dim=axes, keepdim=args.get("keep_dims", False))
+
+
 @_operation("upsample_nearest_neighbor")
 def _upsample_nearest(args: Arguments) -> Any:
     x = args["x"]
@@ -250,6 +256,8 @@ OPERATIONS.update(
         "mul": lambda args: args["x"] * args["y"],
         "real_div": lambda args: args["x"] / args["y"],
         "abs": lambda args: torch.abs(args["x"]),
+        "sqrt": lambda args: torch.sqrt(args["x"]),
+        "square": lambda args: torch.square(args["x"]),
         "reverse": lambda args: args["x"].flip(args["axes"] if "axes" in args else list(range(args["x"].dim()))),
         "relu": lambda args: torch.relu(args["x"]),
         "relu6": lambda args: F.relu6(args["x"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ _REMEDY = "Export it with trainer.bundle.coreml."
 
 
 class MilProgram:
-    """A saved ML program with an image input and one output, evaluated picture by picture.
+    """A saved ML program with an image input, evaluated picture by picture.
 
     Attributes:
+        outputs: names of all outputs, the stage's own first.
         metadata: the package's user-defined strings.
         layers: how many operations have weights of their own (convolutions and linear layers).
         multiplications: of these layers for one picture.
@@ -35,11 +36,11 @@ class MilProgram:
         """Reads a package from disk.
 
         Args:
-            path: an `.mlpackage` with an ML program of one image input and one output.
+            path: an `.mlpackage` with an ML program of one image input.
 
         Raises:
             UnknownOperationError: the program uses an operation that is not implemented.
-            MilError: the package is no ML program with one image input and one output.
+            MilError: the package is no ML program with one image input and an output.
         """
         from coremltools.converters.mil.frontend.milproto.load import load
         from coremltools.models import MLModel
@@ -49,8 +50,8 @@ class MilProgram:
         if spec.WhichOneof("Type") != "mlProgram":
             raise MilError(f"'{path}' holds no ML program.", "Convert it with convert_to='mlprogram'.")
         inputs, outputs = spec.description.input, spec.description.output
-        if len(inputs) != 1 or inputs[0].type.WhichOneof("Type") != "imageType" or len(outputs) != 1:
-            raise MilError(f"'{path}' does not take one image and give one output.", _REMEDY)
+        if len(inputs) != 1 or inputs[0].type.WhichOneof("Type") != "imageType" or not outputs:
+            raise MilError(f"'{path}' does not take one image and give an output.", _REMEDY)
         image = inputs[0].type.imageType
         colours = {image.ColorSpace.Value("RGB"): slice(None), image.ColorSpace.Value("BGR"): slice(None, None, -1)}
         if image.colorSpace not in colours:
@@ -58,7 +59,8 @@ class MilProgram:
         self._channels = colours[image.colorSpace]
         self.metadata: Mapping[str, str] = dict(spec.description.metadata.userDefined)
         self.input_shape = (int(image.height), int(image.width), 3)
-        self._input, self._output = inputs[0].name, outputs[0].name
+        self._input = inputs[0].name
+        self.outputs: tuple[str, ...] = tuple(output.name for output in outputs)
         program = load(spec, specification_version=spec.specificationVersion, file_weights_dir=package.weights_dir)
         main = program.functions["main"]
         self._steps: list[_Step] = []
@@ -83,7 +85,7 @@ class MilProgram:
         self.float32_share = exact / self.multiplications if self.multiplications else 0.0
         last_use = {name: i for i, step in enumerate(self._steps) for name in step.uses}
         for i, step in enumerate(self._steps):
-            step.frees = [name for name in step.uses if last_use[name] == i and name != self._output]
+            step.frees = [name for name in step.uses if last_use[name] == i and name not in self.outputs]
 
     def share_of_first(self, layers: int) -> float:
         """The part of all multiplications that the first so many layers do."""
@@ -108,16 +110,28 @@ class MilProgram:
         Raises:
             MilError: the batch has another dtype or picture size.
         """
+        return self._run(batch, self.outputs[:1], fp16, float_layers)[0]
+
+    def run_named(self, batch: NDArray[np.uint8], names: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
+        """As `run`, with these outputs."""
+        return self._run(batch, names, True, None)
+
+    def _run(
+        self, batch: NDArray[np.uint8], names: Sequence[str], fp16: bool, float_layers: int | None
+    ) -> tuple[NDArray[np.float32], ...]:
         if batch.dtype != np.uint8 or batch.shape[1:] != self.input_shape:
             raise MilError(
                 f"Expected uint8 pictures of shape (n, {', '.join(map(str, self.input_shape))}), "
                 f"got {batch.dtype} {batch.shape}.",
                 "Resize the pictures to the stage's input size.",
             )
-        return np.concatenate([self._run_one(picture, fp16, float_layers) for picture in batch])
+        rows = [self._run_one(picture, names, fp16, float_layers) for picture in batch]
+        return tuple(np.concatenate(column) for column in zip(*rows, strict=True))
 
     @torch.no_grad()
-    def _run_one(self, picture: NDArray[np.uint8], fp16: bool, float_layers: int | None) -> NDArray[np.float32]:
+    def _run_one(
+        self, picture: NDArray[np.uint8], names: Sequence[str], fp16: bool, float_layers: int | None
+    ) -> list[NDArray[np.float32]]:
         planes = np.ascontiguousarray(picture[:, :, self._channels].transpose(2, 0, 1)[None])
         values: dict[str, Any] = {**self._constants, self._input: torch.from_numpy(planes).float()}
         in_float = FirstLayers(float_layers or 0)
@@ -132,7 +146,7 @@ class MilProgram:
             values[step.output] = result
             for name in step.frees:
                 values.pop(name, None)
-        return np.asarray(values[self._output].numpy(), np.float32)
+        return [np.asarray(values[name].numpy(), np.float32) for name in names]
 
 
 class _Step:

@@ -18,7 +18,7 @@ from trainer.bundle.variants.kinds import KINDS, files_of
 from trainer.bundle.variants.making import Maker, find_sources
 from trainer.data.ham10000 import Record
 from trainer.models.serving import ServingGraph
-from trainer.scoring.networks import Networks
+from trainer.scoring.networks import Networks, as_segmenter
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,9 @@ def add_variants(
             continue
         for stage, scheme in schemes.items():
             own = tuple(gate for gate in gates if (gate.artifact == files["segmenter"]) == (stage == "segmenter"))
+            tolerance = kind.tolerance if manifest.familiarity else replace(kind.tolerance, max_familiarity=None)
             stages[stage][name] = Variant(
-                kind.format, files[stage], kind.precision, kind.meant_for, scheme, own, kind.tolerance
+                kind.format, files[stage], kind.precision, kind.meant_for, scheme, own, tolerance
             )
     for name in failed:
         _remove(folder / file for file in files_of(name).values())
@@ -115,9 +116,8 @@ def open_variant(folder: Path, name: str) -> Networks:
     """Both networks of a variant: ONNX Runtime's CPU provider, or the interpreter of Core ML packages."""
 
     def network(file: str) -> Network:
-        if KINDS[name].format == "coreml":
-            return MilProgram(folder / file).run
-        return OnnxEngine(folder / file, providers=["cpu"]).run
+        coreml = KINDS[name].format == "coreml"
+        return as_segmenter(MilProgram(folder / file) if coreml else OnnxEngine(folder / file, providers=["cpu"]))
 
     files = files_of(name)
     return Networks(network(files["segmenter"]), network(files["classifier"]))

@@ -13,7 +13,9 @@ from trainer.bundle.errors import ExportError
 from trainer.bundle.gates import Limit, float16_limits, float32_limits, int8_limits
 from trainer.bundle.quantize import Target as Processor
 
-_INT8_TOLERANCE = Tolerance(max_map=0.01, min_mask_iou=0.97, max_probability=0.05, max_end_to_end=0.1)
+_INT8_TOLERANCE = Tolerance(
+    max_map=0.01, min_mask_iou=0.97, max_probability=0.05, max_end_to_end=0.1, max_familiarity=2.0
+)
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ KINDS: dict[str, Kind] = {
     ),
     "coreml-float16": Kind(
         "Core ML package for Apple devices, first layers float32 where measurement demands it",
-        *("coreml", "float16", "apple", ".mlpackage", float16_limits, Tolerance(2e-3, 0.99, 0.01, 0.03)),
+        *("coreml", "float16", "apple", ".mlpackage", float16_limits, Tolerance(2e-3, 0.99, 0.01, 0.03, 0.5)),
     ),
     "coreml-float32": Kind(
         "Core ML package in float32",
-        *("coreml", "float32", "apple", ".float32.mlpackage", float32_limits, Tolerance(1e-3, 0.995, 0.01, 0.01)),
+        *("coreml", "float32", "apple", ".float32.mlpackage", float32_limits, Tolerance(1e-3, 0.995, 0.01, 0.01, 0.02)),
     ),
     "coreml-int8": Kind(
         "Core ML package, float16 with weights stored in 8 bits: half the size, no faster",

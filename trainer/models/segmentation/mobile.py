@@ -39,10 +39,19 @@ class HalfResolution(nn.Module):
     def forward(self, images: Tensor, styles: Tensor | None = None) -> Tensor:
         """Normalised RGB (n, 3, h, w) with h and w multiples of 32 to logits (n, 1, h, w), in the styles given."""
         if styles is None:
-            logits: Tensor = self.head(self.decoder(self.encoder(images)))
-            return logits
+            return self.outline(self.encode(images))
         with in_styles(self.decoder, styles):
             return self.forward(images)
+
+    def encode(self, images: Tensor) -> Sequence[Tensor]:
+        """The encoder's feature maps, the finest first."""
+        maps: Sequence[Tensor] = self.encoder(images)
+        return maps
+
+    def outline(self, maps: Sequence[Tensor]) -> Tensor:
+        """What `forward` gives, from what `encode` gave."""
+        logits: Tensor = self.head(self.decoder(maps))
+        return logits
 
 
 def _mobilenet_v2_encoder() -> tuple[nn.Module, tuple[int, ...]]:

@@ -79,7 +79,11 @@ class ResidualUnet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised RGB (n, 3, h, w), h and w multiples of 2 ** (levels - 1), to logits (n, 1, h, w)."""
-        logits: Tensor = self.head(self.decode(self.encode(images))[-1])
+        return self.outline(self.encode(images))
+
+    def outline(self, features: list[Tensor]) -> Tensor:
+        """What `forward` gives, from what `encode` gave."""
+        logits: Tensor = self.head(self.decode(features)[-1])
         return logits
 
 

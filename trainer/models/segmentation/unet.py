@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -41,11 +42,20 @@ class Unet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised RGB (n, 3, h, w) with h and w multiples of 16 to logits (n, 1, h, w)."""
+        return self.outline(self.encode(images))
+
+    def encode(self, images: Tensor) -> Sequence[Tensor]:
+        """The encoder's feature maps, the finest first."""
         values = (images * self.luma).sum(1, keepdim=True) if self.grey else images
         features: list[Tensor] = []
         for level, block in enumerate(self.encoder):
             values = block(values if level == 0 else self.pool(values))
             features.append(values)
+        return features
+
+    def outline(self, features: Sequence[Tensor]) -> Tensor:
+        """What `forward` gives, from what `encode` gave."""
+        values = features[-1]
         for level in reversed(range(LEVELS)):
             values = self.decoder[level](torch.cat([features[level], self.rise[level](values)], 1))
         logits: Tensor = self.head(values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -42,11 +44,20 @@ class NeighbourUnet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised RGB (n, 3, h, w) with h and w multiples of 16 to logits (n, 1, h, w)."""
+        return self.outline(self.encode(images))
+
+    def encode(self, images: Tensor) -> Sequence[Tensor]:
+        """The encoder's feature maps, the finest first."""
         features: list[Tensor] = []
         values = images
         for level, block in enumerate(self.encoder):
             values = block(values if level == 0 else self.pool(values))
             features.append(values)
+        return features
+
+    def outline(self, features: Sequence[Tensor]) -> Tensor:
+        """What `forward` gives, from what `encode` gave."""
+        values = features[-1]
         for level in reversed(range(LEVELS)):
             inputs = [self.rise[level](values), features[level]]
             if level < LEVELS - 1:
