@@ -98,6 +98,12 @@ class BundleMismatchError(BundleError):
     code = "bundle-mismatch"
 
 
+class PrevalenceError(EdgeInferError):
+    """The share of melanoma that the caller states is no share between 0 and 1."""
+
+    code = "prevalence"
+
+
 class EngineError(EdgeInferError):
     """The inference engine cannot be used."""
 

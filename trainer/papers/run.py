@@ -33,7 +33,9 @@ from trainer.papers.render import write_table
 from trainer.papers.rows import SCHEMA, Compute, Row, View, folder_of, read_row, stem_of, store_predictions, write_row
 from trainer.recipe import Recipe, recipe_from_dict
 from trainer.scoring.columns import SUFFIX
+from trainer.scoring.ledger import LEDGER, enter, of_test
 from trainer.scoring.networks import Segmenter, adjust_for_classes, open_segmenter
+from trainer.scoring.origin import digest, digest_files
 from trainer.scoring.predictions import Prediction, RoiSource
 from trainer.training.checkpoint import BEST, LAST, class_names, load_checkpoint
 from trainer.training.initial import RANDOM, prepared, weights_for
@@ -77,7 +79,8 @@ class _Work:
         self.job, self.say = job, say
         self.folder = folder_of(job.out, job.table, job.split)
         self.data = detect(job.data)
-        whole = named_split(read_dataset(job.data), job.split, job.split_seed)
+        records = read_dataset(job.data)
+        whole = named_split(records, job.split, job.split_seed)
         budget = job.budget
         limits = {"train": budget.limit, "val": budget.limit, "test": budget.test_limit or budget.limit}
         self.parts = {name: spread(records, limits[name]) for name, records in whole.items()}
@@ -85,6 +88,7 @@ class _Work:
         if not all(self.parts.values()):
             raise DataError("The split leaves nothing to train, choose or test on.", "Choose another --split.")
         self.shared = siblings(self.parts)
+        self.tested = of_test(records, self.parts["test"])
         self.segmenter: Segmenter | None = None
 
     def row(self, plan: Plan, full: Recipe) -> None:
@@ -145,6 +149,7 @@ class _Work:
             for kind in (*REFERENCES, "ellipse"):
                 name = f"{kind}-mask"
                 if self.job.fresh or not self._done(name, "picture"):
+                    self._enter(name, "picture", kind)
                     found = predict_masks(reference_masks(kind, self.parts["train"]), test)
                     self._write(self._row(name, system, _WORDS[kind], "picture", found, (), None, None))
         for target in targets:
@@ -155,6 +160,7 @@ class _Work:
             for kind in REFERENCES:
                 name = f"{kind}-{target}"
                 if self.job.fresh or not self._done(name, "whole"):
+                    self._enter(name, "whole", kind)
                     blank = blank or predict_masks(reference_masks("constant-negative", ()), test)
                     found = [replace(p, raw=None, clean=None) for p in reference_classes(kind, blank, labels, majority)]
                     row = self._row(name, system, _WORDS[kind], "whole", found, labels, None, None)
@@ -204,7 +210,15 @@ class _Work:
             return adjust_for_classes(found, self.parts["train"], labels) if plan.post_hoc else found
 
         threshold = threshold_on(run(self.parts["val"]), labels, POSITIVE[recipe.data.target]) if labels else None
+        decides = [digest_files((file,)), view, plan.views, plan.post_hoc, segmenter.identity if segmenter else ""]
+        self._enter(plan.name, view, decides)
         return run(self.parts["test"]), threshold
+
+    def _enter(self, name: str, view: View, decides: object) -> None:
+        """Writes down that a row is about to read pictures of the data's own `test`, if it is."""
+        job = self.job
+        what, reason = f"{job.table}/{stem_of(name, view)}", f"a row of the comparison {job.table}, split {job.split}"
+        enter(job.out.parent / LEDGER, what, digest(decides), self.tested, "python -m trainer compare", reason)
 
     def _row(
         self,
