@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from edge_infer.bundle.manifest import StageName
+from edge_infer.bundle.manifest import Manifest, StageName
 from edge_infer.rules import RoiRule
 from edge_infer.schema import SchemaError, dump, parse
 from trainer.bundle.storage import Store
@@ -129,6 +129,14 @@ def learnt_sources(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name.lower().replace(" ", "-") for name in names)
 
 
+def learnt_by(manifest: Manifest) -> tuple[str, ...]:
+    """The sources that a bundle learnt from; bundles from before bundle recipes knew HAM10000 alone."""
+    names = manifest.provenance.bundle_recipe.get("sources")
+    if not names and "HAM10000" in manifest.provenance.data:
+        names = ("HAM10000",)
+    return learnt_sources(names or ())
+
+
 def bundle_recipe_from_dict(data: object, where: str = "bundle recipe", folder: Path = BUNDLE_FOLDER) -> BundleRecipe:
     """Checks plain values and builds the recipe.
 
@@ -216,6 +224,12 @@ def _check(recipe: BundleRecipe, where: str) -> None:
                 f"{where}: stages.{stage}.recipe '{found.name}' is for {found.task}.",
                 f"Name a recipe for {_TASKS[stage]}.",
             )
+    for stage, source in recipe.stages:
+        if stray := sorted(set(source.load().data.sources) - set(recipe.learnt)):
+            raise RecipeError(
+                f"{where}: '{source.load().name}', its {stage}, learns from {stray[0]}, which sources does not name.",
+                "Name every source that a stage learns from.",
+            )
     classifier = recipe.stages.classifier.load()
     check_crop(recipe, classifier, where)
     used_folds(classifier, recipe.folds)
@@ -225,12 +239,6 @@ def _check(recipe: BundleRecipe, where: str) -> None:
         raise RecipeError(f"{where}: views is {recipe.views}.", f"Choose one of: {', '.join(map(str, VIEWS))}.")
     if recipe.prior is not None and not 0 < recipe.prior < 1:
         raise RecipeError(f"{where}: prior is {recipe.prior}.", "It is a share: between 0 and 1.")
-    for stage, source in recipe.stages:
-        if stray := sorted(set(source.load().data.sources) - set(recipe.learnt)):
-            raise RecipeError(
-                f"{where}: '{source.load().name}', its {stage}, learns from {stray[0]}, which sources does not name.",
-                "Name every source that a stage learns from.",
-            )
     if not recipe.sources:
         raise RecipeError(f"{where}: sources is empty.", "Name the data sets that the bundle learns from.")
 

@@ -73,6 +73,10 @@ def evaluate(
     size_exempt: Annotated[
         list[str] | None, typer.Option(help="Source that is scored without the size limit; may be given again.")
     ] = None,
+    assumed: Annotated[
+        float | None,
+        typer.Option("--prior", help="Share of melanoma that the probabilities assume, where the bundle does not say."),
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why `test` is read, for the ledger.")] = "evaluated by hand",
     ledger: Annotated[
         Path | None, typer.Option(help=f"Ledger of readings of `test`; default trainer/results/{LEDGER_NAME}.")
@@ -88,7 +92,7 @@ def evaluate(
     from its results.
     """
     from edge_infer.files import write_atomically
-    from trainer.bundle.recipe import learnt_sources
+    from trainer.bundle.recipe import learnt_by
     from trainer.bundle.system import System
     from trainer.choices.choose import choose
     from trainer.data.ham10000 import MELANOMA
@@ -105,7 +109,7 @@ def evaluate(
     from trainer.scoring.predict import Rules, predict, select
     from trainer.scoring.predictions import read_predictions, write_predictions
     from trainer.training.checkpoint import load_checkpoint
-    from trainer.training.folds import load_folds
+    from trainer.training.folds import OUT_OF_FOLD, load_folds
 
     records = read_sources(data)
     if bundle is not None and segmenter is None and classifier is None:
@@ -116,8 +120,8 @@ def evaluate(
         rules, networks = Rules.of_manifest(manifest), open_onnx(loaded.path)
         points, default = manifest.operating_points, manifest.default_operating_point
         identity, what = decisions_hash(manifest), f"{manifest.name} {manifest.version}"
-        prior = manifest.calibration.prior
-        learnt = learnt_sources(manifest.provenance.bundle_recipe.get("sources", ()))
+        prior, knows = manifest.calibration.prior, manifest.calibration.fitted_on == OUT_OF_FOLD
+        learnt = learnt_by(manifest)
     elif bundle is None and segmenter is not None and classifier is not None:
         system = System(load_checkpoint(segmenter), load_checkpoint(classifier), views)
         crossed = load_folds(classifier.parent, system.classifier, records, folds)
@@ -128,7 +132,7 @@ def evaluate(
         networks = system.networks(choices.calibration.temperature, choices.calibration.bias)
         points, default = choices.operating_points, choices.default_operating_point
         identity, what = digest([digest_files((segmenter, classifier)), choices, views]), f"{segmenter} + {classifier}"
-        prior, learnt = choices.calibration.prior, ()
+        prior, learnt, knows = choices.calibration.prior, (), bool(crossed)
     else:
         raise TrainerError("It is not clear what to evaluate.", "Give --bundle, or both --segmenter and --classifier.")
     if size_exempt:
@@ -150,9 +154,11 @@ def evaluate(
     found = stored or list(predict(chosen, rules, networks, roi="truth" if true_roi else "predicted"))
     title = f"Figures on {split}"
     if len({p.source for p in found}) > 1:
-        text = sources_markdown(by_source(found, rules.labels, points, prior, learnt), title, points)
+        text = sources_markdown(by_source(found, rules.labels, points, prior or assumed, learnt), title, points)
     else:
         text = to_markdown(summarise(found, rules.labels, MELANOMA, points, default), title, points)
+    if knows and split != "test":
+        text = f"The classifier has learnt from `train` and `val` of {', '.join(learnt)}: no measure there.\n\n{text}"
     if out is not None:
         write_predictions(out, found)
         write_atomically(out.with_suffix(".md"), (f"# {what}\n\n{text}").encode())
@@ -222,10 +228,14 @@ def bundle(
 
     What the bundle is stands in its recipe. Started again, the command goes on where it stopped.
     """
+    import torch
+
     from trainer.bundle.parts import Training
     from trainer.bundle.recipe import load_bundle_recipe
     from trainer.pipeline import make_bundle, records_of
 
+    if threads:
+        torch.set_num_threads(threads)
     recipe = load_bundle_recipe(name)
     training = Training(runs, init_weights, epochs, limit, threads, cache, device)
     places = _places(recipe.name, runs, out, results)
@@ -335,7 +345,7 @@ def add_variants(
     """
     from edge_infer.bundle.store import load_bundle
     from trainer.bundle.extend import extend_bundle
-    from trainer.bundle.recipe import learnt_sources
+    from trainer.bundle.recipe import learnt_by
     from trainer.bundle.variants import Request, parse_names
     from trainer.data.sources import read_sources
     from trainer.data.splits import spread
@@ -346,7 +356,7 @@ def add_variants(
     from trainer.training.folds import OUT_OF_FOLD
 
     loaded = load_bundle(bundle)
-    learnt = learnt_sources(loaded.manifest.provenance.bundle_recipe.get("sources", ()))
+    learnt = learnt_by(loaded.manifest)
     records = [record for record in read_sources(data) if not learnt or record.source in learnt]
     training = spread(select(records, "train"), min(limit or VARIANT_PICTURES, VARIANT_PICTURES))
     unseen = None

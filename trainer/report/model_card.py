@@ -58,7 +58,7 @@ def model_card(
         f"Calibration: {m.calibration.method}, T = {m.calibration.temperature:g}"
         f"{f', bias {m.calibration.bias:g} on the logit of melanoma' if m.calibration.bias else ''}, "
         "inside the classifier's graph, "
-        f"fitted on {chosen_on}.\n",
+        f"fitted on {chosen_on}{'' if several is None else _weighed(m)}.\n",
         _recipes(m),
         _compute(m),
         "## Operating points\n",
@@ -114,6 +114,12 @@ def _population(several: Several, manifest: Manifest) -> str:
         f"{assumed} Where it is another, far lower in screening, state it (`--prevalence`): the odds are then "
         "corrected by the ratio.\n"
     )
+
+
+def _weighed(manifest: Manifest) -> str:
+    prior = manifest.calibration.prior
+    shared = "" if prior is None else f" and was weighed to a share of melanoma of {prior:.0%}"
+    return f"; every source that it learnt from counted the same there{shared}"
 
 
 def _unmeasured(several: Several) -> tuple[str, ...]:

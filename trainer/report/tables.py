@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge_infer.bundle.manifest import Evaluation, Manifest
 from edge_infer.schema import dump
-from trainer.bundle.recipe import learnt_sources
+from trainer.bundle.recipe import learnt_by
 from trainer.data.ham10000 import MELANOMA
 from trainer.report import many
 from trainer.report.figures import FIGURES, draw_figures
@@ -93,7 +93,7 @@ def write_tables(results: Path, manifest: Manifest, protocol: str = "") -> Repor
     """
     test = read_stem(results, REPORTED[0][0])
     if len({p.source for p in test}) > 1:
-        learnt = learnt_sources(manifest.provenance.bundle_recipe.get("sources", ()))
+        learnt = learnt_by(manifest)
         rest = [read_stem(results, stem) for stem in (REPORTED[1][0], manifest.calibration.fitted_on)]
         found = many.several(results, manifest, learnt, test, rest[0], rest[1])
         refusals = read_refused(results, manifest)

@@ -105,7 +105,7 @@ _PLAIN = {
 """Attributes that are a column each."""
 
 _LATER: dict[str, object] = {"source": SOURCE, "skin_angle": None}
-"""Columns that older files lack, with what stands in their place."""
+"""Columns that a file lacks where this stands in all of its rows, as in older files."""
 
 
 def overlap(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
@@ -157,6 +157,7 @@ def _columns(predictions: Sequence[Prediction]) -> list[Column]:
         return Column(name, kind, [value_of(p) for p in predictions])
 
     columns = [column(name, kind, attrgetter(name)) for name, kind in _PLAIN.items()]
+    columns = [one for one in columns if one.name not in _LATER or set(one.values) != {_LATER[one.name]}]
     columns += [column(name, Kind.NUMBER, attrgetter(f"quality.{name}")) for name in Quality._fields]
     for prefix, which in _COUNTED.items():
         counts = [getattr(p, which) for p in predictions]
