@@ -50,8 +50,10 @@ from trainer.training.checkpoint import BEST, LAST
 from trainer.training.folds import OUT_OF_FOLD, check_unseen, fold_folder, load_folds, used_folds
 from trainer.training.runs import begun, recipe_chain, taken_as_trained, train_network, with_epochs
 
-# What variants are chosen by; the gates take every validation picture (trainer.bundle.gates).
+# What variants are chosen by; the gates take every validation picture of one source, or so many of each of several
+# (trainer.bundle.gates).
 VARIANT_PICTURES = 256
+GATE_PICTURES = 300
 TRIAL_PICTURES = 200
 
 Say = Callable[[str], None]
@@ -232,7 +234,8 @@ def write(
     if places.written.is_dir() and not changed(read_origin(note), origin):
         return load_bundle(places.written)
     note.unlink(missing_ok=True)
-    validation = select(records, "val", limit)
+    several = len({record.source for record in records}) > 1
+    validation = select(records, "val", _at_most(GATE_PICTURES, limit) if several else limit)
     answers = unseen_answers(unseen) if choices.calibration.fitted_on == OUT_OF_FOLD else None
     request = Request(
         recipe.variants,

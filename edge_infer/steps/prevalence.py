@@ -1,7 +1,8 @@
 """Probabilities for pictures among which melanoma is rarer or more frequent than a bundle assumes.
 
-A calibrated probability holds for the share of melanoma that it was calibrated on. Where only that share differs, Bayes'
-rule multiplies the odds by the ratio of both shares' odds (Saerens, Latinne and Decaestecker, Neural Computation 2002):
+A calibrated probability holds for the share of melanoma that it was calibrated on. Where only that share differs,
+Bayes' rule multiplies the odds by the ratio of both shares' odds (Saerens, Latinne and Decaestecker, Neural Computation
+2002):
 
     odds' = odds * [prevalence / (1 - prevalence)] / [prior / (1 - prior)]
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +14,12 @@ import torch
 
 from trainer.data.ham10000 import DX, Record
 from trainer.data.isic import detect, read_dataset
-from trainer.data.splits import LEAKING, named_split, siblings, spread
+from trainer.data.splits import LEAKING, named_split, siblings, spread, standard_split
 from trainer.errors import DataError, RecipeError
 from trainer.papers.ablations import BASE
-from trainer.papers.cost import epoch_seconds, processor
+from trainer.papers.cost import curve, epoch_seconds, processor
 from trainer.papers.job import Job, beyond_defaults, trained
-from trainer.papers.measures import measure, threshold_on
+from trainer.papers.measures import Figured, measure, threshold_on
 from trainer.papers.plan import Plan
 from trainer.papers.plans import plans
 from trainer.papers.predictions import (
@@ -30,7 +30,18 @@ from trainer.papers.predictions import (
     write_predicted_masks,
 )
 from trainer.papers.render import write_table
-from trainer.papers.rows import SCHEMA, Compute, Row, View, folder_of, read_row, stem_of, store_predictions, write_row
+from trainer.papers.rows import (
+    SCHEMA,
+    Compute,
+    Row,
+    View,
+    external_file,
+    folder_of,
+    read_row,
+    stem_of,
+    store_predictions,
+    write_row,
+)
 from trainer.recipe import Recipe, recipe_from_dict
 from trainer.scoring.columns import SUFFIX
 from trainer.scoring.ledger import LEDGER, enter, of_test
@@ -89,6 +100,7 @@ class _Work:
             raise DataError("The split leaves nothing to train, choose or test on.", "Choose another --split.")
         self.shared = siblings(self.parts)
         self.tested = of_test(records, self.parts["test"])
+        self.external = _external(job.external, {record.source for part in whole.values() for record in part})
         self.segmenter: Segmenter | None = None
 
     def row(self, plan: Plan, full: Recipe) -> None:
@@ -120,6 +132,9 @@ class _Work:
         for view in views:
             started = time.monotonic()
             found, threshold = self._evaluate(kept, plan, view)
+            for records in self.external.values():
+                self._enter(plan.name, view, self._decides(kept, plan, view), records)
+            away = {name: self._answer(kept, plan, view, records) for name, records in self.external.items()}
             compute = Compute(
                 train_images=len(self.parts["train"]),
                 val_images=len(self.parts["val"]),
@@ -139,6 +154,9 @@ class _Work:
             )
             row = self._row(plan.name, plan.system, plan.what, view, found, class_names(recipe), recipe, threshold)
             row = replace(row, segmenter=self._outlines(plan, view), initialisation=initialisation)
+            row = replace(
+                row, pace=self.job.pace, curve=curve(run), external=self._external_figures(row, away, threshold)
+            )
             self._write(replace(row, recipe=recipe.to_dict(), compute=compute))
 
     def references(self, targets: Sequence[str], masks: bool) -> None:
@@ -149,7 +167,7 @@ class _Work:
             for kind in (*REFERENCES, "ellipse"):
                 name = f"{kind}-mask"
                 if self.job.fresh or not self._done(name, "picture"):
-                    self._enter(name, "picture", kind)
+                    self._enter(name, "picture", kind, self.tested)
                     found = predict_masks(reference_masks(kind, self.parts["train"]), test)
                     self._write(self._row(name, system, _WORDS[kind], "picture", found, (), None, None))
         for target in targets:
@@ -160,7 +178,7 @@ class _Work:
             for kind in REFERENCES:
                 name = f"{kind}-{target}"
                 if self.job.fresh or not self._done(name, "whole"):
-                    self._enter(name, "whole", kind)
+                    self._enter(name, "whole", kind, self.tested)
                     blank = blank or predict_masks(reference_masks("constant-negative", ()), test)
                     found = [replace(p, raw=None, clean=None) for p in reference_classes(kind, blank, labels, majority)]
                     row = self._row(name, system, _WORDS[kind], "whole", found, labels, None, None)
@@ -199,26 +217,41 @@ class _Work:
 
     def _evaluate(self, file: Path, plan: Plan, view: View) -> tuple[list[Prediction], float | None]:
         """Predictions on `test`, and the threshold that `val` chooses, seen in the same way."""
-        recipe, device = plan.recipe, self.job.device
+        recipe = plan.recipe
         labels = class_names(recipe)
+        val = self._answer(file, plan, view, self.parts["val"]) if labels else []
+        threshold = threshold_on(val, labels, POSITIVE[recipe.data.target]) if labels else None
+        self._enter(plan.name, view, self._decides(file, plan, view), self.tested)
+        return self._answer(file, plan, view, self.parts["test"]), threshold
+
+    def _decides(self, file: Path, plan: Plan, view: View) -> list[object]:
+        """What a row's answers depend on."""
+        outlines = self._segmenter().identity if view == "predicted" else ""
+        return [digest_files((file,)), view, plan.views, plan.post_hoc, outlines]
+
+    def _answer(self, file: Path, plan: Plan, view: View, records: Sequence[Record]) -> list[Prediction]:
         roi: RoiSource = "predicted" if view == "predicted" else "truth"
         segmenter = self._segmenter() if view == "predicted" else None
-        checkpoint = load_checkpoint(file)
+        found = predict_with(
+            load_checkpoint(file), records, roi=roi, segmenter=segmenter, device=self.job.device, views=plan.views
+        )
+        return adjust_for_classes(found, self.parts["train"], class_names(plan.recipe)) if plan.post_hoc else found
 
-        def run(records: Sequence[Record]) -> list[Prediction]:
-            found = predict_with(checkpoint, records, roi=roi, segmenter=segmenter, device=device, views=plan.views)
-            return adjust_for_classes(found, self.parts["train"], labels) if plan.post_hoc else found
+    def _external_figures(
+        self, row: Row, away: Mapping[str, Sequence[Prediction]], threshold: float | None
+    ) -> dict[str, Figured]:
+        """Figures on sources that the row did not learn from, and their predictions on disk."""
+        stem = Path(row.predictions).stem
+        stored = {
+            name: store_predictions(found, self.folder / external_file(stem, name)) for name, found in away.items()
+        }
+        return {name: measure(found, row.labels, row.positive or "mel", threshold) for name, found in stored.items()}
 
-        threshold = threshold_on(run(self.parts["val"]), labels, POSITIVE[recipe.data.target]) if labels else None
-        decides = [digest_files((file,)), view, plan.views, plan.post_hoc, segmenter.identity if segmenter else ""]
-        self._enter(plan.name, view, decides)
-        return run(self.parts["test"]), threshold
-
-    def _enter(self, name: str, view: View, decides: object) -> None:
-        """Writes down that a row is about to read pictures of the data's own `test`, if it is."""
+    def _enter(self, name: str, view: View, decides: object, records: Sequence[Record]) -> None:
+        """Writes down that a row is about to read these pictures of the data's own `test`, if there are any."""
         job = self.job
         what, reason = f"{job.table}/{stem_of(name, view)}", f"a row of the comparison {job.table}, split {job.split}"
-        enter(job.out.parent / LEDGER, what, digest(decides), self.tested, "python -m trainer compare", reason)
+        enter(job.out.parent / LEDGER, what, digest(decides), records, "python -m trainer compare", reason)
 
     def _row(
         self,
@@ -284,6 +317,8 @@ class _Work:
             and row.compute.train_images == len(self.parts["train"])
             and row.segmenter in ("", self._outlines(plan, view))
             and (self._kept() == BEST or row.compute.best_epoch == row.compute.epochs)
+            and set(row.external) == set(self.external)
+            and row.pace == self.job.pace
         )
 
     def _kept(self) -> str:
@@ -291,14 +326,14 @@ class _Work:
 
         An ablation's difference is smaller than that chance, so its rows all keep the last epoch.
         """
-        return LAST if self.job.table == "ablations" else BEST
+        return LAST if self.job.table == "ablations" or self.job.budget.fixed else BEST
 
     def _outlines(self, plan: Plan, view: View) -> str:
         """Which segmenter's outlines a row learns from or is shown; "" where they are the true ones."""
         return self._segmenter().identity if plan.predicted_masks or view == "predicted" else ""
 
     def _weights(self, plan: Plan) -> Path | None:
-        return weights_for(trained(plan), self.job.weights, self.job.imagenet)
+        return None if plan.from_scratch else weights_for(trained(plan), self.job.weights, self.job.imagenet)
 
     def _taught(self, recipe: Recipe) -> Recipe:
         """The recipe with the checkpoints of other rows in the place of their names as teachers.
@@ -335,3 +370,20 @@ class _Work:
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
         size_words = f"{recipe.data.size}px-{recipe.optim.epochs}ep-{len(self.parts['train'])}"
         return self.job.runs / f"{recipe.name}-{size_words}-{digest}"
+
+
+def _external(folder: Path | None, known: Collection[str]) -> dict[str, list[Record]]:
+    """The `test` pictures with masks of another data set, by source.
+
+    Raises:
+        DataError: it has none, or one of its sources is learnt from.
+    """
+    if folder is None:
+        return {}
+    found: dict[str, list[Record]] = {}
+    for record in standard_split(read_dataset(folder))["test"]:
+        if record.mask_path is not None:
+            found.setdefault(record.source, []).append(record)
+    if not found or set(found) & set(known):
+        raise DataError(f"{folder} holds no other source with masks in its test split.", "Name another folder.")
+    return found
