@@ -148,6 +148,10 @@ class OperatingPoint:
     `rule` says how it was chosen, `meaning` what it is for, in plain words. `metrics` is what it gave on the
     evaluation split: sensitivity, specificity, and so on. `bands` are for those who would rather leave the least
     certain pictures undecided; none is used unless it is asked for.
+
+    `basis` says what the threshold means where the user states another share of melanoma (`Calibration.prior`).
+    "ranking": it was chosen for a sensitivity, a specificity or a share of pictures, so it moves with the probabilities
+    and every decision stays. "probability": it is a risk in itself, such as 10 %, so it stays and decisions change.
     """
 
     name: str
@@ -157,6 +161,7 @@ class OperatingPoint:
     chosen_on: str
     metrics: dict[str, Metric] = field(default_factory=dict)
     bands: tuple[Band, ...] = ()
+    basis: Literal["ranking", "probability"] = "ranking"
 
     def band(self, referred: float) -> Band:
         """The band that leaves this share of pictures undecided.
