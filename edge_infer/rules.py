@@ -198,12 +198,16 @@ class OperatingPoint:
 class Calibration:
     """Post-hoc calibration. It is already folded into the classifier's graph; this records what was done.
 
+    `platt` is a temperature and `bias`, which is added to the logit of melanoma after it (Platt 1999, on the odds of
+    one class); manifests without it mean 0.
+
     `prior` is the share of melanoma among the pictures that the probabilities assume, 0..1; None where the bundle does
     not say. Where melanoma is rarer or more frequent the probabilities are wrong by the ratio of odds, see
     `edge_infer.steps.prevalence`.
     """
 
-    method: Literal["none", "temperature"]
+    method: Literal["none", "temperature", "platt"]
     temperature: float
     fitted_on: str
     prior: float | None = None
+    bias: float = 0.0

@@ -7,6 +7,7 @@ No picture of `test` is opened before the bundle is written.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,7 +16,8 @@ from pathlib import Path
 import edge_infer
 from edge_infer.bundle.manifest import Manifest
 from edge_infer.bundle.store import Bundle, load_bundle
-from edge_infer.files import make_writable_folder
+from edge_infer.files import make_writable_folder, write_atomically
+from edge_infer.schema import dump
 from trainer.bundle.parts import Networks, Places, Training, networks_of, open_system
 from trainer.bundle.recipe import BundleRecipe, weight_file
 from trainer.bundle.system import System
@@ -24,16 +26,16 @@ from trainer.bundle.write import publish, write_bundle
 from trainer.choices.choose import Choices, choose
 from trainer.choices.familiarity import fit_familiarity
 from trainer.data.ham10000 import MELANOMA, Record
-from trainer.data.isic import detect
 from trainer.data.sources import read_sources
-from trainer.data.splits import standard_split
+from trainer.data.splits import spread, standard_split
 from trainer.errors import DataError
 from trainer.papers.against_goals import leaking_rows, papers_table
 from trainer.report import tables
-from trainer.report.summary import Summary
-from trainer.report.tables import REPORTED, TRIALS_FILE, measured, write_stem
+from trainer.report.tables import REPORTED, TRIALS_FILE, Reported, measured, write_stem
 from trainer.scoring import familiarity
 from trainer.scoring.answers import FORMAT, Unseen, answer_unseen, read_unseen, write_unseen
+from trainer.scoring.columns import SUFFIX
+from trainer.scoring.ledger import ORIGIN, decisions_hash, enter, mark, origin_of, stored_for
 from trainer.scoring.networks import open_onnx
 from trainer.scoring.origin import (
     Origin,
@@ -46,13 +48,16 @@ from trainer.scoring.origin import (
 )
 from trainer.scoring.predict import Rules, predict, select
 from trainer.scoring.predictions import Prediction
+from trainer.scoring.probe import Tap, probe_of
 from trainer.scoring.trials import spoil, try_bare_skin, try_negatives, write_trials
-from trainer.training.checkpoint import BEST
-from trainer.training.folds import OUT_OF_FOLD, fold_folder, load_folds, used_folds
-from trainer.training.runs import recipe_chain, train_network, with_epochs
+from trainer.training.checkpoint import BEST, LAST
+from trainer.training.folds import OUT_OF_FOLD, check_unseen, fold_folder, load_folds, used_folds
+from trainer.training.runs import begun, recipe_chain, taken_as_trained, train_network, with_epochs
 
-# What variants are chosen by; the gates take every validation picture (trainer.bundle.gates).
+# What variants are chosen by; the gates take every validation picture of one source, or so many of each of several
+# (trainer.bundle.gates).
 VARIANT_PICTURES = 256
+GATE_PICTURES = 300
 TRIAL_PICTURES = 200
 
 Say = Callable[[str], None]
@@ -92,7 +97,7 @@ def assemble(
         TrainerError: a step fails; what the steps before it made is kept.
     """
     unseen = answer(recipe, networks, records, places, limit, say)
-    choices, found = choose(unseen)
+    choices, found = choose(unseen, recipe.choosing)
     describe(choices, say)
     bundle = write(recipe, networks, choices, found, records, places, limit, say)
     answer_test(bundle, records, places, limit, say)
@@ -105,21 +110,30 @@ def assemble(
 def train(recipe: BundleRecipe, records: Sequence[Record], training: Training, say: Say = print) -> Networks:
     """Trains both stages, each after what it starts from and its folds before itself; finished runs are left alone.
 
+    They see the pictures of the recipe's own sources, external ones are left out. What comes before a run that has
+    begun is not needed any more.
+
     Raises:
         TrainerError: initial weights are missing, or a training fails.
     """
+    records = learnt(recipe, records)
     for stage, source in recipe.stages:
-        before: Path | None = None
-        for network in recipe_chain(source.recipe):
+        chain = recipe_chain(source.recipe)
+        first = max((i for i, network in enumerate(chain) if begun(training.runs / network.name)), default=0)
+        before = training.runs / chain[first - 1].name / BEST if first else None
+        for network in chain[first:]:
             run = training.runs / network.name
             for fold in (*used_folds(network, recipe.folds), None):
                 out = run if fold is None else fold_folder(run, fold)
-                begun = (out / "last.pt").is_file()
+                if taken_as_trained(network, out):
+                    say(f"{out / BEST}: weights without a history, taken as trained")
+                    continue
+                goes_on = (out / LAST).is_file()
                 train_network(
                     with_epochs(network, training.epochs),
                     records,
                     out,
-                    weights=None if begun else before or weight_file(recipe, stage, training.weights),
+                    weights=None if goes_on else before or weight_file(recipe, stage, training.weights),
                     fold=fold,
                     limit=training.limit,
                     threads=training.threads,
@@ -149,6 +163,7 @@ def answer(
     say: Say = print,
 ) -> Unseen:
     """Predictions and measures of unseen pictures of `train` and `val`, stored in `places.unseen`."""
+    records = learnt(recipe, records)
     origin = _origin(recipe, networks) | _data(records, limit)
     if places.unseen.is_file():
         stored, theirs = read_unseen(places.unseen)
@@ -157,7 +172,13 @@ def answer(
         say(f"{places.unseen} was made with other {' and '.join(why)}: made again")
     system = familiar_system(recipe, networks, records, places, limit, say)
     folds = load_folds(networks.classifier.parent, system.classifier, records, recipe.folds)
-    unseen = answer_unseen(system.networks(), system.rules(), records, folds, limit, recipe.views)
+    if not folds:
+        check_unseen((system.segmenter, system.classifier), select(records, "val"))
+    tap = Tap(system.graphs()[1])
+    asked = system.networks()._replace(classify=tap)
+    unseen = answer_unseen(asked, system.rules(), records, folds, limit, recipe.views)
+    probe = None if folds else probe_of(tap, unseen.predictions)
+    write_atomically(places.probe, (json.dumps(dump(probe), indent=1) + "\n").encode())
     write_unseen(places.unseen, unseen, origin)
     return unseen
 
@@ -209,7 +230,10 @@ def stored_answers(recipe: BundleRecipe, networks: Networks, places: Places) -> 
 
 def describe(choices: Choices, say: Say = print) -> None:
     """Says what was chosen."""
-    say(f"temperature {choices.calibration.temperature:g}, fitted on {choices.calibration.fitted_on}")
+    calibration = choices.calibration
+    bias = f", bias {calibration.bias:g}" if calibration.method == "platt" else ""
+    prior = "" if calibration.prior is None else f", for a share of melanoma of {calibration.prior:g}"
+    say(f"temperature {calibration.temperature:g}{bias}, fitted on {calibration.fitted_on}{prior}")
     for point in choices.operating_points:
         say(f"{point.name}: threshold {point.threshold:.4f} ({point.rule})")
 
@@ -231,6 +255,7 @@ def write(
 
     `unseen` are the calibrated predictions that the choices rest on.
     """
+    records = learnt(recipe, records)
     origin = {
         "networks": networks.digest(),
         "recipe": digest(recipe.to_dict()),
@@ -243,11 +268,12 @@ def write(
     if places.written.is_dir() and not changed(read_origin(note), origin):
         return load_bundle(places.written)
     note.unlink(missing_ok=True)
-    validation = select(records, "val", limit)
+    several = len({record.source for record in records}) > 1
+    validation = select(records, "val", _at_most(GATE_PICTURES, limit) if several else limit)
     answers = unseen_answers(unseen) if choices.calibration.fitted_on == OUT_OF_FOLD else None
     request = Request(
         recipe.variants,
-        select(records, "train", _at_most(VARIANT_PICTURES, limit)),
+        spread(select(records, "train"), _at_most(VARIANT_PICTURES, limit)),
         validation,
         recipe.leave_out_failed,
         say,
@@ -271,21 +297,29 @@ def answer_test(
     bundle: Bundle, records: Sequence[Record], places: Places, limit: int | None = None, say: Say = print
 ) -> None:
     """The written files' predictions on `test`, and what they refuse, stored in `places.test`."""
-    test = standard_split(records)["test"]
-    origin = {"bundle": bundle.sha256, "data": digest_records(test), "limit": str(limit)}
-    note = places.test / "origin.json"
-    if not changed(read_origin(note), origin):
+    test = select(records, "test", limit)
+    identity = decisions_hash(bundle.manifest)
+    origin = origin_of(identity, test)
+    if stored_for(places.test, origin):
         return
-    say(f"answering {len(select(records, 'test', limit))} pictures of the test split")
     make_writable_folder(places.test)
-    note.unlink(missing_ok=True)
+    if stored_for(places.results, origin):
+        say(f"these networks and rules have answered before: taken from {places.results}")
+        for name in (*(f"{stem}{SUFFIX}" for stem, _ in REPORTED), TRIALS_FILE, ORIGIN):
+            shutil.copyfile(places.results / name, places.test / name)
+        return
+    (places.test / ORIGIN).unlink(missing_ok=True)
+    what = f"{bundle.manifest.name} {bundle.manifest.version}"
+    enter(places.ledger, what, identity, test, "python -m trainer bundle", "the one look for the bundle's report")
+    say(f"answering {len(test)} pictures of the test split; {places.ledger} says so")
     rules, files = Rules.of_manifest(bundle.manifest), open_onnx(bundle.path)
+    masked = [record for record in test if record.mask_path is not None]
     for stem, roi in REPORTED:
-        write_stem(places.test, stem, list(predict(select(records, "test", limit), rules, files, roi=roi)))
-    trials = select(records, "test", _at_most(TRIAL_PICTURES, limit))
+        write_stem(places.test, stem, list(predict(test if roi == "predicted" else masked, rules, files, roi=roi)))
+    trials = spread(masked, _at_most(TRIAL_PICTURES, limit))
     spoilt, bare = spoil(trials, rules), try_bare_skin(trials, rules, files.segment)
     write_trials(places.test / TRIALS_FILE, [*spoilt, *bare, *try_negatives(rules, files.segment)])
-    write_origin(note, origin)
+    mark(places.test, origin)
 
 
 def report(bundle: Bundle, unseen: Sequence[Prediction], places: Places, say: Say = print) -> Manifest:
@@ -299,17 +333,18 @@ def report(bundle: Bundle, unseen: Sequence[Prediction], places: Places, say: Sa
     """
     make_writable_folder(places.results)
     for file in sorted(places.test.iterdir()):
-        if file.name != "origin.json":
-            shutil.copyfile(file, places.results / file.name)
+        shutil.copyfile(file, places.results / file.name)
+    if places.probe.is_file():
+        shutil.copyfile(places.probe, places.results / places.probe.name)
     write_stem(places.results, bundle.manifest.calibration.fitted_on, unseen)
-    summary = write_tables(places.results, bundle.manifest)[REPORTED[0][0]]
-    manifest, card = measured(places.results, bundle.manifest, summary)
+    reported = write_tables(places.results, bundle.manifest)
+    manifest, card = measured(places.results, bundle.manifest, reported)
     manifest = publish(bundle.path, places.out, manifest, card)
     say(f"{places.out}: {sum(entry.bytes for entry in manifest.files.values()) / 1e6:.1f} MB")
     return manifest
 
 
-def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:
+def write_tables(results: Path, manifest: Manifest) -> Reported:
     """See `trainer.report.tables.write_tables`; with the papers' protocol where a comparison of it is stored."""
     classifier = manifest.provenance.recipes.get("classifier", {}).get("name", "")
     return tables.write_tables(results, manifest, papers_table(manifest.name, leaking_rows(classifier)))
@@ -319,18 +354,24 @@ def write_tables(results: Path, manifest: Manifest) -> dict[str, Summary]:
 
 
 def records_of(recipe: BundleRecipe, folders: Sequence[Path]) -> list[Record]:
-    """The pictures of the folders, which must hold the data sets that the recipe names.
+    """The pictures of the folders, which must hold every source that the recipe names, and may hold external ones.
 
     Raises:
-        DataError: they hold others, or contradict each other; see `trainer.data.sources.read_sources`.
+        DataError: a source is missing, or pictures contradict each other; see `trainer.data.sources.read_sources`.
     """
-    found = {detect(folder) for folder in folders}
-    if found != set(recipe.sources):
+    records = read_sources(folders)
+    found = {record.source for record in records}
+    if not set(recipe.learnt) <= found:
         raise DataError(
             f"'{recipe.name}' learns from {', '.join(recipe.sources)}; the folders hold {', '.join(sorted(found))}.",
             "Give each data set's folder with --data.",
         )
-    return read_sources(folders)
+    return records
+
+
+def learnt(recipe: BundleRecipe, records: Sequence[Record]) -> list[Record]:
+    """The records of the recipe's own sources."""
+    return [record for record in records if record.source in recipe.learnt]
 
 
 def _known(records: Sequence[Record]) -> list[Record]:

@@ -37,6 +37,7 @@ SINCE: dict[str, tuple[int, Any]] = {
 }
 """Keys of `Manifest` that came after schema version 1: the version that brought them, and what older ones mean."""
 INNER_SINCE = {
+    "calibration.bias": 3,
     "calibration.prior": 3,
     "operating_points.*.basis": 3,
     "golden.max_familiarity": 3,

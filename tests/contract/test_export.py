@@ -165,7 +165,7 @@ def test_evaluation_and_runtime_agree_on_every_picture(exported: Path, records: 
 
 
 def rebuilt(results: Path, manifest: Manifest) -> str:
-    return model_card(manifest, [write_tables(results, manifest)["test"]], read_refused(results, manifest))
+    return model_card(manifest, [write_tables(results, manifest).summaries["test"]], read_refused(results, manifest))
 
 
 def test_the_card_follows_from_the_stored_predictions(exported: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_the_default_bundle_is_there() -> None:
 def test_figures_tables_and_card_follow_from_the_stored_predictions(bundle: Bundle, tmp_path: Path) -> None:
     stored = RESULTS / bundle.manifest.name
     shutil.copytree(stored, tmp_path / "results")
-    summaries = write_tables(tmp_path / "results", bundle.manifest)
+    summaries = write_tables(tmp_path / "results", bundle.manifest).summaries
     assert (tmp_path / "results/RESULTS.md").read_text("utf-8") == (stored / "RESULTS.md").read_text("utf-8")
     again, before = (
         json.loads((folder / "evaluation.json").read_text("utf-8")) for folder in (tmp_path / "results", stored)

@@ -193,7 +193,7 @@ def measure_parities(
     """Follows the whole path with the reference and every candidate on labelled pictures.
 
     Args:
-        records: real pictures with masks and labels, from the validation split.
+        records: real labelled pictures from the validation split; those with masks are judged by Dice too.
         manifest: rules, labels and operating points; its files are not read.
         reference: the PyTorch float32 networks, run once for all candidates.
         candidates: the artifacts' networks by name.
@@ -203,7 +203,8 @@ def measure_parities(
     tallies = {name: _Tally(manifest, unseen) for name in candidates}
     title = ", ".join(filter(None, candidates)) or "float32"
     for record in tqdm(records, desc=f"parity ({title})", unit="img", disable=not progress):
-        image, truth = open_picture(record.image_path).pixels, read_mask(record.mask_path)
+        image = open_picture(record.image_path).pixels
+        truth = None if record.mask_path is None else read_mask(record.mask_path)
         ours = trace(image, manifest, *reference)
         for name, candidate in candidates.items():
             tallies[name].add(record, truth, ours, trace(image, manifest, *candidate), candidate)
@@ -222,11 +223,14 @@ class _Tally:
         self._familiarity: list[tuple[float, float]] = []
         self._scores: list[_Score] = []
 
-    def add(self, record: Record, truth: NDArray[np.uint8], ours: Trace, theirs: Trace, candidate: Networks) -> None:
+    def add(
+        self, record: Record, truth: NDArray[np.uint8] | None, ours: Trace, theirs: Trace, candidate: Networks
+    ) -> None:
         manifest, points = self._manifest, self._manifest.operating_points
         self._maps.append(_max_difference(ours["probability_map"], theirs["probability_map"]))
         self._ious.append(_iou(ours["mask"], theirs["mask"]))
-        self._dices.append(_dice(theirs, truth, manifest) - _dice(ours, truth, manifest))
+        if truth is not None:
+            self._dices.append(_dice(theirs, truth, manifest) - _dice(ours, truth, manifest))
         if manifest.familiarity is not None:
             self._familiarity.append((_score_of(ours), _score_of(theirs)))
         if "roi" in ours:
@@ -264,8 +268,8 @@ class _Tally:
             float(np.mean(self._ious)),
             max(self._probabilities),
             float(np.mean(self._flips)) if self._flips else math.nan,
-            float(np.mean(self._dices)),
-            min(self._dices),
+            float(np.mean(self._dices)) if self._dices else math.nan,
+            min(self._dices, default=math.nan),
             None if change is None else abs(change.value),
             None if change is None else change.low,
             None if change is None else change.high,

@@ -9,6 +9,7 @@ from edge_infer.bundle.manifest import StageName
 from trainer.bundle.recipe import BundleRecipe, check_crop
 from trainer.bundle.system import System
 from trainer.errors import RecipeError
+from trainer.scoring.ledger import LEDGER
 from trainer.scoring.origin import digest_files
 from trainer.training.checkpoint import BEST, load_checkpoint
 from trainer.training.folds import fold_folder, used_folds
@@ -45,9 +46,19 @@ class Places:
         return self.work / "bundle"
 
     @property
+    def probe(self) -> Path:
+        """How well its classifier's features tell the source."""
+        return self.work / "probe.json"
+
+    @property
     def test(self) -> Path:
         """Its answers on `test`."""
         return self.work / "test"
+
+    @property
+    def ledger(self) -> Path:
+        """Where readings of `test` are written down."""
+        return self.results.parent / LEDGER
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from edge_infer.bundle.manifest import StageName
+from edge_infer.bundle.manifest import Manifest, StageName
 from edge_infer.rules import RoiRule
 from edge_infer.schema import SchemaError, dump, parse
 from trainer.bundle.storage import Store
 from trainer.bundle.variants import parse_names
+from trainer.choices.choose import Choosing
 from trainer.errors import RecipeError
 from trainer.models.serving import VIEWS
 from trainer.recipe import RECIPE_FOLDER, Recipe, Task, load_recipe
@@ -63,13 +64,16 @@ class BundleRecipe:
         version: the bundle's own, see `edge_infer.bundle.manifest.Manifest`.
         description: one sentence.
         intended_use: what it is for, and what not.
-        sources: names of the data sets that it learns from, as `trainer.data.isic.detect` gives them.
+        sources: names of the sources that it learns from (`trainer.data.ham10000.Record.source`), in letters of any
+            case. What other folders hold is external: it is scored on `test`, and nothing rests on it.
         data: the same in words, with how they are split.
         citation, license, license_note: of these data, and what follows for the weights.
         stages: both networks.
         roi: the crop around the lesion; it must be the one that the classifier's recipe learns from.
-        folds: how many of a cross-fitted classifier's folds are trained and calibrate it; None: all.
+        folds: how many of a cross-fitted classifier's folds are trained and calibrate it; None: all; 0 (only for a
+            classifier without folds): it is calibrated on the validation parts, which no network has seen.
         views: mirrored copies of the crop that the classifier averages over.
+        calibration, prior, size_exempt: see `trainer.choices.choose.Choosing`.
         store: how the ONNX files store weights, see `trainer.bundle.system.System`.
         familiarity: what is no dermoscopy is refused by a score that the segmenter gives, its second output (see
             `trainer.choices.familiarity`); False refuses it by measures of colour and texture.
@@ -94,6 +98,19 @@ class BundleRecipe:
     familiarity: bool = False
     variants: tuple[str, ...] = ()
     leave_out_failed: bool = False
+    calibration: Literal["temperature", "platt"] = "temperature"
+    prior: float | None = None
+    size_exempt: tuple[str, ...] = ()
+
+    @property
+    def learnt(self) -> tuple[str, ...]:
+        """The sources as records name them."""
+        return learnt_sources(self.sources)
+
+    @property
+    def choosing(self) -> Choosing:
+        """How its choices are made."""
+        return Choosing(self.calibration, self.prior, self.size_exempt)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `bundle.json` states them: recipes by their names, wherever their files lie."""
@@ -108,6 +125,19 @@ class BundleRecipe:
             TrainerError: see `bundle_recipe_from_dict`.
         """
         return bundle_recipe_from_dict(dump(self) | {key: v for key, v in changes.items() if v is not None})
+
+
+def learnt_sources(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of a bundle recipe's `sources` as records have them."""
+    return tuple(name.lower().replace(" ", "-") for name in names)
+
+
+def learnt_by(manifest: Manifest) -> tuple[str, ...]:
+    """The sources that a bundle learnt from; bundles from before bundle recipes knew HAM10000 alone."""
+    names = manifest.provenance.bundle_recipe.get("sources")
+    if not names and "HAM10000" in manifest.provenance.data:
+        names = ("HAM10000",)
+    return learnt_sources(names or ())
 
 
 def bundle_recipe_from_dict(data: object, where: str = "bundle recipe", folder: Path = BUNDLE_FOLDER) -> BundleRecipe:
@@ -197,13 +227,21 @@ def _check(recipe: BundleRecipe, where: str) -> None:
                 f"{where}: stages.{stage}.recipe '{found.name}' is for {found.task}.",
                 f"Name a recipe for {_TASKS[stage]}.",
             )
+    for stage, source in recipe.stages:
+        if stray := sorted(set(source.load().data.sources) - set(recipe.learnt)):
+            raise RecipeError(
+                f"{where}: '{source.load().name}', its {stage}, learns from {stray[0]}, which sources does not name.",
+                "Name every source that a stage learns from.",
+            )
     classifier = recipe.stages.classifier.load()
     check_crop(recipe, classifier, where)
     used_folds(classifier, recipe.folds)
-    if recipe.folds is not None and not classifier.folds:
+    if recipe.folds and not classifier.folds:
         raise RecipeError(f"{where}: folds is {recipe.folds}.", f"'{classifier.name}' has no folds: remove the key.")
     if recipe.views not in VIEWS:
         raise RecipeError(f"{where}: views is {recipe.views}.", f"Choose one of: {', '.join(map(str, VIEWS))}.")
+    if recipe.prior is not None and not 0 < recipe.prior < 1:
+        raise RecipeError(f"{where}: prior is {recipe.prior}.", "It is a share: between 0 and 1.")
     if not recipe.sources:
         raise RecipeError(f"{where}: sources is empty.", "Name the data sets that the bundle learns from.")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -19,7 +21,9 @@ from trainer.bundle.rounding import rounded
 from trainer.bundle.storage import Store
 from trainer.choices.familiarity import FamiliarityFit
 from trainer.data.drawn import BARE_SKIN, draw_picture
+from trainer.data.ham10000 import MELANOMA
 from trainer.models.complexity import measure_module
+from trainer.models.ensemble import Ensemble
 from trainer.models.serving import (
     FAMILIARITY_NAME,
     INPUT_NAME,
@@ -88,15 +92,22 @@ class System:
         assert rule is not None
         return rule
 
-    def graphs(self, temperature: float = 1.0) -> tuple[ServingSegmenter, ServingClassifier]:
+    def graphs(self, temperature: float = 1.0, bias: float = 0.0) -> tuple[ServingSegmenter, ServingClassifier]:
         """Both networks with normalisation and probabilities inside.
 
+        Args:
+            temperature: divides the classifier's logits.
+            bias: is then added to that of melanoma. It becomes part of the last layer's own bias, so that the graph has
+                the same operations with it as without.
+
         Raises:
-            ExportError: a weight cannot be rounded to float16.
+            ExportError: a weight cannot be rounded to float16, or the last layer takes no bias.
             ModelError: the segmenter cannot have a score of familiarity.
         """
         segmenter, classifier = self._stored
         score = None if self.familiarity is None else self.familiarity.weights
+        if bias:
+            classifier = shifted(classifier, self.labels.index(MELANOMA), bias * temperature)
         return (
             ServingSegmenter(segmenter, self.segmenter.recipe.normalization, score),
             ServingClassifier(classifier, self.classifier.recipe.normalization, temperature, self.views),
@@ -113,9 +124,9 @@ class System:
             rounded(second.model, second.recipe.data.size, store),
         )
 
-    def networks(self, temperature: float = 1.0) -> Networks:
+    def networks(self, temperature: float = 1.0, bias: float = 0.0) -> Networks:
         """The same as callables."""
-        return Networks(*map(as_network, self.graphs(temperature)))
+        return Networks(*map(as_network, self.graphs(temperature, bias)))
 
     def stages(self) -> tuple[Stage, Stage]:
         """What the manifest says about each."""
@@ -148,6 +159,24 @@ class System:
             }
             for name, checkpoint in (("segmenter", self.segmenter), ("classifier", self.classifier))
         }
+
+
+@torch.no_grad()
+def shifted(classifier: nn.Module, column: int, shift: float) -> nn.Module:
+    """A copy of a classifier that adds `shift` to one of its logits, by the bias of its last layer.
+
+    Raises:
+        ExportError: its last layer has no bias.
+    """
+    result = copy.deepcopy(classifier)
+    for member in result.members if isinstance(result, Ensemble) else (result,):
+        layers = [module for module in member.modules() if isinstance(module, nn.Linear)]
+        if not layers or layers[-1].bias is None:
+            raise ExportError(
+                "The classifier's last layer has no bias to calibrate by.", "Use calibration = 'temperature'."
+            )
+        layers[-1].bias[column] += shift
+    return result
 
 
 def golden_pictures() -> list[NDArray[np.uint8]]:

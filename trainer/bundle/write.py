@@ -34,6 +34,7 @@ from edge_infer.bundle.manifest import (
     Stage,
 )
 from edge_infer.bundle.store import load_bundle
+from edge_infer.rules import Calibration
 from trainer.bundle.errors import ExportError
 from trainer.bundle.gates import (
     Unseen,
@@ -88,13 +89,14 @@ def write_bundle(
         ParityError: a gate fails.
     """
     with _draft(out) as draft:
-        temperature = choices.calibration.temperature
-        graphs, stages = system.graphs(temperature), system.stages()
+        calibration = choices.calibration
+        fold = calibration.temperature, calibration.bias
+        graphs, stages = system.graphs(*fold), system.stages()
         manifest = _manifest(recipe, system, stages, choices)
-        rounding = _judge_rounding(parity_records, manifest, system, temperature, unseen)
+        rounding = _judge_rounding(parity_records, manifest, system, calibration, unseen)
         export_onnx(graphs[0], stages[0], draft / SEGMENTER_FILE, store=system.store)
         export_onnx(graphs[1], stages[1], draft / CLASSIFIER_FILE, system.labels, store=system.store)
-        reference, files = system.networks(temperature), open_onnx(draft)
+        reference, files = system.networks(*fold), open_onnx(draft)
         parity = measure_parity(parity_records, manifest, reference, files, unseen=unseen)
         gates = judge(parity, float32_limits(SEGMENTER_FILE, CLASSIFIER_FILE))
         require(gates)
@@ -169,13 +171,14 @@ def swap(draft: Path, out: Path) -> None:
 
 
 def _judge_rounding(
-    records: Sequence[Record], manifest: Manifest, system: System, temperature: float, unseen: Unseen | None
+    records: Sequence[Record], manifest: Manifest, system: System, calibration: Calibration, unseen: Unseen | None
 ) -> tuple[ParityGate, ...]:
     """Gates between the networks with rounded weights and those that were trained; none where nothing is rounded."""
     if system.store == "float32":
         return ()
-    trained = replace(system, store="float32").networks(temperature)
-    candidates = {f"weights in {system.store}": system.networks(temperature)}
+    fold = calibration.temperature, calibration.bias
+    trained = replace(system, store="float32").networks(*fold)
+    candidates = {f"weights in {system.store}": system.networks(*fold)}
     [parity] = measure_parities(records, manifest, trained, candidates, unseen=unseen).values()
     gates = judge(parity, storage_limits(SEGMENTER_FILE, CLASSIFIER_FILE, system.store))
     more = "float16" if system.store == "int8" else "float32"

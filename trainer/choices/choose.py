@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -11,14 +12,16 @@ from edge_infer.rules import Calibration, DermoscopyRule, FamiliarityRule, MaskR
 from edge_infer.steps.appearance import dermoscopy_score
 from trainer.choices.appearance import fit_rule
 from trainer.choices.limits import area_limits, confidence_limit, quality_limits
-from trainer.choices.operating_points import DEFAULT_POINT, choose_operating_points, fit_temperature
+from trainer.choices.operating_points import DEFAULT_POINT, choose_operating_points, fit_platt, fit_temperature
+from trainer.choices.sources import equal_weights, mean_share
 from trainer.data.ham10000 import MELANOMA
 from trainer.scoring.answers import Unseen
 from trainer.scoring.measures import Measures
+from trainer.scoring.metrics import Floats
 from trainer.scoring.networks import MASK_THRESHOLD
 from trainer.scoring.predict import Limits, reason_of
 from trainer.scoring.predictions import Prediction, refuse
-from trainer.scoring.scores import scores_of, temper
+from trainer.scoring.scores import Scores, scores_of, temper
 
 
 @dataclass(frozen=True)
@@ -34,32 +37,61 @@ class Choices:
     familiarity: FamiliarityRule | None = None
 
 
-def choose(unseen: Unseen) -> tuple[Choices, list[Prediction]]:
-    """Limits from the training pictures; temperature and operating points from the answers.
+@dataclass(frozen=True)
+class Choosing:
+    """What a bundle's recipe says about its choices.
+
+    Attributes:
+        calibration: "temperature", or "platt": temperature and a bias on the logit of melanoma.
+        prior: share of melanoma that the probabilities assume; None: the mean of the sources' own shares.
+        size_exempt: sources whose pictures are answered however small they are.
+    """
+
+    calibration: Literal["temperature", "platt"] = "temperature"
+    prior: float | None = None
+    size_exempt: tuple[str, ...] = ()
+
+
+def choose(unseen: Unseen, how: Choosing = Choosing()) -> tuple[Choices, list[Prediction]]:
+    """Limits from the training pictures; calibration and operating points from the answers.
+
+    Of several sources each counts the same, at one share of melanoma: see `trainer.choices.sources.equal_weights`.
 
     Returns:
         The choices, and the calibrated predictions that they rest on.
     """
     training, validation = ([unseen.measures[i] for i in ids] for ids in (unseen.training, unseen.validation))
     looks = [m.appearance for m in training]
-    mask = area_limits(np.array([m.true_area for m in training]), MASK_THRESHOLD)
+    mask = area_limits(np.array([m.true_area for m in training if m.true_area is not None]), MASK_THRESHOLD)
     quality = quality_limits([m.quality for m in training], unseen.side // 2)
     familiarity, dermoscopy = unseen.familiarity, None
     if familiarity is None:
         dermoscopy = fit_rule(looks, unseen.varied, [m.appearance for m in validation], unseen.others)
     held = set(unseen.validation)
+    exempt = how.size_exempt
     sure = confidence_limit([p for p in unseen.predictions if p.image_id in held])
     limits, mask = Limits(mask, quality, dermoscopy, familiarity), replace(mask, min_confidence=sure)
-    found = [refuse(_judged(p, unseen.measures[p.image_id], limits), mask) for p in unseen.predictions]
-    calibration = fit_temperature(scores_of(_answered(found), unseen.labels, MELANOMA), unseen.split)
-    found = [temper(p, calibration.temperature) for p in found]
+    found = [refuse(_judged(p, unseen.measures[p.image_id], limits, exempt), mask) for p in unseen.predictions]
     scores = scores_of(_answered(found), unseen.labels, MELANOMA)
-    points = choose_operating_points(scores, unseen.split)
+    calibration, weights = calibrate(scores, unseen.split, how)
+    found = [temper(p, calibration.temperature, calibration.bias) for p in found]
+    scores = scores_of(_answered(found), unseen.labels, MELANOMA)
+    points = choose_operating_points(scores, unseen.split, weights)
     return Choices(mask, quality, calibration, points, DEFAULT_POINT, dermoscopy, familiarity), found
 
 
-def _judged(prediction: Prediction, measures: Measures, limits: Limits) -> Prediction:
+def calibrate(scores: Scores, split: str, how: Choosing) -> tuple[Calibration, Floats | None]:
+    """The calibration of uncalibrated scores, and what each picture counted; None: all alike, of a single source."""
+    prior = mean_share(scores.sources, scores.positive) if how.prior is None else how.prior
+    several = len(set(scores.sources)) > 1 or how.prior is not None
+    weights = equal_weights(scores.sources, scores.positive, prior) if several else None
+    fit = fit_platt if how.calibration == "platt" else fit_temperature
+    return replace(fit(scores, split, weights), prior=prior), weights
+
+
+def _judged(prediction: Prediction, measures: Measures, limits: Limits, exempt: Sequence[str]) -> Prediction:
     """The same picture under these limits."""
+    limits = limits.of_any_size() if prediction.source in exempt else limits
     score = None if limits.dermoscopy is None else dermoscopy_score(measures.appearance, limits.dermoscopy)
     size = measures.height, measures.width
     sure, familiar = prediction.confidence, prediction.familiarity

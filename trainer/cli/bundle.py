@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from trainer.bundle.parts import Places
 
 RESULTS = Path(__file__).parents[1] / "results"
+LEDGER_NAME = "test-readings.ndjson"
 
-Data = Annotated[Path, typer.Option(help="Folder of HAM10000: metadata.csv, images/, masks/.")]
 Sources = Annotated[
     list[Path], typer.Option("--data", help="Folder of a data set that the bundle's recipe names; may be given again.")
 ]
@@ -53,8 +53,11 @@ Folds = Annotated[
 ]
 
 
+Many = Annotated[list[Path], typer.Option("--data", help="Folder of a data set; may be given again.")]
+
+
 def evaluate(
-    data: Data,
+    data: Many,
     bundle: Annotated[str | None, typer.Option(help="Path or name of a bundle: its ONNX files are run.")] = None,
     segmenter: Annotated[
         Path | None, typer.Option(help="Checkpoint, with --classifier and instead of --bundle.")
@@ -62,29 +65,53 @@ def evaluate(
     classifier: Annotated[Path | None, typer.Option(help="Checkpoint, with --segmenter.")] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     true_roi: Annotated[bool, typer.Option("--true-roi", help="Crop around the true masks.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the per-image predictions to this Parquet file.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the per-image predictions to this Parquet file, and its tables beside it."),
+    ] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Only this source; may be given again.")] = None,
+    size_exempt: Annotated[
+        list[str] | None, typer.Option(help="Source that is scored without the size limit; may be given again.")
+    ] = None,
+    assumed: Annotated[
+        float | None,
+        typer.Option("--prior", help="Share of melanoma that the probabilities assume, where the bundle does not say."),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why `test` is read, for the ledger.")] = "evaluated by hand",
+    ledger: Annotated[
+        Path | None, typer.Option(help=f"Ledger of readings of `test`; default trainer/results/{LEDGER_NAME}.")
+    ] = None,
     views: Views = 1,
     folds: Folds = None,
     limit: Limit = None,
 ) -> None:
-    """Run the serving path over a split and print the table of figures.
+    """Run the serving path over a split and print the table of figures, with a row per source where there are several.
 
-    Checkpoints have no operating points yet: theirs are chosen on the validation split first.
+    Checkpoints have no operating points yet: theirs are chosen on the validation split first. A reading of `test` is
+    written to the ledger before a picture is opened; what a bundle's networks and rules have answered before is taken
+    from its results.
     """
+    from edge_infer.files import write_atomically
+    from trainer.bundle.recipe import learnt_by
     from trainer.bundle.system import System
     from trainer.choices.choose import choose
-    from trainer.data.ham10000 import MELANOMA, read_ham10000
+    from trainer.data.ham10000 import MELANOMA
+    from trainer.data.sources import read_sources
     from trainer.errors import TrainerError
     from trainer.report.markdown import to_markdown
+    from trainer.report.sources import by_source, sources_markdown
     from trainer.report.summary import summarise
     from trainer.scoring.answers import answer_unseen
+    from trainer.scoring.columns import SUFFIX
+    from trainer.scoring.ledger import LEDGER, among_stored, decisions_hash, enter, of_test
     from trainer.scoring.networks import open_onnx
+    from trainer.scoring.origin import digest, digest_files
     from trainer.scoring.predict import Rules, predict, select
-    from trainer.scoring.predictions import write_predictions
+    from trainer.scoring.predictions import read_predictions, write_predictions
     from trainer.training.checkpoint import load_checkpoint
-    from trainer.training.folds import load_folds
+    from trainer.training.folds import OUT_OF_FOLD, load_folds
 
-    records = read_ham10000(data)
+    records = read_sources(data)
     if bundle is not None and segmenter is None and classifier is None:
         from edge_infer.bundle.store import load_bundle
 
@@ -92,6 +119,9 @@ def evaluate(
         manifest = loaded.manifest
         rules, networks = Rules.of_manifest(manifest), open_onnx(loaded.path)
         points, default = manifest.operating_points, manifest.default_operating_point
+        identity, what = decisions_hash(manifest), f"{manifest.name} {manifest.version}"
+        prior, knows = manifest.calibration.prior, manifest.calibration.fitted_on == OUT_OF_FOLD
+        learnt = learnt_by(manifest)
     elif bundle is None and segmenter is not None and classifier is not None:
         system = System(load_checkpoint(segmenter), load_checkpoint(classifier), views)
         crossed = load_folds(classifier.parent, system.classifier, records, folds)
@@ -99,15 +129,40 @@ def evaluate(
         rules = dataclasses.replace(
             system.rules(), mask=choices.mask, quality=choices.quality, dermoscopy=choices.dermoscopy
         )
-        networks = system.networks(choices.calibration.temperature)
+        networks = system.networks(choices.calibration.temperature, choices.calibration.bias)
         points, default = choices.operating_points, choices.default_operating_point
+        identity, what = digest([digest_files((segmenter, classifier)), choices, views]), f"{segmenter} + {classifier}"
+        prior, learnt, knows = choices.calibration.prior, (), bool(crossed)
     else:
         raise TrainerError("It is not clear what to evaluate.", "Give --bundle, or both --segmenter and --classifier.")
-    found = list(predict(select(records, split, limit), rules, networks, roi="truth" if true_roi else "predicted"))
+    if size_exempt:
+        rules = dataclasses.replace(rules, size_exempt=tuple(size_exempt))
+    chosen = [
+        r for r in select(records, split, limit) if (not source or r.source in source) and (r.mask_path or not true_roi)
+    ]
+    if not chosen:
+        raise TrainerError("No picture is left to evaluate.", "Name a source that the folders hold, or another split.")
+    stored = None
+    if seen := of_test(records, chosen):
+        if bundle is not None and not true_roi and (RESULTS / manifest.name / f"test{SUFFIX}").is_file():
+            folder = RESULTS / manifest.name
+            stored = among_stored(folder, identity, chosen, read_predictions(folder / f"test{SUFFIX}"))
+        if stored is None:
+            enter(ledger or RESULTS / LEDGER, what, identity, seen, "python -m trainer evaluate", reason)
+        else:
+            typer.echo(f"These networks and rules have answered before: taken from {folder}.\n")
+    found = stored or list(predict(chosen, rules, networks, roi="truth" if true_roi else "predicted"))
+    title = f"Figures on {split}"
+    if len({p.source for p in found}) > 1:
+        text = sources_markdown(by_source(found, rules.labels, points, prior or assumed, learnt), title, points)
+    else:
+        text = to_markdown(summarise(found, rules.labels, MELANOMA, points, default), title, points)
+    if knows and split != "test":
+        text = f"The classifier has learnt from `train` and `val` of {', '.join(learnt)}: no measure there.\n\n{text}"
     if out is not None:
         write_predictions(out, found)
-    summary = summarise(found, rules.labels, MELANOMA, points, default)
-    typer.echo(to_markdown(summary, f"Figures on {split}", points))
+        write_atomically(out.with_suffix(".md"), (f"# {what}\n\n{text}").encode())
+    typer.echo(text)
 
 
 def export(
@@ -173,10 +228,14 @@ def bundle(
 
     What the bundle is stands in its recipe. Started again, the command goes on where it stopped.
     """
+    import torch
+
     from trainer.bundle.parts import Training
     from trainer.bundle.recipe import load_bundle_recipe
     from trainer.pipeline import make_bundle, records_of
 
+    if threads:
+        torch.set_num_threads(threads)
     recipe = load_bundle_recipe(name)
     training = Training(runs, init_weights, epochs, limit, threads, cache, device)
     places = _places(recipe.name, runs, out, results)
@@ -187,13 +246,14 @@ def choose(
     name: Annotated[str, typer.Argument(help="As of `bundle`.")],
     runs: Runs = Path("runs"),
 ) -> None:
-    """Choose temperature and operating points again from a bundle's stored answers: no network, no picture."""
+    """Choose calibration and operating points again from a bundle's stored answers: no network, no picture."""
     from trainer.bundle.recipe import load_bundle_recipe
     from trainer.choices.choose import choose as choose_from
     from trainer.pipeline import describe, stored_answers, trained
 
     recipe = load_bundle_recipe(name)
-    choices, _ = choose_from(stored_answers(recipe, trained(recipe, runs), _places(recipe.name, runs)))
+    answers = stored_answers(recipe, trained(recipe, runs), _places(recipe.name, runs))
+    choices, _ = choose_from(answers, recipe.choosing)
     describe(choices, typer.echo)
 
 
@@ -216,15 +276,13 @@ def report(
     from trainer.errors import TrainerError
     from trainer.papers.against_goals import overview
     from trainer.pipeline import write_tables
-    from trainer.report.figures import FIGURES
-    from trainer.report.model_card import model_card
-    from trainer.report.tables import read_refused
+    from trainer.report.tables import card_text, figure_names
     from trainer.scoring.plots import figure_data, same_numbers
 
     loaded = load_bundle(bundle)
     folder = results or RESULTS / loaded.manifest.name
-    before = {name: figure_data(folder / name) for name in FIGURES} if check else {}
-    summaries = write_tables(folder, loaded.manifest)
+    before = {name: figure_data(folder / name) for name in figure_names(folder)} if check else {}
+    reported = write_tables(folder, loaded.manifest)
     for name, data in before.items():
         if not same_numbers(data, figure_data(folder / name)):
             raise TrainerError(f"{folder / name} did not show the predictions beside it.", "It is drawn again now.")
@@ -235,7 +293,7 @@ def report(
             raise TrainerError(f"{page} did not show the bundles' results.", "Run this without --check and look at it.")
         write_atomically(page, text.encode())
         typer.echo(page)
-    card = model_card(loaded.manifest, [summaries["test"]], read_refused(folder, loaded.manifest))
+    card = card_text(folder, loaded.manifest, reported)
     path = loaded.path / MODEL_CARD
     if path.read_text(encoding="utf-8") == card:
         return
@@ -274,7 +332,7 @@ def recover(
 
 def add_variants(
     bundle: Annotated[str, typer.Argument(help="Path or name of a bundle that this trainer made.")],
-    data: Data,
+    data: Many,
     variants: Annotated[str, typer.Option("--with", metavar="NAMES", help="As of `export`, for example int8.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the copy; default the bundle's own.")] = None,
     leave_out_failed: LeaveOut = False,
@@ -287,16 +345,20 @@ def add_variants(
     """
     from edge_infer.bundle.store import load_bundle
     from trainer.bundle.extend import extend_bundle
+    from trainer.bundle.recipe import learnt_by
     from trainer.bundle.variants import Request, parse_names
-    from trainer.data.ham10000 import read_ham10000
+    from trainer.data.sources import read_sources
+    from trainer.data.splits import spread
     from trainer.pipeline import VARIANT_PICTURES, unseen_answers
     from trainer.scoring.columns import SUFFIX
     from trainer.scoring.predict import select
     from trainer.scoring.predictions import read_predictions
     from trainer.training.folds import OUT_OF_FOLD
 
-    loaded, records = load_bundle(bundle), read_ham10000(data)
-    training = select(records, "train", min(limit or VARIANT_PICTURES, VARIANT_PICTURES))
+    loaded = load_bundle(bundle)
+    learnt = learnt_by(loaded.manifest)
+    records = [record for record in read_sources(data) if not learnt or record.source in learnt]
+    training = spread(select(records, "train"), min(limit or VARIANT_PICTURES, VARIANT_PICTURES))
     unseen = None
     if loaded.manifest.calibration.fitted_on == OUT_OF_FOLD:
         folder = results or RESULTS / loaded.manifest.name

@@ -21,28 +21,35 @@ def score(
     source: Annotated[list[str] | None, typer.Option(help="Only this source; may be repeated.")] = None,
     masks: Annotated[bool, typer.Option("--masks", help="Only pictures with masks.")] = False,
     out: Annotated[Path | None, typer.Option(help="CSV file to write, one row a picture.")] = None,
+    reason: Annotated[str, typer.Option(help="Why `test` is read, for the ledger.")] = "scored by hand",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     cache: Cache = Path("cache"),
 ) -> None:
     """Score a network by itself on labelled pictures, with a row per source; crops come from the true masks."""
     import torch
 
+    from trainer.cli.bundle import RESULTS
     from trainer.data.sources import read_sources
     from trainer.data.splits import named_split, parse_split_name
     from trainer.errors import DataError
     from trainer.scoring.alone import figures, table, write_scores
     from trainer.scoring.alone import score as run
+    from trainer.scoring.ledger import LEDGER, enter, of_test
+    from trainer.scoring.origin import digest_files
     from trainer.training.checkpoint import load_checkpoint
 
     if threads:
         torch.set_num_threads(threads)
     found = load_checkpoint(checkpoint)
-    parts = named_split(read_sources(data), parse_split_name(split))
+    known = read_sources(data)
+    parts = named_split(known, parse_split_name(split))
     if unknown := set(part.split("+")) - set(parts):
         raise DataError(f"There is no part '{sorted(unknown)[0]}'.", f"Choose from {', '.join(parts)}.")
     records = [record for name in part.split("+") for record in parts[name]]
     needs_mask = masks or found.recipe.task != "classification"
     records = [r for r in records if (not source or r.source in source) and (r.mask_path or not needs_mask)]
+    seen = of_test(known, records)
+    enter(RESULTS / LEDGER, str(checkpoint), digest_files((checkpoint,)), seen, "python -m trainer score", reason)
     scores = run(found, records, cache)
     if out is not None:
         write_scores(scores, out)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge_infer.bundle.store import DEFAULT_BUNDLE
 from edge_infer.schema import SchemaError, parse
+from trainer.data.ham10000 import SOURCE
 from trainer.data.splits import LEAKING
 from trainer.errors import DataError
 from trainer.papers.measures import HALF
@@ -61,6 +62,9 @@ def _against(figures: Figures, name: str, paper: float) -> str:
     return "-" if metric is None else "matched" if metric.value >= paper else "**missed**"
 
 
+SEVERAL_NOTE = f"Bundles over several sources are shown by their `test` of {SOURCE}; their own RESULTS.md has all.\n"
+
+
 def overview(results: Path) -> str:
     """All bundles side by side, and how far each is behind the best, from their `evaluation.json`.
 
@@ -70,7 +74,8 @@ def overview(results: Path) -> str:
     Raises:
         DataError: there is none, or one cannot be read.
     """
-    summaries = {path.parent.name: _read(path) for path in sorted(results.glob("*/evaluation.json"))}
+    known = {path.parent.name: _read(path) for path in sorted(results.glob("*/evaluation.json"))}
+    summaries = {name: summary for name, (summary, _) in known.items() if summary is not None}
     if not summaries:
         raise DataError(f"'{results}' holds no results of a bundle.", "Make them with `python -m trainer export`.")
     rows = [
@@ -80,6 +85,7 @@ def overview(results: Path) -> str:
     parts = [
         "# Bundles side by side\n",
         f"Made by `python -m trainer report` from the results of each bundle. On `test`. {INTERVALS}\n",
+        *([SEVERAL_NOTE] if any(several for _, several in known.values()) else []),
         markdown_table(["measure", "must", *summaries], rows),
     ]
     behind = [
@@ -106,12 +112,16 @@ def _against_best(goal: Goal, summaries: Mapping[str, Summary]) -> list[str]:
     return [goal.words, best, f"{gap:.4f}" if gap > 0 else f"ahead by {-gap:.4f}", verdict]
 
 
-def _read(path: Path) -> Summary:
+def _read(path: Path) -> tuple[Summary | None, bool]:
+    """Figures on `test`, and whether the bundle has several sources: then those of `SOURCE`, None where it has none."""
     try:
-        summary: Summary = parse(Summary, json.loads(path.read_text(encoding="utf-8"))["test"])
+        content = json.loads(path.read_text(encoding="utf-8"))
+        several = "summaries" in content
+        found = content["summaries"].get(SOURCE) if several else content["test"]
+        summary: Summary | None = None if found is None else parse(Summary, found)
     except (OSError, ValueError, KeyError, SchemaError) as error:
         raise DataError(f"'{path}' holds no figures: {error}.", "Make them with `python -m trainer report`.") from error
-    return summary
+    return summary, several
 
 
 COMPARISONS = Path(__file__).parents[1] / "results" / "compare"

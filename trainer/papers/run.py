@@ -44,7 +44,9 @@ from trainer.papers.rows import (
 )
 from trainer.recipe import Recipe, recipe_from_dict
 from trainer.scoring.columns import SUFFIX
+from trainer.scoring.ledger import LEDGER, enter, of_test
 from trainer.scoring.networks import Segmenter, adjust_for_classes, open_segmenter
+from trainer.scoring.origin import digest, digest_files
 from trainer.scoring.predictions import Prediction, RoiSource
 from trainer.training.checkpoint import BEST, LAST, class_names, load_checkpoint
 from trainer.training.initial import RANDOM, prepared, weights_for
@@ -88,7 +90,8 @@ class _Work:
         self.job, self.say = job, say
         self.folder = folder_of(job.out, job.table, job.split)
         self.data = detect(job.data)
-        whole = named_split(read_dataset(job.data), job.split, job.split_seed)
+        records = read_dataset(job.data)
+        whole = named_split(records, job.split, job.split_seed)
         budget = job.budget
         limits = {"train": budget.limit, "val": budget.limit, "test": budget.test_limit or budget.limit}
         self.parts = {name: spread(records, limits[name]) for name, records in whole.items()}
@@ -96,6 +99,7 @@ class _Work:
         if not all(self.parts.values()):
             raise DataError("The split leaves nothing to train, choose or test on.", "Choose another --split.")
         self.shared = siblings(self.parts)
+        self.tested = of_test(records, self.parts["test"])
         self.external = _external(job.external, {record.source for part in whole.values() for record in part})
         self.segmenter: Segmenter | None = None
 
@@ -128,6 +132,8 @@ class _Work:
         for view in views:
             started = time.monotonic()
             found, threshold = self._evaluate(kept, plan, view)
+            for records in self.external.values():
+                self._enter(plan.name, view, self._decides(kept, plan, view), records)
             away = {name: self._answer(kept, plan, view, records) for name, records in self.external.items()}
             compute = Compute(
                 train_images=len(self.parts["train"]),
@@ -161,6 +167,7 @@ class _Work:
             for kind in (*REFERENCES, "ellipse"):
                 name = f"{kind}-mask"
                 if self.job.fresh or not self._done(name, "picture"):
+                    self._enter(name, "picture", kind, self.tested)
                     found = predict_masks(reference_masks(kind, self.parts["train"]), test)
                     self._write(self._row(name, system, _WORDS[kind], "picture", found, (), None, None))
         for target in targets:
@@ -171,6 +178,7 @@ class _Work:
             for kind in REFERENCES:
                 name = f"{kind}-{target}"
                 if self.job.fresh or not self._done(name, "whole"):
+                    self._enter(name, "whole", kind, self.tested)
                     blank = blank or predict_masks(reference_masks("constant-negative", ()), test)
                     found = [replace(p, raw=None, clean=None) for p in reference_classes(kind, blank, labels, majority)]
                     row = self._row(name, system, _WORDS[kind], "whole", found, labels, None, None)
@@ -213,7 +221,13 @@ class _Work:
         labels = class_names(recipe)
         val = self._answer(file, plan, view, self.parts["val"]) if labels else []
         threshold = threshold_on(val, labels, POSITIVE[recipe.data.target]) if labels else None
+        self._enter(plan.name, view, self._decides(file, plan, view), self.tested)
         return self._answer(file, plan, view, self.parts["test"]), threshold
+
+    def _decides(self, file: Path, plan: Plan, view: View) -> list[object]:
+        """What a row's answers depend on."""
+        outlines = self._segmenter().identity if view == "predicted" else ""
+        return [digest_files((file,)), view, plan.views, plan.post_hoc, outlines]
 
     def _answer(self, file: Path, plan: Plan, view: View, records: Sequence[Record]) -> list[Prediction]:
         roi: RoiSource = "predicted" if view == "predicted" else "truth"
@@ -232,6 +246,12 @@ class _Work:
             name: store_predictions(found, self.folder / external_file(stem, name)) for name, found in away.items()
         }
         return {name: measure(found, row.labels, row.positive or "mel", threshold) for name, found in stored.items()}
+
+    def _enter(self, name: str, view: View, decides: object, records: Sequence[Record]) -> None:
+        """Writes down that a row is about to read these pictures of the data's own `test`, if there are any."""
+        job = self.job
+        what, reason = f"{job.table}/{stem_of(name, view)}", f"a row of the comparison {job.table}, split {job.split}"
+        enter(job.out.parent / LEDGER, what, digest(decides), records, "python -m trainer compare", reason)
 
     def _row(
         self,

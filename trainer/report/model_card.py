@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_infer.bundle.manifest import Manifest, Stage
+from trainer.report.many import Several, card_sections
 from trainer.report.markdown import to_markdown
 from trainer.report.refusals import Refusals, refusal_tables
 from trainer.report.summary import Summary
@@ -20,13 +21,16 @@ _CHOSEN_ON = {
 }
 
 
-def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Refusals) -> str:
+def model_card(
+    manifest: Manifest, summaries: Sequence[Summary], refused: Refusals, several: Several | None = None
+) -> str:
     """The card's text. It does not depend on the manifest's list of files, which holds the card's own hash.
 
     Args:
         manifest: rules, provenance, operating points, parity.
         summaries: figures, one section each.
         refused: what gets no probability.
+        several: figures by source, where there are several; then there are no summaries.
     """
     m, p = manifest, manifest.provenance
     chosen_on = _CHOSEN_ON.get(m.calibration.fitted_on, m.calibration.fitted_on)
@@ -44,18 +48,17 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Refusa
         "## Data and licence\n",
         f"{p.data}. {p.citation}\n",
         f"**{p.license}.** {p.license_note}\n",
-        "HAM10000 was collected in Austria and Australia, mostly from patients with light skin; skin tone is not "
-        "recorded, so performance on darker skin is unknown and cannot be measured here. Pictures shown to other "
-        "dermatoscopes, and populations with another share of melanoma, need their own calibration: about one picture "
-        "in nine shows melanoma here, far more than in screening.\n",
+        _POPULATION if several is None else _population(several, m),
         "## The system\n",
         _stages(m),
         f"Mask: probability of at least {m.mask.threshold:g}, largest region, holes closed. "
         f"Crop: square, lesion's longer side plus {m.roi.margin:.0%} on each side, background "
         f"{'kept' if m.roi.background == 'keep' else 'set to black'}"
         f"{'' if m.roi.outside == 'pad' else f'; where it leaves the picture: {m.roi.outside}'}.\n",
-        f"Calibration: {m.calibration.method}, T = {m.calibration.temperature:g}, inside the classifier's graph, "
-        f"fitted on {chosen_on}.\n",
+        f"Calibration: {m.calibration.method}, T = {m.calibration.temperature:g}"
+        f"{f', bias {m.calibration.bias:g} on the logit of melanoma' if m.calibration.bias else ''}, "
+        "inside the classifier's graph, "
+        f"fitted on {chosen_on}{'' if several is None else _weighed(m)}.\n",
         _recipes(m),
         _compute(m),
         "## Operating points\n",
@@ -75,9 +78,9 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Refusa
         refusal_tables(refused),
         _abstention(m),
         *(to_markdown(summary, _title(summary), m.operating_points) for summary in summaries),
+        *([] if several is None else card_sections(several, m)),
         "## What cannot be measured here\n",
-        "- **Skin tone**: HAM10000 does not record it, and nearly all its patients have light skin.\n",
-        "- **Another clinic, camera or dermatoscope**: one data set, split by lesion; no picture from elsewhere.\n",
+        *(_UNMEASURED if several is None else _unmeasured(several)),
         "- **Use by people**: whether anybody decides better with these answers than without.\n",
         "## Parity of the files with the PyTorch model\n",
         *(f"- {g.artifact}: {g.measure} {g.value:.3g} (gate {g.relation} {g.limit:g})\n" for g in m.parity),
@@ -87,6 +90,49 @@ def model_card(manifest: Manifest, summaries: Sequence[Summary], refused: Refusa
         f"{p.created}.\n",
     ]
     return "\n".join(parts)
+
+
+_POPULATION = (
+    "HAM10000 was collected in Austria and Australia, mostly from patients with light skin; skin tone is not "
+    "recorded, so performance on darker skin is unknown and cannot be measured here. Pictures shown to other "
+    "dermatoscopes, and populations with another share of melanoma, need their own calibration: about one picture "
+    "in nine shows melanoma here, far more than in screening.\n"
+)
+_UNMEASURED = (
+    "- **Skin tone**: HAM10000 does not record it, and nearly all its patients have light skin.\n",
+    "- **Another clinic, camera or dermatoscope**: one data set, split by lesion; no picture from elsewhere.\n",
+)
+
+
+def _population(several: Several, manifest: Manifest) -> str:
+    shares = ", ".join(f"{name} {row.melanomas / row.pictures:.0%}" for name, row in several.test.rows.items())
+    prior = manifest.calibration.prior
+    assumed = "" if prior is None else f" Its probabilities assume that {prior:.0%} of the pictures show melanoma."
+    return (
+        "Skin tone is recorded in none of the sources, and nearly all their patients have light skin; it is estimated "
+        f"from the pictures below. The share of melanoma differs between the sources' test pictures: {shares}."
+        f"{assumed} Where it is another, far lower in screening, state it (`--prevalence`): the odds are then "
+        "corrected by the ratio.\n"
+    )
+
+
+def _weighed(manifest: Manifest) -> str:
+    prior = manifest.calibration.prior
+    shared = "" if prior is None else f" and was weighed to a share of melanoma of {prior:.0%}"
+    return f"; every source that it learnt from counted the same there{shared}"
+
+
+def _unmeasured(several: Several) -> tuple[str, ...]:
+    external = [name for name, row in several.test.rows.items() if row.external]
+    elsewhere = (
+        f"{', '.join(external)} is external, all else is split by lesion within its source"
+        if external
+        else "every source here was learnt from, split by lesion; a source that was not is no part of this table"
+    )
+    return (
+        "- **Darker skin**: skin tone is estimated from the pictures, and few of them show darker skin.\n",
+        f"- **Another clinic, camera or dermatoscope**: {elsewhere}.\n",
+    )
 
 
 def _variants(manifest: Manifest) -> list[str]:

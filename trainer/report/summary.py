@@ -20,6 +20,7 @@ from trainer.scoring.metrics import (
     Measure,
     Roc,
     Weights,
+    among,
     decision_measures,
     lesion_weights,
     mean_of,
@@ -31,6 +32,7 @@ from trainer.scoring.metrics import (
 )
 from trainer.scoring.predictions import Counts, Prediction, indeterminate
 from trainer.scoring.scores import Scores, certainty, scores_of
+from trainer.scoring.skin_tone import skin_group
 
 REFERRED = (0.1, 0.2, 0.3)
 """Shares of least certain pictures that are referred in the table of coverage against error."""
@@ -44,6 +46,9 @@ BANDS_NOTE = (
     "With `--abstain` the limits are fixed beforehand, not on these pictures, so that the share decided differs a "
     "little from what was meant.\n"
 )
+
+NOT_STATED_WORDS = "benign, not stated"
+"""How tables name pictures whose exact diagnosis is not known."""
 
 Figures = dict[str, Metric]
 
@@ -75,7 +80,7 @@ class Summary:
         images, lesions, melanomas: counts of all pictures.
         answered: pictures that got a probability.
         indeterminate: the others by reason.
-        segmentation, segmentation_raw: over all pictures, after and before clean-up; empty for true ROIs.
+        segmentation, segmentation_raw: over all pictures with masks, after and before clean-up; empty for true ROIs.
         dice_by_class: mean Dice after clean-up.
         melanoma: ranking, calibration, Brier score over answered pictures; `auc_all_pictures` over all.
         classes: figures over all classes.
@@ -131,8 +136,10 @@ def summarise(
     weights = lesion_weights(scores.lesions, resamples)
     every = lesion_weights([p.lesion_id for p in predictions], resamples)
     threshold = next(point.threshold for point in points if point.name == default_point)
-    clean, raw = overlaps_of(predictions, "clean"), overlaps_of(predictions, "raw")
-    classes = [p.dx for p in predictions]
+    masked = np.array([p.clean is not None for p in predictions])
+    outlined = [p for p in predictions if p.clean is not None]
+    clean, raw = (overlaps_of(outlined, which) if outlined else None for which in ("clean", "raw"))
+    classes, drawn = [p.dx or NOT_STATED_WORDS for p in outlined], every[:, masked]
     melanoma = with_intervals(melanoma_measures(scores.score, scores.positive), weights)
     melanoma |= _auc_all(predictions, melanoma_label, every)
     return Summary(
@@ -142,9 +149,9 @@ def summarise(
         melanomas=sum(p.dx == melanoma_label for p in predictions),
         answered=len(answered),
         indeterminate=indeterminate(predictions),
-        segmentation=with_intervals(segmentation_measures(clean, classes), every) if clean else {},
-        segmentation_raw=with_intervals(segmentation_measures(raw, classes), every) if raw else {},
-        dice_by_class=dice_by_class(clean, classes, every) if clean else {},
+        segmentation=with_intervals(segmentation_measures(clean, classes), drawn) if clean else {},
+        segmentation_raw=with_intervals(segmentation_measures(raw, classes), drawn) if raw else {},
+        dice_by_class=dice_by_class(clean, classes, drawn) if clean else {},
         melanoma=melanoma,
         classes=with_intervals(multiclass_measures(scores.probabilities, scores.truth), weights),
         operating_points={
@@ -176,11 +183,15 @@ def to_evaluation(summary: Summary, data: str, command: str) -> Evaluation:
 
 _GROUPED = ("dice", "auc", "sensitivity", "specificity")
 
+SKIN = "skin tone (estimated)"
+"""See `trainer.scoring.skin_tone`; left out where predictions hold no estimate."""
+
 ATTRIBUTES: dict[str, Callable[[Prediction], str]] = {
     "sex": lambda p: p.sex or "unknown",
     "age": lambda p: _age_band(p.age),
     "site": lambda p: p.localization or "unknown",
     "diagnosis by": lambda p: p.dx_type or "unknown",
+    SKIN: lambda p: skin_group(p.skin_angle),
 }
 
 
@@ -204,6 +215,8 @@ def subgroups_of(predictions: Sequence[Prediction]) -> dict[str, dict[str, Bools
     found: dict[str, dict[str, Bools]] = {}
     for attribute, value_of in ATTRIBUTES.items():
         values = np.array([value_of(p) for p in predictions])
+        if attribute == SKIN and all(p.skin_angle is None for p in predictions):
+            continue
         found[attribute] = {str(value): values == value for value in sorted(set(values))}
     return found
 
@@ -244,16 +257,12 @@ def _partly(scores: Scores, threshold: float, kept: Bools) -> dict[str, Measure]
         "accuracy": decided["accuracy"],
         "sensitivity_at_95_specificity": Roc(score, positive).sensitivity_at_specificity(0.95),
     }
-    among = {name: _among(measure, kept) for name, measure in measures.items()}
+    kept_measures = {name: among(measure, kept) for name, measure in measures.items()}
     missed = kept & (scores.score < threshold)
-    return among | {
+    return kept_measures | {
         "melanomas_kept": mean_of(kept, scores.positive),
         "melanomas_missed": mean_of(missed, scores.positive),
     }
-
-
-def _among(measure: Measure, kept: Bools) -> Measure:
-    return lambda weights: measure(weights[:, kept])
 
 
 def _band(scores: Scores, point: OperatingPoint, band: Band, weights: Weights) -> Figures:
@@ -277,7 +286,7 @@ def _subgroups(
         table[attribute] = {}
         for value, chosen in groups.items():
             measures: dict[str, Measure] = {
-                "dice": mean_of(dice[chosen]),
+                "dice": mean_of(dice[chosen], np.isfinite(dice[chosen])),
                 "auc": Roc(scores.score[chosen], positive[chosen]).auc,
                 "sensitivity": mean_of(called[chosen], positive[chosen]),
                 "specificity": mean_of(~called[chosen], ~positive[chosen]),

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_infer.bundle.manifest import Evaluation, Manifest
 from edge_infer.schema import dump
+from trainer.bundle.recipe import learnt_by
 from trainer.data.ham10000 import MELANOMA
+from trainer.report import many
 from trainer.report.figures import FIGURES, draw_figures
 from trainer.report.goals import goals_table
 from trainer.report.markdown import to_markdown
@@ -36,6 +38,14 @@ TITLES = {
     "val": "Validation split",
     OUT_OF_FOLD: "Pictures of the training and validation split, each answered by a network that left its lesion out",
 }
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What was computed: of one source by file stem, or of several."""
+
+    summaries: dict[str, Summary]
+    several: many.Several | None = None
 
 
 def write_stem(results: Path, stem: str, predictions: Sequence[Prediction]) -> None:
@@ -67,14 +77,34 @@ def read_refused(results: Path, manifest: Manifest) -> Refusals:
     return Refusals(refused(trials, manifest), detection(trials, read_stem(results, REPORTED[0][0]), manifest))
 
 
-def write_tables(results: Path, manifest: Manifest, protocol: str = "") -> dict[str, Summary]:
-    """Computes all figures from the stored predictions; writes `evaluation.json`, `RESULTS.md` and `FIGURES` there.
+def figure_names(results: Path) -> dict[str, str]:
+    """File and caption of each figure of a folder of results."""
+    sources = list(dict.fromkeys(p.source for p in read_stem(results, REPORTED[0][0])))
+    return dict(FIGURES) if len(sources) == 1 else many.figure_names(sources)
+
+
+def write_tables(results: Path, manifest: Manifest, protocol: str = "") -> Reported:
+    """Computes all figures from the stored predictions; writes `evaluation.json`, `RESULTS.md` and the figures there.
 
     Args:
         results: folder of the predictions.
         manifest: labels, rules and operating points.
         protocol: table of the papers' own protocol, where there is one.
     """
+    test = read_stem(results, REPORTED[0][0])
+    if len({p.source for p in test}) > 1:
+        learnt = learnt_by(manifest)
+        rest = [read_stem(results, stem) for stem in (REPORTED[1][0], manifest.calibration.fitted_on)]
+        found = many.several(results, manifest, learnt, test, rest[0], rest[1])
+        refusals = read_refused(results, manifest)
+        shares: dict[str, object] = {"refused_trials": refusals.shares, "detection": dump(refusals.detection)}
+        many.write(results, manifest, found, refusal_tables(refusals), shares)
+        many.draw(results, manifest, test)
+        return Reported({}, found)
+    return Reported(_write_single(results, manifest, protocol))
+
+
+def _write_single(results: Path, manifest: Manifest, protocol: str) -> dict[str, Summary]:
     summaries = read_summaries(results, manifest)
     refusals = read_refused(results, manifest)
     figures = {**dump(summaries), "refused": refusals.shares, "detection": dump(refusals.detection)}
@@ -111,14 +141,26 @@ def with_figures(manifest: Manifest, evaluation: Evaluation, summary: Summary) -
     return replace(manifest, evaluations=(evaluation,), operating_points=points)
 
 
-def measured(results: Path, manifest: Manifest, summary: Summary) -> tuple[Manifest, str]:
+def card_text(results: Path, manifest: Manifest, reported: Reported) -> str:
+    """The model card of a manifest that has its figures."""
+    refused = read_refused(results, manifest)
+    if reported.several is not None:
+        return model_card(manifest, (), refused, reported.several)
+    return model_card(manifest, [reported.summaries[REPORTED[0][0]]], refused)
+
+
+def measured(results: Path, manifest: Manifest, reported: Reported) -> tuple[Manifest, str]:
     """A written bundle's manifest with its figures, and the text of its model card.
 
     Args:
         results: folder of its predictions and measures.
         manifest: as written, without figures.
-        summary: of `test`.
+        reported: what was computed from them.
     """
+    if reported.several is not None:
+        complete = many.with_figures(manifest, reported.several)
+        return complete, card_text(results, complete, reported)
+    summary = reported.summaries[REPORTED[0][0]]
     command = f"python -m trainer evaluate --bundle exported/{manifest.name} --data DIR"
     complete = with_figures(manifest, to_evaluation(summary, manifest.provenance.data, command), summary)
-    return complete, model_card(complete, [summary], read_refused(results, complete))
+    return complete, card_text(results, complete, reported)

@@ -28,8 +28,11 @@ from trainer.scoring.predictions import Counts, Prediction
 from trainer.training.checkpoint import Checkpoint
 from trainer.training.folds import OUT_OF_FOLD
 
-FORMAT = "1"
+FORMAT = "2"
 """Changes with what is measured or how; older files are then made again."""
+
+MOST_OF_A_SOURCE = 2500
+"""Training pictures that are measured of each of several sources, spread over it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,9 @@ def answer_unseen(
         limit: use only so many pictures of each split and fold, for a trial.
         views: as in the system.
     """
-    training, validation = (select(records, split, limit) for split in ("train", "val"))
+    several = len({record.source for record in records}) > 1
+    most = min(limit or MOST_OF_A_SOURCE, MOST_OF_A_SOURCE) if several else limit
+    training, validation = select(records, "train", most), select(records, "val", limit)
     if folds:
         found = tuple(predict_out_of_fold(folds, records, rules, networks, limit, views))
     else:

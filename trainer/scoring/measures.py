@@ -14,7 +14,7 @@ from edge_infer.steps.appearance import Appearance, measure_appearance
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.quality import Quality, measure_quality
 from edge_infer.steps.resize import resize
-from trainer.data.ham10000 import Record, read_mask
+from trainer.data.ham10000 import SOURCE, Record, read_mask
 from trainer.data.negatives import negatives
 from trainer.data.varied import vary
 from trainer.scoring.metrics import Floats
@@ -25,13 +25,17 @@ MOST_VARIED = 3000
 
 @dataclass(frozen=True)
 class Measures:
-    """One picture: its own size, what it shows at the segmenter's input size, and its lesion's true share of it."""
+    """One picture: its own size, what it shows at the segmenter's input size, and its lesion's true share of it.
+
+    `true_area` is None where the picture has no mask; `source` says where it was taken.
+    """
 
     height: int
     width: int
     quality: Quality
     appearance: Appearance
-    true_area: float
+    true_area: float | None
+    source: str = SOURCE
 
 
 def measure_records(records: Iterable[Record], spec: InputSpec, progress: bool = True) -> dict[str, Measures]:
@@ -68,7 +72,8 @@ def _measure(record: Record, spec: InputSpec) -> Measures:
     pixels = open_picture(record.image_path).pixels
     small = resize(pixels, spec.height, spec.width)
     height, width = pixels.shape[:2]
-    return Measures(height, width, measure_quality(small), measure_appearance(small), _true_area(record))
+    area = None if record.mask_path is None else _true_area(record)
+    return Measures(height, width, measure_quality(small), measure_appearance(small), area, record.source)
 
 
 def _true_area(record: Record) -> float:

@@ -233,16 +233,24 @@ def multiclass_measures(probabilities: Floats, truth: NDArray[np.intp]) -> dict[
 
     Args:
         probabilities: shape (n, classes), rows sum to 1.
-        truth: class index, shape (n,).
+        truth: class index, shape (n,); pictures whose class is not known (below 0) are left out.
     """
-    predicted = probabilities.argmax(1)
+    known = np.flatnonzero(truth >= 0)
+    truth = truth[known]
+    predicted = probabilities[known].argmax(1)
     correct = predicted == truth
     recalls = [mean_of(correct, truth == label) for label in np.unique(truth)]
-    return {
+    measures: dict[str, Measure] = {
         "class_accuracy": mean_of(correct),
         "class_balanced_accuracy": lambda weights: _nanmean([recall(weights) for recall in recalls]),
-        "class_calibration_error": calibration_error(probabilities.max(1), correct),
+        "class_calibration_error": calibration_error(probabilities[known].max(1), correct),
     }
+    return {name: among(measure, known) for name, measure in measures.items()} if len(known) else {}
+
+
+def among(measure: Measure, rows: NDArray[np.intp] | Bools) -> Measure:
+    """A measure that was made of these pictures alone, taking weights of all."""
+    return lambda weights: measure(weights[:, rows])
 
 
 def class_measures(probabilities: Floats, truth: NDArray[np.intp], label: int) -> dict[str, Measure]:

@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from edge_infer.rules import Metric
 from trainer.errors import DataError
@@ -165,6 +166,28 @@ def reliability_plot(path: Path, answers: Sequence[Answers], title: str = "Relia
     upper.legend(loc="upper left", fontsize="small")
     lower.set(xlabel="predicted probability of melanoma", ylabel="pictures", yscale="log", ylim=(0.7, None))
     _save(figure, path, data)
+
+
+def confusion_plot(path: Path, counts: NDArray[np.int64], labels: Sequence[str], title: str) -> None:
+    """How often pictures of each diagnosis were called each: counts, coloured by the share of the row.
+
+    Args:
+        path: PNG file.
+        counts: true class by predicted class, int64, shape (n, n).
+        labels: names of the classes.
+        title: above the figure.
+    """
+    figure, axes = _square()
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.grid(visible=False)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(counts.shape):
+        dark = shares[row, column] > 0.5
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color="white" if dark else "black")
+    axes.set(title=title, xlabel="called", ylabel="is")
+    axes.set_xticks(range(len(labels)), labels, rotation=45)
+    axes.set_yticks(range(len(labels)), labels)
+    _save(figure, path, {"labels": list(labels), "counts": counts.tolist()})
 
 
 def coverage_plot(

@@ -32,6 +32,7 @@ from trainer.data.splits import spread, standard_split
 from trainer.errors import DataError
 from trainer.scoring.networks import Networks
 from trainer.scoring.predictions import Counts, Prediction, RoiSource, overlap
+from trainer.scoring.skin_tone import typology_angle
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class Limits:
     quality: QualityLimits | None = None
     dermoscopy: DermoscopyRule | None = None
     familiarity: FamiliarityRule | None = None
+
+    def of_any_size(self) -> Limits:
+        """The same limits without that of the picture's own size."""
+        return replace(self, quality=None if self.quality is None else replace(self.quality, min_side=0))
 
 
 def reason_of(
@@ -74,7 +79,11 @@ def reason_of(
 
 @dataclass(frozen=True)
 class Rules:
-    """What a manifest says about the steps outside the graphs; `quality` None refuses no picture for its quality."""
+    """What a manifest says about the steps outside the graphs; `quality` None refuses no picture for its quality.
+
+    `size_exempt` names sources whose pictures are scored however small they are: the one rule that the runtime has and
+    a score may leave out, where all of a source is smaller than the product takes.
+    """
 
     segmenter_input: InputSpec
     classifier_input: InputSpec
@@ -84,10 +93,11 @@ class Rules:
     quality: QualityLimits | None = None
     dermoscopy: DermoscopyRule | None = None
     familiarity: FamiliarityRule | None = None
+    size_exempt: tuple[str, ...] = ()
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Rules:
-        """The rules of a bundle."""
+        """The rules of a bundle; its recipe says which sources are scored without the size limit."""
         return cls(
             manifest.segmenter.input,
             manifest.classifier.input,
@@ -97,11 +107,12 @@ class Rules:
             manifest.quality,
             manifest.dermoscopy,
             manifest.familiarity,
+            tuple(manifest.provenance.bundle_recipe.get("size_exempt", ())),
         )
 
 
 def select(records: Sequence[Record], split: str, limit: int | None = None) -> list[Record]:
-    """The records of a split (see `trainer.data.splits.standard_split`); with a limit, that many spread over it.
+    """The records of a split (see `trainer.data.splits.standard_split`); with a limit, so many of each source.
 
     Raises:
         DataError: there is no such split, or it is empty.
@@ -109,7 +120,9 @@ def select(records: Sequence[Record], split: str, limit: int | None = None) -> l
     parts = standard_split(records)
     if not parts.get(split):
         raise DataError(f"The data set has no split '{split}'.", f"Choose one of: {', '.join(parts)}.")
-    return [replace(record, split=split) for record in spread(parts[split], limit)]
+    sources = dict.fromkeys(record.source for record in parts[split])
+    chosen = [one for name in sources for one in spread([r for r in parts[split] if r.source == name], limit)]
+    return [replace(record, split=split) for record in chosen]
 
 
 def predict(
@@ -124,7 +137,7 @@ def predict(
     """Runs the path over the records, in order, at each picture's own resolution.
 
     Args:
-        records: pictures with labels and masks.
+        records: labelled pictures; those without masks get no counts of pixels.
         rules: sizes, thresholds and limits.
         networks: both stages.
         roi: "predicted" crops around the predicted mask, as in use; "truth" crops around the true mask; "whole" takes
@@ -158,7 +171,7 @@ class _Work:
     def __init__(self, record: Record, rules: Rules) -> None:
         self.record, self.rules = record, rules
         self.pixels = open_picture(record.image_path).pixels
-        self.truth = read_mask(record.mask_path)
+        self.truth = None if record.mask_path is None else read_mask(record.mask_path)
         spec = rules.segmenter_input
         self.segmenter_input = resize(self.pixels, spec.height, spec.width)
         self.quality: Quality = measure_quality(self.segmenter_input)
@@ -170,10 +183,13 @@ class _Work:
         self.crop: NDArray[np.uint8] | None = None
         self.area = 0.0
         self.confidence = 0.0
+        self.skin_angle: float | None = None
         self.probabilities: dict[str, float] = {}
 
     def use_truth(self) -> None:
         self.confidence = 1.0
+        if self.truth is None:
+            raise DataError(f"{self.record.image_id} has no mask to crop by.", "Choose pictures with masks.")
         self._cut(restore_mask(self.truth, *self.pixels.shape[:2]))
 
     def use_whole(self) -> None:
@@ -184,8 +200,10 @@ class _Work:
     def use_map(self, probability: NDArray[np.float32]) -> None:
         threshold = self.rules.mask.threshold
         small = clean_mask(probability, threshold)
-        self.raw = overlap((probability >= threshold).astype(np.uint8), self.truth)
-        self.clean = overlap(small, self.truth)
+        if self.truth is not None:
+            self.raw = overlap((probability >= threshold).astype(np.uint8), self.truth)
+            self.clean = overlap(small, self.truth)
+        self.skin_angle = typology_angle(self.segmenter_input, small)
         self.confidence = lesion_confidence(probability, small)
         self._cut(restore_mask(small, *self.pixels.shape[:2]))
 
@@ -201,6 +219,8 @@ class _Work:
     def _reason(self) -> str:
         height, width = self.pixels.shape[:2]
         limits = Limits(self.rules.mask, self.rules.quality, self.rules.dermoscopy, self.rules.familiarity)
+        if self.record.source in self.rules.size_exempt:
+            limits = limits.of_any_size()
         size, score = (height, width), self.familiarity
         return reason_of(size, self.quality, self.dermoscopy, self.area, self.confidence, limits, score)
 
@@ -218,12 +238,14 @@ class _Work:
             roi,
             self._reason(),
             self.quality,
-            cv2.countNonZero(self.truth) / self.truth.size,
+            None if self.truth is None else cv2.countNonZero(self.truth) / self.truth.size,
             self.area,
             self.confidence,
             self.raw,
             self.clean,
             self.probabilities,
             self.dermoscopy,
+            record.source,
+            self.skin_angle,
             self.familiarity,
         )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge_infer.rules import MaskRule
 from edge_infer.steps.mask import restore_mask
 from edge_infer.steps.quality import Quality, lesion_problem
+from trainer.data.ham10000 import SOURCE
 from trainer.errors import DataError
 from trainer.scoring.columns import Column, Kind, read_columns, write_columns
 
@@ -61,12 +62,14 @@ class Prediction:
         reason: why the runtime gives no probability for this picture; empty where it gives one. Where only the
             picture's quality or the lesion's area is at fault, the probabilities are still recorded.
         quality: luminance, contrast, sharpness; see `edge_infer.steps.quality`.
-        true_area, area: the lesion's fraction of the picture, true and as cropped.
+        true_area, area: the lesion's fraction of the picture, true (None where it has no mask) and as cropped.
         confidence: see `edge_infer.steps.mask.lesion_confidence`; 1 where no mask was predicted.
-        raw: the thresholded map against the true mask; None where no mask was predicted.
+        raw: the thresholded map against the true mask; None where no mask was predicted, or there is no true one.
         clean: the same after clean-up.
         probabilities: by class; empty where no lesion was found, so that there was no crop.
         dermoscopy: see `edge_infer.steps.appearance.dermoscopy_score`; None where the rules have no weights for it.
+        source: where the picture was taken or published, see `trainer.data.ham10000.Record`.
+        skin_angle: see `trainer.scoring.skin_tone.typology_angle`; None where skin is hardly seen, and in older files.
         familiarity: the segmenter's score, see `edge_infer.rules.FamiliarityRule`; None where it gives none.
     """
 
@@ -81,13 +84,15 @@ class Prediction:
     roi: RoiSource
     reason: str
     quality: Quality
-    true_area: float
+    true_area: float | None
     area: float
     confidence: float
     raw: Counts | None
     clean: Counts | None
     probabilities: dict[str, float]
     dermoscopy: float | None = None
+    source: str = SOURCE
+    skin_angle: float | None = None
     familiarity: float | None = None
 
 
@@ -96,12 +101,14 @@ _PLAIN = {
     "age": Kind.NUMBER,
     **dict.fromkeys(("sex", "localization", "roi", "reason"), Kind.TEXT),
     **dict.fromkeys(("true_area", "area", "confidence", "dermoscopy"), Kind.NUMBER),
+    "source": Kind.TEXT,
+    "skin_angle": Kind.NUMBER,
     "familiarity": Kind.NUMBER,
 }
 """Attributes that are a column each."""
 
-_LATER: dict[str, object] = {"familiarity": None}
-"""Columns that older files lack, with what stands in their place."""
+_LATER: dict[str, object] = {"source": SOURCE, "skin_angle": None, "familiarity": None}
+"""Columns that a file lacks where this stands in all of its rows, as in older files."""
 
 
 def overlap(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
@@ -153,6 +160,7 @@ def _columns(predictions: Sequence[Prediction]) -> list[Column]:
         return Column(name, kind, [value_of(p) for p in predictions])
 
     columns = [column(name, kind, attrgetter(name)) for name, kind in _PLAIN.items()]
+    columns = [one for one in columns if one.name not in _LATER or set(one.values) != {_LATER[one.name]}]
     columns += [column(name, Kind.NUMBER, attrgetter(f"quality.{name}")) for name in Quality._fields]
     for prefix, which in _COUNTED.items():
         counts = [getattr(p, which) for p in predictions]

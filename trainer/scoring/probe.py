@@ -16,9 +16,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
 
 from trainer.data.ham10000 import Record
 from trainer.errors import DataError
+from trainer.models.serving import as_network
+from trainer.scoring.predictions import Prediction
 
 FOLDS = 5
 STRENGTH = 0.01
@@ -40,7 +43,43 @@ class Probe:
     recognised: dict[str, float]
 
 
-def source_probe(features: NDArray[np.float64], records: Sequence[Record], seed: int = 0) -> Probe:
+class Tap:
+    """A classifier as a callable that keeps what enters its last linear layer; see `trainer.models.serving.as_network`.
+
+    Attributes:
+        rows: float64, shape (features,) each, of the pictures in the order in which they were classified; of several
+            views their mean.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._run = as_network(module)
+        self.rows: list[NDArray[np.float64]] = []
+        self._count = 1
+        layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+        if layers:
+            layers[-1].register_forward_pre_hook(self._keep)
+
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As the network."""
+        self._count = len(batch)
+        return self._run(batch)
+
+    def _keep(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.rows += list(inputs[0].double().numpy().reshape(-1, self._count, inputs[0].shape[-1]).mean(0))
+
+
+def probe_of(tap: Tap, found: Sequence[Prediction]) -> Probe | None:
+    """The probe of predictions that were made through a tap; None where it has too little to learn from."""
+    answered = [p for p in found if p.probabilities]
+    if not tap.rows or len(tap.rows) != len(answered):
+        return None
+    try:
+        return source_probe(np.array(tap.rows), answered)
+    except DataError:
+        return None
+
+
+def source_probe(features: NDArray[np.float64], records: Sequence[Record | Prediction], seed: int = 0) -> Probe:
     """Cross-validated by lesion, sources weighted alike.
 
     Args:

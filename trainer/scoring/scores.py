@@ -1,4 +1,4 @@
-"""Probabilities and labels as arrays, and what a temperature makes of them."""
+"""Probabilities and labels as arrays, and what a temperature and a bias make of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.data.ham10000 import MELANOMA, UNKNOWN_LABEL
 from trainer.errors import DataError
 from trainer.scoring.metrics import Bools, Floats
 from trainer.scoring.predictions import Prediction
@@ -21,15 +22,17 @@ class Scores:
 
     Attributes:
         probabilities: shape (n, classes), rows sum to 1.
-        truth: class index, shape (n,).
+        truth: class index, shape (n,); `UNKNOWN_LABEL` where a picture is known not to be melanoma, and no more.
         lesions: lesion ids, length n.
         melanoma: column of melanoma.
+        sources: where each picture comes from, length n.
     """
 
     probabilities: Floats
     truth: NDArray[np.intp]
     lesions: tuple[str, ...]
     melanoma: int
+    sources: tuple[str, ...] = ()
 
     @property
     def score(self) -> Floats:
@@ -41,11 +44,17 @@ class Scores:
         """Whether the picture shows a melanoma, shape (n,)."""
         return np.asarray(self.truth == self.melanoma)
 
+    @property
+    def named(self) -> Bools:
+        """Whether the picture's exact class is known, shape (n,)."""
+        return np.asarray(self.truth != UNKNOWN_LABEL)
+
 
 def scores_of(predictions: Sequence[Prediction], labels: Sequence[str], melanoma_label: str = "mel") -> Scores:
     """The classifier's answers as arrays; pictures without a crop are left out.
 
-    Classes that the labels do not name count as the other class of a two-class model.
+    A diagnosis that the labels do not name, or that is not stated, counts as the other class of a two-class model, and
+    as `UNKNOWN_LABEL` of a model of several.
 
     Raises:
         DataError: no picture has an answer, or one carries other classes.
@@ -59,22 +68,26 @@ def scores_of(predictions: Sequence[Prediction], labels: Sequence[str], melanoma
         raise DataError(f"The predictions have no class {error}.", "Predict again with this model.") from error
     names = list(labels)
     others = [label for label in names if label != melanoma_label]
-    truth = np.array([names.index(p.dx if p.dx in names else others[0]) for p in answered], dtype=np.intp)
-    return Scores(probabilities, truth, tuple(p.lesion_id for p in answered), names.index(melanoma_label))
+    unnamed = names.index(others[0]) if len(others) == 1 else UNKNOWN_LABEL
+    truth = np.array([names.index(p.dx) if p.dx in names else unnamed for p in answered], dtype=np.intp)
+    lesions, sources = (tuple(getattr(p, name) for p in answered) for name in ("lesion_id", "source"))
+    return Scores(probabilities, truth, lesions, names.index(melanoma_label), sources)
 
 
-def tempered(probabilities: Floats, temperature: float) -> Floats:
-    """softmax(log p / temperature): what the same logits give at another temperature."""
+def tempered(probabilities: Floats, temperature: float, bias: float = 0.0, column: int = 0) -> Floats:
+    """softmax(log p / temperature), with `bias` added to the logit of one column: what the same logits give then."""
     logits = np.log(np.maximum(probabilities, _SMALLEST)) / temperature
+    logits[:, column] += bias
     powers = np.exp(logits - logits.max(1, keepdims=True))
     return np.asarray(powers / powers.sum(1, keepdims=True))
 
 
-def temper(prediction: Prediction, temperature: float) -> Prediction:
-    """The same picture at another temperature; it was predicted at 1."""
+def temper(prediction: Prediction, temperature: float, bias: float = 0.0, label: str = MELANOMA) -> Prediction:
+    """The same picture at another temperature, with a bias on one class's logit; it was predicted at 1 and 0."""
     if not prediction.probabilities:
         return prediction
-    row = tempered(np.array([list(prediction.probabilities.values())]), temperature)[0]
+    column = list(prediction.probabilities).index(label) if bias else 0
+    row = tempered(np.array([list(prediction.probabilities.values())]), temperature, bias, column)[0]
     return replace(prediction, probabilities=dict(zip(prediction.probabilities, map(float, row), strict=True)))
 
 

@@ -36,6 +36,8 @@ Picture = NDArray[np.uint8]
 
 _MEASURED = ("area", "confidence", "dermoscopy", "familiarity")
 """What a trial measures beside the quality; each may be unknown."""
+_LATER = "familiarity"
+"""That of them which older files lack, and those of bundles without it."""
 
 
 def _blurred(fraction: float) -> Callable[[Picture], Picture]:
@@ -153,7 +155,8 @@ def write_trials(path: Path, trials: Sequence[Trial]) -> None:
     columns += [
         Column(name, Kind.NUMBER, [getattr(trial.quality, name) for trial in trials]) for name in Quality._fields
     ]
-    columns += [Column(name, Kind.NUMBER, [getattr(trial, name) for trial in trials]) for name in _MEASURED]
+    measured = [name for name in _MEASURED if name != _LATER or any(trial.familiarity is not None for trial in trials)]
+    columns += [Column(name, Kind.NUMBER, [getattr(trial, name) for trial in trials]) for name in measured]
     write_columns(path, columns)
 
 
@@ -165,7 +168,7 @@ def read_trials(path: Path) -> list[Trial]:
     """
     try:
         columns = read_columns(path)
-        columns.setdefault("familiarity", [None] * len(columns["what"]))
+        columns.setdefault(_LATER, [None] * len(columns["what"]))
         names, last = ("image_id", "what", *Quality._fields, *_MEASURED), len(_MEASURED)
         return [
             Trial(image, what, Quality(*measures[:-last]), *measures[-last:])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trainer.data.ham10000 import Record
 from trainer.data.splits import standard_split
-from trainer.errors import CheckpointError, RecipeError
+from trainer.errors import CheckpointError, LeakError, RecipeError
 from trainer.recipe import Recipe
 from trainer.training.checkpoint import BEST, Checkpoint, load_checkpoint
 
@@ -40,6 +40,21 @@ def used_folds(recipe: Recipe, count: int | None) -> range:
     if not 1 <= count <= recipe.folds:
         raise RecipeError(f"{count} folds of '{recipe.name}'.", f"Use 1 to {recipe.folds}.")
     return range(1, count + 1)
+
+
+def check_unseen(networks: Sequence[Checkpoint], records: Sequence[Record]) -> None:
+    """Does nothing if no network says that it learnt from a lesion of the records; older files do not say.
+
+    Raises:
+        LeakError: one did: what it says of these pictures is no measure of it.
+    """
+    for network in networks:
+        seen = network.learnt_lesions or frozenset()
+        if known := next((record for record in records if record.lesion_id in seen), None):
+            raise LeakError(
+                f"'{network.recipe.name}' has learnt from lesion {known.lesion_id} ({known.image_id}, {known.source}).",
+                "Choose on pictures that no network has seen: train on `train` alone, or use a recipe with folds.",
+            )
 
 
 def load_folds(

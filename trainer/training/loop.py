@@ -25,7 +25,7 @@ from trainer.data.ham10000 import Record
 from trainer.data.transforms import augment_batch, normalize, to_float
 from trainer.errors import CheckpointError, RecipeError
 from trainer.recipe import OptimConfig, Recipe, recipe_from_dict
-from trainer.training.checkpoint import FORMAT, build_model, class_names, init_weights, read_file, save_atomic
+from trainer.training.checkpoint import BEST, FORMAT, build_model, class_names, init_weights, read_file, save_atomic
 from trainer.training.curves import plot_history
 from trainer.training.distill import load_teachers
 from trainer.training.distributed import ALONE, World
@@ -110,17 +110,19 @@ def train(
     if recipe.members > 1:
         raise RecipeError(f"'{recipe.name}' is an ensemble.", "Train its members, each by itself.")
     out.mkdir(parents=True, exist_ok=True)
+    last = out / "last.pt"
+    state = world.from_lead(read_file(last) if world.leads and resume and last.is_file() else None)
+    identity = RunIdentity.of(train_records, val_records, split, fold, limit)
+    if state is not None:
+        _check_same_run(out, recipe, identity, state)
+        if state["epoch"] >= recipe.optim.epochs and (out / BEST).is_file():
+            return Outcome(int(state["best"]["epoch"]), state["best"], len(state["history"]))
     with world.one_a_machine_first():
         train_set = training_data(recipe, train_records, cache)
         val_set = serving_data(recipe, val_records, cache) if val_records else None
     teachers = load_teachers(recipe, [*val_records, *measured], train_records, device)
     torch.manual_seed(recipe.seed)
     model = build_model(recipe)
-    last = out / "last.pt"
-    state = world.from_lead(read_file(last) if world.leads and resume and last.is_file() else None)
-    identity = RunIdentity.of(train_records, val_records, split, fold, limit)
-    if state is not None:
-        _check_same_run(out, recipe, identity, state)
     if state is None and weights is not None and world.leads:
         _say(f"{weights}: {init_weights(model, weights).describe()}")
 

@@ -13,8 +13,9 @@ from trainer.data.cache import CACHE_FOLDER
 from trainer.data.ham10000 import Record
 from trainer.data.sources import taught
 from trainer.data.splits import SplitName, cross_fit, named_split, spread, standard_split
+from trainer.errors import CheckpointError
 from trainer.recipe import Recipe, load_recipe
-from trainer.training.checkpoint import BEST
+from trainer.training.checkpoint import BEST, LAST, load_checkpoint
 from trainer.training.distributed import joined
 from trainer.training.folds import fold_folder, used_folds
 from trainer.training.loop import train
@@ -24,6 +25,25 @@ from trainer.training.members import join_members, member_runs
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
     """The recipe with so many epochs, and its schedule over them; None leaves it as it is."""
     return replace(recipe, optim=replace(recipe.optim, epochs=epochs)) if epochs else recipe
+
+
+def begun(run: Path) -> bool:
+    """Whether a run, or a fold of it, holds weights."""
+    return any(file.is_file() for folder in (run, *run.glob("fold-*")) for file in (folder / BEST, folder / LAST))
+
+
+def taken_as_trained(recipe: Recipe, out: Path) -> bool:
+    """Whether a folder holds weights of this recipe without the state to go on from, as of a bundle's own network.
+
+    Raises:
+        CheckpointError: it holds weights of another recipe.
+    """
+    if not (out / BEST).is_file() or (out / LAST).is_file():
+        return False
+    found = load_checkpoint(out / BEST).recipe.name
+    if found != recipe.name:
+        raise CheckpointError(f"{out / BEST} is of '{found}', not of '{recipe.name}'.", "Put the right file there.")
+    return True
 
 
 def train_network(

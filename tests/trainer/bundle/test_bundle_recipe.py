@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ from trainer.bundle.recipe import (
 from trainer.errors import RecipeError, TrainerError
 
 
-def plain(name: str = "mobile", **changes: Any) -> dict[str, Any]:
+def plain(name: str = "mobile-1", **changes: Any) -> dict[str, Any]:
     return tomllib.loads((BUNDLE_FOLDER / f"{name}.toml").read_text(encoding="utf-8")) | changes
 
 
 @pytest.mark.parametrize("name", bundle_recipe_names())
 def test_a_shipped_recipe_says_what_its_bundle_says(name: str) -> None:
-    recipe, manifest = load_bundle_recipe(name), load_bundle(REPOSITORY / "exported" / name).manifest
+    recipe = load_bundle_recipe(name)
+    home = REPOSITORY / "exported" / recipe.name
+    if not home.is_dir() or (manifest := load_bundle(home).manifest).version != recipe.version:
+        pytest.skip(f"{recipe.name} {recipe.version} does not ship")
     provenance = manifest.provenance
     assert recipe.name == manifest.name
     assert (recipe.description, recipe.intended_use) == (manifest.description, manifest.intended_use)
@@ -39,7 +43,8 @@ def test_a_shipped_recipe_says_what_its_bundle_says(name: str) -> None:
     }
     made = {*manifest.segmenter.variants, *manifest.variants_left_out}
     assert set(recipe.variants) == made
-    assert provenance.bundle_recipe == {}, "these bundles are older than bundle recipes, and still load"
+    if provenance.bundle_recipe:  # empty in bundles that are older than bundle recipes, and still load
+        assert provenance.bundle_recipe == json.loads(json.dumps(recipe.to_dict()))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +56,10 @@ def test_a_shipped_recipe_says_what_its_bundle_says(name: str) -> None:
         ({"views": 3}, "views is 3"),
         ({"sources": []}, "sources is empty"),
         ({"folds": 9}, "9 folds"),
+        ({"folds": 0}, "0 folds"),
+        ({"prior": 1.0}, "prior is 1.0"),
+        ({"calibration": "plat"}, "did you mean 'platt'"),
+        ({"stages": {s: {"recipe": f"sources-{s}"} for s in ("segmenter", "classifier")}}, "learns from msk-uda"),
         ({"variants": ["int9"]}, "int9"),
         ({"roi": {"background": "zero", "margin": 0.25}}, "learns from"),
         ({"roi": {"background": "keep", "margn": 0.25}}, "roi.margn: unknown key"),
@@ -72,7 +81,7 @@ def test_an_unknown_bundle_recipe_names_the_nearest() -> None:
 
 
 def test_weights_come_from_a_folder_or_from_the_one_file(tmp_path: Path) -> None:
-    mobile, reference = load_bundle_recipe("mobile"), load_bundle_recipe("reference")
+    mobile, reference = load_bundle_recipe("mobile-1"), load_bundle_recipe("reference")
     file = tmp_path / "mobilenet_v2_imagenet.pth"
     with pytest.raises(RecipeError, match=r"starts from mobilenet_v2_imagenet\.pth"):
         weight_file(mobile, "classifier", None)

@@ -65,7 +65,8 @@ def chosen_beside_the_networks(records: Sequence[Record]) -> tuple[Choices, list
     found = list(predict(validation, rules, system.networks(), progress=False))
     mask = replace(mask, min_confidence=confidence_limit(found))
     found = [refuse(p, mask) for p in found]
-    calibration = fit_temperature(scores_of([p for p in found if not p.reason], system.labels, MELANOMA), "val")
+    scores = scores_of([p for p in found if not p.reason], system.labels, MELANOMA)
+    calibration = replace(fit_temperature(scores, "val"), prior=round(float(scores.positive.mean()), 4))
     found = [temper(p, calibration.temperature) for p in found]
     points = choose_operating_points(scores_of([p for p in found if not p.reason], system.labels, MELANOMA), "val")
     return Choices(mask, quality, calibration, points, DEFAULT_POINT, look), found
