@@ -86,6 +86,8 @@ def test_every_source_has_its_row_and_what_was_not_learnt_from_is_external(folde
     manifest = load_bundle(folder / "out").manifest
     assert manifest.calibration.method == "platt" and manifest.calibration.prior == 0.2
     assert manifest.calibration.bias != 0
+    for point in manifest.operating_points:
+        assert "; there ham10000 sensitivity" in point.rule and "; archive sensitivity" in point.rule
     names = [evaluation.data for evaluation in manifest.evaluations]
     assert names == ["mean of the sources ham10000, archive, clinic", "ham10000", "archive", "clinic (external)"]
     chosen = read_predictions(folder / "results/toy/val.parquet")

@@ -13,7 +13,7 @@ from edge_infer.steps.appearance import dermoscopy_score
 from trainer.choices.appearance import fit_rule
 from trainer.choices.limits import area_limits, confidence_limit, quality_limits
 from trainer.choices.operating_points import DEFAULT_POINT, choose_operating_points, fit_platt, fit_temperature
-from trainer.choices.sources import equal_weights, mean_share
+from trainer.choices.sources import equal_weights, held_by_source, mean_share
 from trainer.data.ham10000 import MELANOMA
 from trainer.scoring.answers import Unseen
 from trainer.scoring.measures import Measures
@@ -77,6 +77,9 @@ def choose(unseen: Unseen, how: Choosing = Choosing()) -> tuple[Choices, list[Pr
     found = [temper(p, calibration.temperature, calibration.bias) for p in found]
     scores = scores_of(_answered(found), unseen.labels, MELANOMA)
     points = choose_operating_points(scores, unseen.split, weights)
+    if len(set(scores.sources)) > 1:
+        held_there = [f"{point.rule}; there {held_by_source(scores, point.threshold)}" for point in points]
+        points = tuple(replace(point, rule=rule) for point, rule in zip(points, held_there, strict=True))
     return Choices(mask, quality, calibration, points, DEFAULT_POINT, dermoscopy, familiarity), found
 
 

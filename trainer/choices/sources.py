@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.errors import DataError
-from trainer.scoring.metrics import Bools, Floats
+from trainer.scoring.metrics import Bools, Floats, decision_measures, lesion_weights, show, with_intervals
+from trainer.scoring.scores import Scores
 
 
 def equal_weights(sources: Sequence[str], positive: Bools, prior: float) -> Floats:
@@ -43,3 +44,16 @@ def mean_share(sources: Sequence[str], positive: Bools) -> float:
     """The mean over the sources of their share of melanoma, to four digits."""
     names = np.asarray(sources)
     return round(float(np.mean([positive[names == name].mean() for name in dict.fromkeys(sources)])), 4)
+
+
+def held_by_source(scores: Scores, threshold: float) -> str:
+    """What a threshold holds on each source's pictures, with 95 % intervals by lesion, in words."""
+    names = np.asarray(scores.sources)
+    parts = []
+    for name in dict.fromkeys(scores.sources):
+        own = names == name
+        lesions = [lesion for lesion, chosen in zip(scores.lesions, own, strict=True) if chosen]
+        measures = decision_measures(scores.score[own] >= threshold, scores.positive[own])
+        found = with_intervals({key: measures[key] for key in ("sensitivity", "specificity")}, lesion_weights(lesions))
+        parts.append(f"{name} " + ", ".join(f"{key} {show(metric, 2)}" for key, metric in found.items()))
+    return "; ".join(parts)

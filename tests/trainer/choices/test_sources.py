@@ -15,7 +15,7 @@ from trainer.choices.operating_points import (
     threshold_for_sensitivity,
     threshold_for_specificity,
 )
-from trainer.choices.sources import equal_weights, mean_share
+from trainer.choices.sources import equal_weights, held_by_source, mean_share
 from trainer.errors import DataError
 from trainer.scoring.predictions import Prediction
 from trainer.scoring.scores import scores_of, temper, tempered
@@ -90,6 +90,16 @@ def test_the_prior_is_what_the_calibrated_probabilities_assume() -> None:
         moved = tempered(scores.probabilities, calibration.temperature, calibration.bias, 1)[:, 1]
         shares.append(float(np.average(moved, weights=weights)))
     assert shares == pytest.approx([0.05, 0.3], abs=0.004), "on average the probabilities are the prior"
+
+
+def test_a_threshold_says_what_it_holds_on_each_source() -> None:
+    rows, _ = known(400)
+    scores = scores_of([*rows, *(replace(p, source="b", dx="mel") for p in rows[:50])], ("nv", "mel"))
+    text = held_by_source(scores, 0.5)
+    first, second = text.split("; ")
+    assert first.startswith("a sensitivity 0.") and ", specificity 0." in first and " to " in first
+    hits = np.mean([p.probabilities["mel"] >= 0.5 for p in rows[:50]])
+    assert second.startswith(f"b sensitivity {hits:.2f} (") and "specificity" not in second
 
 
 def test_benign_and_no_more_counts_as_not_melanoma() -> None:

@@ -29,6 +29,7 @@ from trainer.papers.results import to_markdown as results_page
 from trainer.papers.rows import Row, read_row, read_rows, write_row
 from trainer.papers.run import compare
 from trainer.recipe import ModelConfig, Recipe, load_recipe
+from trainer.scoring.ledger import LEDGER, readings
 from trainer.scoring.masks import Overlaps, pooled_measures
 from trainer.scoring.networks import adjust_for_classes
 from trainer.scoring.predict import Quality
@@ -134,8 +135,13 @@ def test_segmenters_end_to_end(home: Path, drawn_folder: Path, monkeypatch: pyte
     assert empty and empty.per_picture["dice"].value == 0
     follows(page.parent, rows.values())
 
+    read = readings(asked.out.parent / LEDGER)
+    assert {line.what for line in read} == {f"segmenters/{name}" for name in rows}
+    assert all(sum(line.pictures.values()) == row.figures.images for line in read)
+
     spoken: list[str] = []
     assert compare(asked, say=spoken.append) == page
+    assert readings(asked.out.parent / LEDGER) == read
     assert spoken == ["unetplusplus: done before"], "a finished row is neither trained nor evaluated again"
     before = (page.parent / "unetplusplus.json").read_bytes()
     compare(replace(asked, budget=replace(asked.budget, seed=1)), say=lambda text: None)
