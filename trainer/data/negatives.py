@@ -178,7 +178,7 @@ def _clouds(rng: np.random.Generator, octaves: int = 4) -> NDArray[np.float64]:
     for octave in range(1, octaves + 1):
         noise = rng.normal(size=(2**octave + 1, 2**octave + 1))
         total += cv2.resize(noise, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_CUBIC) / octave
-    return (total - total.mean()) / total.std()
+    return np.asarray((total - total.mean()) / total.std())
 
 
 def _skin_tone(rng: np.random.Generator) -> NDArray[np.float64]:

@@ -186,6 +186,12 @@ def _stages(manifest: Manifest) -> str:
 
 def _look(manifest: Manifest) -> str:
     rule = manifest.dermoscopy
+    if manifest.familiarity is not None:
+        return (
+            "A picture unlike those that the segmenter learnt from: a score that its own encoder gives, below "
+            f"{manifest.familiarity.threshold:.3g}. It tells photographs, documents and drawings from dermoscopy; a "
+            "photograph of skin through no dermatoscope may pass."
+        )
     if rule is None:
         return "Pictures that are no dermoscopy are not recognised as such."
     return (

@@ -44,7 +44,7 @@ SOURCE_GOALS = (
     SourceGoal("AUC", _ONE, _MSK, "auc", 0.86, 0.90, "about 0.72"),
     SourceGoal("Dice, a refused picture counting 0", _ONE, _MSK, "dice_refused_0", 0.86, 0.90, "0.72"),
     SourceGoal("AUC at 84 pixels", _ONE, _BCN, "auc", 0.82, 0.87),
-    SourceGoal("calibration error", _ONE, _HAM, _ECE, 0.03, 0.02, "0.017", low=True),
+    SourceGoal("calibration error", _ONE, _HAM, "calibration_error", 0.03, 0.02, "0.017", low=True),
     SourceGoal("calibration error after prior correction", _ONE, _MSK, _ECE, 0.06, 0.04, "0.15 to 0.24", low=True),
     SourceGoal("calibration error after prior correction", _ONE, _BCN, _ECE, 0.06, 0.04, "0.15 to 0.24", low=True),
     SourceGoal("good pictures refused", _ONE, _HAM, "refused", 0.02, 0.01, "0.4 %", low=True),
