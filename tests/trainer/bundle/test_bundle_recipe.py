@@ -21,7 +21,7 @@ from trainer.bundle.recipe import (
 from trainer.errors import RecipeError, TrainerError
 
 
-def plain(name: str = "mobile-1", **changes: Any) -> dict[str, Any]:
+def plain(name: str = "mobile", **changes: Any) -> dict[str, Any]:
     return tomllib.loads((BUNDLE_FOLDER / f"{name}.toml").read_text(encoding="utf-8")) | changes
 
 
@@ -81,7 +81,7 @@ def test_an_unknown_bundle_recipe_names_the_nearest() -> None:
 
 
 def test_weights_come_from_a_folder_or_from_the_one_file(tmp_path: Path) -> None:
-    mobile, reference = load_bundle_recipe("mobile-1"), load_bundle_recipe("reference")
+    mobile, reference = load_bundle_recipe("mobile"), load_bundle_recipe("reference")
     file = tmp_path / "mobilenet_v2_imagenet.pth"
     with pytest.raises(RecipeError, match=r"starts from mobilenet_v2_imagenet\.pth"):
         weight_file(mobile, "classifier", None)

@@ -194,7 +194,7 @@ def test_bare_skin_is_told_by_the_cleaned_mask(toy_bundle: Path) -> None:
 
 
 def test_chains_of_recipes_train_in_order() -> None:
-    stages = load_bundle_recipe("mobile-1").stages
+    stages = load_bundle_recipe("mobile").stages
     chain = recipe_chain(stages.segmenter.recipe)
     assert [recipe.name for recipe in chain] == ["mobile-segmenter", "mobile-segmenter-skin"]
     assert [recipe.name for recipe in recipe_chain(stages.classifier.recipe)] == ["mobile-classifier"]
