@@ -84,6 +84,7 @@ class Diagnoser:
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         variant: str | None = None,
+        precision: str | None = None,
         operating_point: str | None = None,
         abstain: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -94,11 +95,14 @@ class Diagnoser:
             bundle: path or name of a bundle; None takes the one that ships with the package.
             providers: execution providers in order of preference ("cpu", "cuda", "coreml", ... or ONNX Runtime's
                 names); the first must become active. None picks the best installed one. On macOS, one of
-                `edge_infer.engines.base.NATIVE_COREML` alone is Core ML itself with these compute units.
+                `edge_infer.engines.base.NATIVE_COREML` alone is Core ML itself with these compute units, and
+                "openvino-native" alone is OpenVINO itself. Neither is ever picked without being asked for.
             threads: threads inside an operator; None takes what affinity and the cgroup quota allow. OpenCV's own
                 threads are the process's affair: see `cv2.setNumThreads`.
             variant: which form of both networks, such as "int8" or "coreml-float16"; None takes float32, or with Core
                 ML itself the bundle's first Core ML variant. None other is ever picked without being asked for.
+            precision: with "openvino-native", "bfloat16" computes what the file has in float32 in 16 bits, where the
+                processor can: quicker, and the answers move. None is float32.
             operating_point: name of the decision threshold to use; None takes the bundle's default.
             abstain: share of least certain pictures to leave undecided, one of those that the operating point has a
                 band for (such as 0.1, 0.2, 0.3). Between the band's limits the result is indeterminate with the reason
@@ -109,7 +113,7 @@ class Diagnoser:
             BundleError: not found, damaged, tampered with, or of another schema version; see its subclasses.
             EngineError: no engine, or the wanted provider is not available; see its subclasses.
         """
-        loading = start_loading(bundle, providers=providers, threads=threads, variant=variant)
+        loading = start_loading(bundle, providers=providers, threads=threads, variant=variant, precision=precision)
         return cls.from_loading(loading, operating_point=operating_point, abstain=abstain, max_pixels=max_pixels)
 
     @classmethod

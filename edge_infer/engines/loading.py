@@ -12,7 +12,14 @@ from collections.abc import Callable, Sequence
 
 from edge_infer.bundle.manifest import DEFAULT_VARIANT, StageName
 from edge_infer.bundle.store import Bundle, find_bundle, read_manifest, verify_file
-from edge_infer.engines.base import NATIVE_COREML, ComputeUnits, Engine, require_macos
+from edge_infer.engines.base import (
+    NATIVE_COREML,
+    ComputeUnits,
+    Engine,
+    check_precision,
+    require_macos,
+    wants_openvino,
+)
 from edge_infer.engines.install import load_onnxruntime
 from edge_infer.engines.variants import open_variant
 from edge_infer.errors import BundleError, BundleMismatchError, ProviderUnavailableError
@@ -133,6 +140,7 @@ def start_loading(
     providers: Sequence[str] | None = None,
     threads: int | None = None,
     variant: str | None = None,
+    precision: str | None = None,
 ) -> Loading:
     """Finds a bundle, reads its manifest, and starts to check and load its networks.
 
@@ -140,22 +148,31 @@ def start_loading(
 
     Raises:
         BundleError: not found, its manifest cannot be read, or it has no such variant.
-        ProviderUnavailableError: Core ML was asked for where it cannot be, or together with other providers.
+        ProviderUnavailableError: Core ML was asked for where it cannot be, or it or OpenVINO itself together with other
+            providers, or a precision that the engine does not take.
         What comes later is raised by `Loading.wait`.
     """
     found = read_manifest(find_bundle(bundle))
     units = _compute_units(providers)
+    computed = check_precision(precision, providers)
     name = _choose_variant(found, variant, units)
     chosen = None if units is not None else providers
 
     def opener(stage: StageName) -> Engine:
-        return open_variant(found, stage, name, providers=chosen, threads=threads, compute_units=units or "ALL")
+        return open_variant(
+            found, stage, name, providers=chosen, threads=threads, compute_units=units or "ALL", precision=computed
+        )
 
-    return Loading(found, name, _prepare(found.manifest.variant("segmenter", name).format), opener)
+    format = found.manifest.variant("segmenter", name).format
+    return Loading(found, name, _prepare(format, wants_openvino(chosen)), opener)
 
 
-def _prepare(format: str) -> Callable[[], object]:
+def _prepare(format: str, openvino: bool) -> Callable[[], object]:
     """What imports the library that runs this format."""
+    if format == "onnx" and openvino:
+        from edge_infer.engines.openvino import import_openvino
+
+        return import_openvino
     if format == "onnx":
         return load_onnxruntime
     from edge_infer.engines.coreml import import_coreml
