@@ -215,7 +215,8 @@ def _results(diagnoser: Diagnoser, pictures: Pictures, batch_size: int, max_pixe
     from edge_infer.steps.image import open_picture
 
     bundle = diagnoser.bundle
-    answers = diagnoser.diagnose_many(map(pictures.read, pictures.usable()), batch_size)
+    usable = map(pictures.read, pictures.usable())
+    answers = diagnoser.diagnose_many(usable, batch_size, workers=diagnoser.threads)
     for source in pictures.sources:
         if source.error is None:
             diagnosis = replace(next(answers), source=source.name)

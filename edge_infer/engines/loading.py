@@ -21,6 +21,7 @@ from edge_infer.engines.base import (
     wants_openvino,
 )
 from edge_infer.engines.install import load_onnxruntime
+from edge_infer.engines.threads import available_threads
 from edge_infer.engines.variants import open_variant
 from edge_infer.errors import BundleError, BundleMismatchError, ProviderUnavailableError
 
@@ -33,10 +34,16 @@ class Loading:
     Attributes:
         bundle: its manifest is read; the files of this variant are checked by the time `wait` returns.
         variant: name of the variant that is loaded.
+        threads: of each network.
     """
 
     def __init__(
-        self, bundle: Bundle, variant: str, prepare: Callable[[], object], opener: Callable[[StageName], Engine]
+        self,
+        bundle: Bundle,
+        variant: str,
+        prepare: Callable[[], object],
+        opener: Callable[[StageName], Engine],
+        threads: int = 1,
     ) -> None:
         """Starts the threads.
 
@@ -46,8 +53,9 @@ class Loading:
             prepare: called once, in this thread, while files are hashed; imports what `opener` needs. Two threads that
                 import the same library at the same time would wait for each other, or see it half made.
             opener: loads one stage; called in that stage's thread after its files were checked.
+            threads: that `opener` gives a network.
         """
-        self.bundle, self.variant = bundle, variant
+        self.bundle, self.variant, self.threads = bundle, variant, threads
         self._prepared = threading.Event()
         self._failure: BaseException | None = None
         files = files_of(bundle, variant)
@@ -157,14 +165,15 @@ def start_loading(
     computed = check_precision(precision, providers)
     name = _choose_variant(found, variant, units)
     chosen = None if units is not None else providers
+    count = threads or available_threads()
 
     def opener(stage: StageName) -> Engine:
         return open_variant(
-            found, stage, name, providers=chosen, threads=threads, compute_units=units or "ALL", precision=computed
+            found, stage, name, providers=chosen, threads=count, compute_units=units or "ALL", precision=computed
         )
 
     format = found.manifest.variant("segmenter", name).format
-    return Loading(found, name, _prepare(format, wants_openvino(chosen)), opener)
+    return Loading(found, name, _prepare(format, wants_openvino(chosen)), opener, count)
 
 
 def _prepare(format: str, openvino: bool) -> Callable[[], object]:
