@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -211,7 +212,8 @@ class Diagnoser:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         if workers is None:
-            workers = self._threads if isinstance(images, list | tuple) else 1
+            batches = math.ceil(len(images) / batch_size) if isinstance(images, list | tuple) else 1
+            workers = max(1, min(self._threads, batches))
         if workers < 1:
             raise ValueError(f"workers is {workers}; it must be at least 1")
         return self._diagnose_batches(iter(images), batch_size, workers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -141,7 +142,6 @@ def diagnose(
     loading = start_loading(bundle, providers=provider or None, threads=threads, variant=variant, precision=precision)
 
     from edge_infer.diagnoser import Diagnoser
-    from edge_infer.output.html import HtmlSink
     from edge_infer.output.saved import PictureSink
     from edge_infer.output.sink import Run, opened
     from edge_infer.steps.image import DEFAULT_MAX_PIXELS
@@ -150,7 +150,7 @@ def diagnose(
     prepare_stdout(format)
     limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     saving: list[Sink] = [PictureSink(kind, folder) for kind, folder in wanted.items()]
-    report: list[Sink] = [] if save_report is None else [HtmlSink(save_report)]
+    report = _report(save_report)
     tally: Counter[Status] = Counter()
     with Diagnoser.from_loading(
         loading, operating_point=operating_point, abstain=abstain, max_pixels=limit
@@ -169,6 +169,14 @@ def diagnose(
         )
     if tally["error"]:
         raise typer.Exit(EXIT_IMAGE)
+
+
+def _report(file: Path | None) -> list[Sink]:
+    if file is None:
+        return []
+    from edge_infer.output.html import HtmlSink
+
+    return [HtmlSink(file)]
 
 
 def _check_decision(bundle: str | None, name: str | None, abstain: float | None) -> None:
@@ -216,7 +224,8 @@ def _results(diagnoser: Diagnoser, pictures: Pictures, batch_size: int, max_pixe
 
     bundle = diagnoser.bundle
     usable = map(pictures.read, pictures.usable())
-    answers = diagnoser.diagnose_many(usable, batch_size, workers=diagnoser.threads)
+    batches = math.ceil(len(pictures.sources) / batch_size)
+    answers = diagnoser.diagnose_many(usable, batch_size, workers=max(1, min(diagnoser.threads, batches)))
     for source in pictures.sources:
         if source.error is None:
             diagnosis = replace(next(answers), source=source.name)

@@ -205,8 +205,10 @@ def test_a_list_is_shared_by_as_many_workers_as_there_are_threads(
     pictures = [drawn(seed) for seed in range(3)]
     with Diagnoser.load(toy_bundle, providers=["cpu"], threads=3) as three:
         assert three.threads == 3
-        assert len(list(three.diagnose_many(pictures))) == len(list(three.diagnose_many(iter(pictures)))) == 3
-    assert seen == [3, 1]
+        for images in (pictures, iter(pictures)):
+            assert len(list(three.diagnose_many(images, batch_size=1))) == 3
+        assert len(list(three.diagnose_many(pictures, batch_size=2))) == 3
+    assert seen == [3, 1, 2]
 
 
 def test_bad_pictures_among_many_keep_their_place(diagnoser: Diagnoser, tmp_path: Path) -> None:
