@@ -166,6 +166,19 @@ def variants(
 
 
 @app.command()
+def profile(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="An ONNX file of a bundle.")
+    ],
+    runs: Annotated[int, typer.Option(min=1, help="Of each node the quickest run counts.")] = 6,
+) -> None:
+    """Which operations a network's time goes to in ONNX Runtime, on the CPU, one thread."""
+    from benchmarks.profile import table, time_by_operation
+
+    typer.echo(table(time_by_operation(file, runs)))
+
+
+@app.command()
 def report(
     files: Annotated[list[Path], typer.Argument(exists=True, metavar="RESULTS...", help="Result files, or folders.")],
     output: Annotated[Path, typer.Option("--output", "-o", file_okay=False, help="Folder to write to.")] = Path(
