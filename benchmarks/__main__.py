@@ -101,11 +101,15 @@ def goals(
     work: Work = None,
     rounds: Annotated[int, typer.Option(min=4, help="Of every comparison.")] = 30,
     seconds: Annotated[float, typer.Option(min=0.1, help="Of every Offline figure.")] = 20.0,
-    memory_pictures: Annotated[int, typer.Option(min=1)] = 1000,
+    history: Annotated[
+        Path | None,
+        typer.Option("--history", dir_okay=False, help="CSV file: compare with its last run here, then add this one."),
+    ] = None,
+    memory_pictures: Annotated[int, typer.Option(min=1)] = 10_000,
 ) -> None:
-    """The project's seven goals, as ratios in one run on this machine: goal, measured, reached.
+    """The project's goals, most of them ratios, in one run on this machine: goal, measured, reached.
 
-    On a quiet machine it takes about ten minutes. Each figure is written as soon as it is there. Exit code 1 where a
+    On a quiet machine it takes a quarter of an hour. Each figure is written as soon as it is there. Exit code 1 where a
     goal is missed or could not be measured.
     """
     from benchmarks import goals as g
@@ -134,6 +138,10 @@ def goals(
     results = replace(results, goals=(*given, *results.goals))
     g.write_goals(output, results)
     typer.echo(g.markdown(results))
+    if history is not None:
+        for line in g.against_last(history, results):
+            typer.echo(line)
+        g.add_to_history(history, results)
     for warning in results.warnings:
         typer.echo(f"warning: {warning}")
     typer.echo(f"{results.seconds:.0f} seconds; written to {output} and {output.with_suffix('.md')}")
@@ -155,6 +163,19 @@ def variants(
     write_comparison(output, result)
     typer.echo(markdown(result))
     typer.echo(f"written to {output} and {output.with_suffix('.md')}")
+
+
+@app.command()
+def profile(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="An ONNX file of a bundle.")
+    ],
+    runs: Annotated[int, typer.Option(min=1, help="Of each node the quickest run counts.")] = 6,
+) -> None:
+    """Which operations a network's time goes to in ONNX Runtime, on the CPU, one thread."""
+    from benchmarks.profile import table, time_by_operation
+
+    typer.echo(table(time_by_operation(file, runs)))
 
 
 @app.command()

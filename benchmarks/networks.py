@@ -1,7 +1,8 @@
-"""The pair that peers are compared on: U-Net++ and ResNet50 with random weights, as bundles that the runtime loads.
+"""The pair that peers are compared on: U-Net++ and ResNet50, as bundles that the runtime loads.
 
-Latency depends on the architecture and not on the values of the weights, so nothing is trained. Two things are arranged
-so that the path through the pipeline is the usual one: batch statistics are settled on the pictures, so that
+Where the bundle `reference` is at hand the pair has its trained weights (`benchmarks.trained`). Other networks get
+random ones, since latency depends on the architecture and not on the weights. Two things are arranged with these, so
+that the path through the pipeline is the usual one: batch statistics are settled on the pictures, so that
 activations have ordinary sizes; and the segmenter's logits are replaced, but for a thousandth, by how much darker than
 the whole each place is, so that there is one lesion to crop.
 """
@@ -20,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks.trained import trained_pair, trained_rules, trained_source
 from edge_infer.bundle import manifest as b
 from edge_infer.bundle.golden import trace, write_golden
 from edge_infer.bundle.manifest import MANIFEST
@@ -63,7 +65,13 @@ def build_networks(segmenter: str = SEGMENTER, classifier: str = CLASSIFIER) -> 
 
 
 def serving_networks(pictures: Sequence[bytes], segmenter: str, classifier: str) -> tuple[nn.Module, nn.Module]:
-    """The networks as a bundle serves them: uint8 NHWC in, probabilities out; the same ones for the same pictures."""
+    """The networks as a bundle serves them: uint8 NHWC in, probabilities out; the same ones for the same pictures.
+
+    Trained, where there are weights of these architectures (`benchmarks.trained`), otherwise random.
+    """
+    source = trained_source(segmenter, classifier)
+    if source is not None:
+        return trained_pair(source)
     first, second = build_networks(segmenter, classifier)
     from trainer.models.serving import ServingClassifier, ServingSegmenter
     from trainer.recipe import Normalization
@@ -83,11 +91,15 @@ def write_peer_bundles(folder: Path, pictures: Sequence[bytes], segmenter: str, 
     """
     from trainer.bundle.onnx import export_onnx
     from trainer.bundle.quantize import find_blocks, quantize_onnx
+    from trainer.bundle.variants.kinds import KINDS
     from trainer.models.serving import as_network
 
     first, second = serving_networks(pictures, segmenter, classifier)
     stages = _stages(first, second, segmenter, classifier)
+    trained = trained_source(segmenter, classifier)
     manifest = _manifest(stages)
+    if trained is not None:
+        manifest = replace(manifest, **trained_rules(trained.manifest), description="The published pair, for timing.")
     images = [open_picture(data).pixels for data in pictures]
     traces = [trace(image, manifest, as_network(first), as_network(second)) for image in images[:4]]
     crops = [_crop(image, manifest, as_network(first)) for image in images[: 2 * _CALIBRATION]]
@@ -97,7 +109,7 @@ def write_peer_bundles(folder: Path, pictures: Sequence[bytes], segmenter: str, 
         target.mkdir(parents=True, exist_ok=True)
         write_golden(target / "golden.npz", traces)
     export_onnx(first, stages[0], folders[0] / "segmenter.onnx")
-    export_onnx(second, stages[1], folders[0] / "classifier.onnx", list(LABELS))
+    export_onnx(second, stages[1], folders[0] / "classifier.onnx", list(manifest.labels))
     for name, data, kept in (("segmenter", inputs, ()), ("classifier", to_batch(crops), FLOAT_BLOCKS)):
         half, source = len(data) // 2, folders[0] / f"{name}.onnx"
         quantize_onnx(
@@ -108,8 +120,15 @@ def write_peer_bundles(folder: Path, pictures: Sequence[bytes], segmenter: str, 
             limit=1.0,
             float_blocks=[block for block in find_blocks(onnx.load(source)) if block.partition(".")[0] in kept],
         )
-    for target in folders:
-        _seal(target, manifest)
+    bounds = KINDS["int8"].tolerance  # what every int8 variant of a bundle is held to
+    golden = replace(
+        manifest.golden,
+        max_map=bounds.max_map,
+        min_mask_iou=bounds.min_mask_iou,
+        max_probability=bounds.max_probability,
+    )
+    _seal(folders[0], manifest)
+    _seal(folders[1], replace(manifest, golden=golden))
     return folders
 
 
@@ -126,7 +145,8 @@ def _settle(network: nn.Module, batch: NDArray[np.uint8]) -> None:
 
 
 def _crop(image: NDArray[np.uint8], manifest: b.Manifest, segment: Any) -> NDArray[np.uint8]:
-    steps = trace(image, manifest, segment, lambda batch: np.zeros((len(batch), len(LABELS)), np.float32))
+    classes = len(manifest.labels)
+    steps = trace(image, manifest, segment, lambda batch: np.zeros((len(batch), classes), np.float32))
     if "roi" in steps:
         return np.asarray(steps["roi"], np.uint8)
     return resize(image, CLASSIFIER_SIDE, CLASSIFIER_SIDE)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from benchmarks.trained import weights_of
 from benchmarks.watch import Watch
 from benchmarks.workers import PeerConfig, PeerError, RemoteRunner, Started, labels_json
 from edge_infer.benchmark import results as r
@@ -17,7 +19,7 @@ from edge_infer.benchmark.measure import Effort, Pulse, RunnerError, measure_lat
 from edge_infer.benchmark.probe import probe_peak
 from edge_infer.benchmark.ratios import ratios_of
 from edge_infer.benchmark.runners import LocalRunner, Runner, load_pictures, skipped_notes
-from edge_infer.benchmark.setting import BundleFacts, Options
+from edge_infer.benchmark.setting import BundleFacts, Options, Peak
 from edge_infer.benchmark.suite import MULTI_STREAM
 from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.engines.threads import available_threads
@@ -41,6 +43,7 @@ PEERS = (
     Peer("pillow-torch", "Pillow + torchvision + PyTorch eager", "float32"),
     Peer("openvino", "OpenVINO, float32", "float32"),
     Peer("openvino-int8", "OpenVINO, our int8 file", "int8"),
+    Peer("ours-openvino", "edge-infer on openvino-native, int8", "int8"),
     Peer("ours-float32", "edge-infer, float32", "float32"),
     Peer("ours", "edge-infer, int8 (our default configuration)", "int8"),
     Peer("shipped", "edge-infer, the shipped bundle (other networks)", "shipped"),
@@ -87,6 +90,11 @@ def _engines(config: PeerConfig, bundle: Bundle, networks: tuple[Any, Any] | Non
 
         first, second = (OpenVinoEngine(f, n, config.threads) for f, n in zip(files, labels, strict=True))
         return first, second
+    if config.peer == "ours-openvino":
+        from edge_infer.engines import openvino
+
+        native = [openvino.OpenVinoEngine(file, threads=config.threads) for file in files]
+        return native[0], native[1]
     from edge_infer.engines.onnx import OnnxEngine
 
     ours = [OnnxEngine(file, providers=["cpu"], threads=config.threads) for file in files]
@@ -149,7 +157,8 @@ def run_peers(
     for runner in runners.values():
         runner.close()
     stability = watch.stability()
-    found = tuple(rows.values())
+    gflops = BundleFacts.of(main).gflops
+    found = tuple(row if row.target == "shipped" else _against_peak(row, peaks, gflops) for row in rows.values())
     return r.Results(
         schema_version=r.SCHEMA_VERSION,
         kind="peers",
@@ -177,10 +186,18 @@ def run_peers(
         ratios=ratios_of(found, BASELINE),
         stability=stability,
         warnings=(
-            "The pair has random weights: latency does not depend on them, accuracy cannot be told from them. The gate "
-            "here is agreement with PyTorch eager on the same weights.",
+            f"The pair has {weights_of(segmenter, classifier)}. The gate here is agreement with PyTorch eager on the "
+            "same weights.",
         ),
     )
+
+
+def _against_peak(row: r.Row, peaks: Sequence[Peak], gflops: float | None) -> r.Row:
+    """The row with the share of each probed peak that single pictures attain: the pair's operations over its median."""
+    if gflops is None or row.single is None:
+        return row
+    rate = gflops / (median(row.single.wall_ms) / 1000)
+    return replace(row, attained={peak.kind: rate / peak.gops for peak in peaks if peak.threads == row.threads})
 
 
 def _started(row: r.Row, started: Started, peer: Peer, bundles: dict[str, Path]) -> r.Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from edge_infer.diagnosis import MELANOMA, NOT_MELANOMA, Diagnosis
 from edge_infer.engines.base import Engine
 from edge_infer.engines.checks import check_engines, check_probabilities, check_scores
 from edge_infer.engines.loading import STAGES, Loading, start_loading
+from edge_infer.engines.threads import in_order
 from edge_infer.errors import EngineError, ImageError
 from edge_infer.output.wording import percent
 from edge_infer.reasons import Problem, Reason
@@ -51,8 +53,11 @@ class Diagnoser:
         abstain: float | None = None,
         prevalence: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        threads: int = 1,
     ) -> None:
         """Joins a checked bundle with two loaded networks of one variant; most callers use `load`.
+
+        `threads` is how many the networks were given; `diagnose_many` has as many workers.
 
         Raises:
             BundleMismatchError: a network's input size or labels differ from the manifest.
@@ -68,6 +73,7 @@ class Diagnoser:
         self._band = None if abstain is None else self._operating_point.band(abstain)
         self._max_pixels = max_pixels
         self._variant = variant
+        self._threads = threads
         self._segmenter: Engine | None = segmenter
         self._classifier: Engine | None = classifier
         self._warnings = tuple(dict.fromkeys((*segmenter.warnings, *classifier.warnings)))
@@ -92,6 +98,7 @@ class Diagnoser:
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         variant: str | None = None,
+        precision: str | None = None,
         operating_point: str | None = None,
         abstain: float | None = None,
         prevalence: float | None = None,
@@ -103,11 +110,14 @@ class Diagnoser:
             bundle: path or name of a bundle; None takes the one that ships with the package.
             providers: execution providers in order of preference ("cpu", "cuda", "coreml", ... or ONNX Runtime's
                 names); the first must become active. None picks the best installed one. On macOS, one of
-                `edge_infer.engines.base.NATIVE_COREML` alone is Core ML itself with these compute units.
+                `edge_infer.engines.base.NATIVE_COREML` alone is Core ML itself with these compute units, and
+                "openvino-native" alone is OpenVINO itself. Neither is ever picked without being asked for.
             threads: threads inside an operator; None takes what affinity and the cgroup quota allow. OpenCV's own
                 threads are the process's affair: see `cv2.setNumThreads`.
             variant: which form of both networks, such as "int8" or "coreml-float16"; None takes float32, or with Core
                 ML itself the bundle's first Core ML variant. None other is ever picked without being asked for.
+            precision: with "openvino-native", "bfloat16" computes what the file has in float32 in 16 bits, where the
+                processor can: quicker, and the answers move. None is float32.
             operating_point: name of the decision threshold to use; None takes the bundle's default.
             abstain: share of least certain pictures to leave undecided, one of those that the operating point has a
                 band for (such as 0.1, 0.2, 0.3). Between the band's limits the result is indeterminate with the reason
@@ -123,7 +133,7 @@ class Diagnoser:
             PrevalenceError: the prevalence is not between 0 and 1.
             EngineError: no engine, or the wanted provider is not available; see its subclasses.
         """
-        loading = start_loading(bundle, providers=providers, threads=threads, variant=variant)
+        loading = start_loading(bundle, providers=providers, threads=threads, variant=variant, precision=precision)
         return cls.from_loading(
             loading, operating_point=operating_point, abstain=abstain, prevalence=prevalence, max_pixels=max_pixels
         )
@@ -150,6 +160,7 @@ class Diagnoser:
             abstain=abstain,
             prevalence=prevalence,
             max_pixels=max_pixels,
+            threads=loading.threads,
         )
 
     @property
@@ -183,6 +194,11 @@ class Diagnoser:
         return self._prior
 
     @property
+    def threads(self) -> int:
+        """Threads of each network, and of `diagnose_many`."""
+        return self._threads
+
+    @property
     def tolerance(self) -> Tolerance:
         """How far this variant may deviate when the golden examples are replayed."""
         stages = (self.manifest.variant(stage, self._variant).tolerance for stage in STAGES)
@@ -204,36 +220,49 @@ class Diagnoser:
         self._classify([work])
         return self._finish(work)
 
-    def diagnose_many(self, images: Iterable[ImageInput], batch_size: int = 8) -> Iterator[Diagnosis]:
+    def diagnose_many(
+        self, images: Iterable[ImageInput], batch_size: int = 8, workers: int | None = None
+    ) -> Iterator[Diagnosis]:
         """Diagnoses pictures in batches, lazily and in order.
 
         A picture that cannot be used becomes a `Diagnosis` with status "error"; the others go on.
 
         Args:
             images: as for `diagnose`; may be a generator.
-            batch_size: pictures per network call, and how many are held in memory at once.
+            batch_size: pictures per network call.
+            workers: batches that are worked on at the same time, each from decoding to its answers in a thread of its
+                own; one more is held in memory. None: as many as `threads` for a list or tuple; one, in this thread,
+                for other iterables, which may be live: they are then asked for no more than a batch ahead.
 
         Raises:
-            ValueError: batch_size is below 1.
+            ValueError: batch_size or workers is below 1.
             EngineError: the engine failed.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-        return self._diagnose_batches(iter(images), batch_size)
+        if workers is None:
+            batches = math.ceil(len(images) / batch_size) if isinstance(images, list | tuple) else 1
+            workers = max(1, min(self._threads, batches))
+        if workers < 1:
+            raise ValueError(f"workers is {workers}; it must be at least 1")
+        return self._diagnose_batches(iter(images), batch_size, workers)
 
-    def _diagnose_batches(self, images: Iterator[ImageInput], batch_size: int) -> Iterator[Diagnosis]:
-        while batch := list(islice(images, batch_size)):
-            works: list[Work | Diagnosis] = []
-            for image in batch:
-                try:
-                    works.append(examine(image, self._rules, self._max_pixels))
-                except ImageError as error:
-                    works.append(Diagnosis.failed(source_of(image), error, *self._bundle.identity))
-            usable = [work for work in works if isinstance(work, Work)]
-            self._segment(usable)
-            self._classify(usable)
-            for work in works:
-                yield self._finish(work) if isinstance(work, Work) else work
+    def _diagnose_batches(self, images: Iterator[ImageInput], batch_size: int, workers: int) -> Iterator[Diagnosis]:
+        batches = iter(lambda: list(islice(images, batch_size)), [])
+        for answers in in_order(self._diagnose_batch, batches, workers):
+            yield from answers
+
+    def _diagnose_batch(self, images: Sequence[ImageInput]) -> list[Diagnosis]:
+        works: list[Work | Diagnosis] = []
+        for image in images:
+            try:
+                works.append(examine(image, self._rules, self._max_pixels))
+            except ImageError as error:
+                works.append(Diagnosis.failed(source_of(image), error, *self._bundle.identity))
+        usable = [work for work in works if isinstance(work, Work)]
+        self._segment(usable)
+        self._classify(usable)
+        return [self._finish(work) if isinstance(work, Work) else work for work in works]
 
     def segment(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Lesion probability maps: uint8 RGB (n, height, width, 3) in, float32 (n, height, width) in 0..1 out.

@@ -97,10 +97,14 @@ def main(arguments: Sequence[str]) -> None:
     from edge_infer.benchmark.targets import find_target
     from edge_infer.bundle.store import load_bundle
     from edge_infer.diagnoser import Diagnoser
+    from edge_infer.engines.base import NATIVE_OPENVINO
     from edge_infer.engines.install import load_onnxruntime
+    from edge_infer.engines.openvino import import_openvino
 
     target = find_target(target_name)
-    if target.provider is not None:
+    if target.provider == NATIVE_OPENVINO:
+        import_openvino()
+    elif target.provider is not None:
         load_onnxruntime()
     imported = time.perf_counter()
     bundle = load_bundle(bundle_path)

@@ -21,11 +21,12 @@ from edge_infer.benchmark.setting import Availability
 from edge_infer.benchmark.targets import CATALOGUE, DEFAULT_TARGET, Target, find_target
 from edge_infer.bundle.manifest import DEFAULT_VARIANT, Stage, StageName
 from edge_infer.bundle.store import Bundle
-from edge_infer.engines.base import Engine
+from edge_infer.engines.base import NATIVE_OPENVINO, Engine
 from edge_infer.engines.coreml import CoreMLEngine
 from edge_infer.engines.install import load_onnxruntime
 from edge_infer.engines.loading import STAGES
 from edge_infer.engines.onnx import OnnxEngine, short_name
+from edge_infer.engines.variants import open_variant
 from edge_infer.errors import EdgeInferError, EngineError, InferenceError, ProviderUnavailableError
 
 
@@ -50,13 +51,14 @@ def discover(bundle: Bundle) -> tuple[Availability, ...]:
     native = [name for name, form in forms.items() if form.format == "coreml"]
     for name in forms:
         if name not in (DEFAULT_VARIANT, *native[:1]):
-            base = find_target("coreml-all" if name in native else DEFAULT_TARGET)
-            found.append(_availability(base.with_variant(name), bundle))
+            bases = ("coreml-all",) if name in native else (DEFAULT_TARGET, NATIVE_OPENVINO)
+            found += [_availability(find_target(base).with_variant(name), bundle) for base in bases]
     return tuple(found)
 
 
 def _availability(target: Target, bundle: Bundle) -> Availability:
-    reason = _missing_coreml(target, bundle) if target.provider is None else _missing_provider(target, bundle)
+    missing = {None: _missing_coreml, NATIVE_OPENVINO: _missing_openvino}.get(target.provider, _missing_provider)
+    reason = missing(target, bundle)
     return Availability(target.name, target.title, not reason, reason)
 
 
@@ -70,6 +72,15 @@ def _missing_provider(target: Target, bundle: Bundle) -> str:
         return ""
     has = ", ".join(map(short_name, installed))
     return f"This ONNX Runtime was built without {target.provider} (it has: {has}). To get it: {target.install}."
+
+
+def _missing_openvino(target: Target, bundle: Bundle) -> str:
+    try:
+        target.variant_in(bundle)
+    except EdgeInferError as error:
+        return str(error)
+    found = importlib.util.find_spec("openvino") is not None
+    return "" if found else f"openvino is not installed. To get it: {target.install}."
 
 
 def _missing_coreml(target: Target, bundle: Bundle) -> str:
@@ -105,6 +116,12 @@ def open_target(target: Target, bundle: Bundle, threads: int, *, prove: bool = T
         raise ProviderUnavailableError(f"Target '{target.name}' is not available: {reason}")
     if target.provider is None:
         return _open_coreml(target, bundle)
+    if target.provider == NATIVE_OPENVINO:
+        variant = target.variant_in(bundle)
+        first, second = (
+            open_variant(bundle, stage, variant, providers=[NATIVE_OPENVINO], threads=threads) for stage in STAGES
+        )
+        return OpenTarget(first, second, {}, {}, variant)
     engines: list[Engine] = []
     times: Counter[str] = Counter()
     variant = target.variant_in(bundle)

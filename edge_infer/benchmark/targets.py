@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from edge_infer.bundle.manifest import DEFAULT_VARIANT
 from edge_infer.bundle.store import Bundle
-from edge_infer.engines.base import NATIVE_COREML, ComputeUnits
+from edge_infer.engines.base import NATIVE_COREML, NATIVE_OPENVINO, ComputeUnits
 from edge_infer.engines.loading import STAGES
 from edge_infer.errors import BundleError, ProviderUnavailableError
 
@@ -22,7 +22,7 @@ class Target:
     Attributes:
         name: as the command line takes it.
         title: for people.
-        provider: ONNX Runtime's name of the execution provider; None for Core ML itself.
+        provider: ONNX Runtime's name of the execution provider, or `NATIVE_OPENVINO`; None for Core ML itself.
         options: the provider's options.
         compute_units: Core ML's load-time choice, for the native targets.
         install: what to do where it is missing.
@@ -40,7 +40,7 @@ class Target:
     @property
     def on_cpu(self) -> bool:
         """Whether it computes on the CPU, so that the number of threads and the probed peak apply to it."""
-        return self.name.partition(":")[0] in ("cpu", "xnnpack", "openvino-cpu")
+        return self.name.partition(":")[0] in ("cpu", "xnnpack", "openvino-cpu", NATIVE_OPENVINO)
 
     def variant_in(self, bundle: Bundle) -> str:
         """Name of the bundle's variant that this target loads.
@@ -107,6 +107,7 @@ CATALOGUE: tuple[Target, ...] = (
         )
         for device in ("CPU", "GPU", "NPU")
     ),
+    Target(NATIVE_OPENVINO, "OpenVINO, CPU", NATIVE_OPENVINO, install="pip install 'edge-infer[openvino-native]'"),
     Target(
         "qnn-htp",
         "ONNX Runtime, QNN (Hexagon)",

@@ -6,11 +6,14 @@ import sys
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_infer.cli.guard import EXIT_BROKEN
+
+if TYPE_CHECKING:
+    from edge_infer.bundle.store import Bundle
 
 
 class Output(StrEnum):
@@ -36,6 +39,14 @@ def benchmark(
     ] = None,
     list_targets: Annotated[
         bool, typer.Option("--list-targets", help="List all targets, and why some are not available here.")
+    ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Answer in half a minute: which installed engine and variant is fastest here and still gives the "
+            "bundle's answers, and the options that choose it. Takes --bundle and one --threads; no file is written.",
+        ),
     ] = False,
     threads: Annotated[
         list[int] | None,
@@ -98,6 +109,9 @@ def benchmark(
         for entry in discover(loaded):
             typer.echo(f"{entry.target:<22} {'available' if entry.available else 'no: ' + entry.reason}")
         return
+    if quick:
+        _quick(loaded, threads, output)
+        return
     plan = Plan(
         targets=tuple(target or ()),
         threads=tuple(threads or ()),
@@ -136,3 +150,17 @@ def benchmark(
             typer.echo(f"\nwritten to {output}")
     if any(row.status == "failed" for row in results.rows):
         raise typer.Exit(EXIT_BROKEN)
+
+
+def _quick(bundle: Bundle, threads: list[int] | None, output: Path | None) -> None:
+    from edge_infer.benchmark.quick import lines, quick_look
+    from edge_infer.engines.threads import available_threads
+
+    if output is not None:
+        raise typer.BadParameter("a quick look is too short for a result file; leave one out.", param_hint="--output")
+    if len(threads or ()) > 1:
+        raise typer.BadParameter("a quick look takes one number of threads.", param_hint="--threads")
+    count = threads[0] if threads else available_threads()
+    typer.echo(f"{bundle.manifest.name} {bundle.manifest.version}, {count} threads, pictures of 600x450")
+    for line in lines(quick_look(bundle, count, lambda text: typer.echo(f"  {text}", err=True))):
+        typer.echo(line)

@@ -12,6 +12,7 @@ import typer
 from edge_infer.cli.options import (
     BundleArgument,
     Format,
+    PrecisionOption,
     PrevalenceOption,
     ProviderOption,
     ThreadsOption,
@@ -89,6 +90,7 @@ def verify(
     bundle: BundleArgument = None,
     provider: ProviderOption = None,
     variant: VariantOption = None,
+    precision: PrecisionOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Check a bundle on this device.
@@ -118,7 +120,9 @@ def verify(
     from edge_infer.bundle.golden import Scoring, read_golden, replay
     from edge_infer.diagnoser import Diagnoser
 
-    with Diagnoser.load(folder, providers=provider or None, threads=threads, variant=variant) as diagnoser:
+    with Diagnoser.load(
+        folder, providers=provider or None, threads=threads, variant=variant, precision=precision
+    ) as diagnoser:
         traces = read_golden(folder / manifest.golden.file)
         typer.echo(f"{len(traces)} stored examples run again on {diagnoser.provider}, variant {diagnoser.variant}")
         typer.echo(f"  {'':<8}{'step':<30}{'measure':<24}{'largest':>12}{'bound':>12}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +14,15 @@ import typer
 
 from edge_infer.cli.grouped import DECIDING, RUNNING, SAVING
 from edge_infer.cli.guard import EXIT_IMAGE
-from edge_infer.cli.options import BundleOption, Format, PrevalenceOption, ProviderOption, ThreadsOption, VariantOption
+from edge_infer.cli.options import (
+    BundleOption,
+    Format,
+    PrecisionOption,
+    PrevalenceOption,
+    ProviderOption,
+    ThreadsOption,
+    VariantOption,
+)
 from edge_infer.cli.outputs import claim_outputs
 from edge_infer.cli.sources import Pictures, Source, gather
 from edge_infer.cli.terminal import limit_opencv, note, prepare_stdout, progress, style
@@ -99,6 +108,7 @@ def diagnose(
     prevalence: PrevalenceOption = None,
     provider: ProviderOption = None,
     variant: VariantOption = None,
+    precision: PrecisionOption = None,
     threads: ThreadsOption = None,
     batch_size: Annotated[
         int,
@@ -131,10 +141,9 @@ def diagnose(
     from edge_infer.engines.loading import start_loading
 
     # The networks get ready while the rest is imported.
-    loading = start_loading(bundle, providers=provider or None, threads=threads, variant=variant)
+    loading = start_loading(bundle, providers=provider or None, threads=threads, variant=variant, precision=precision)
 
     from edge_infer.diagnoser import Diagnoser
-    from edge_infer.output.html import HtmlSink
     from edge_infer.output.saved import PictureSink
     from edge_infer.output.sink import Run, opened
     from edge_infer.steps.image import DEFAULT_MAX_PIXELS
@@ -143,7 +152,7 @@ def diagnose(
     prepare_stdout(format)
     limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     saving: list[Sink] = [PictureSink(kind, folder) for kind, folder in wanted.items()]
-    report: list[Sink] = [] if save_report is None else [HtmlSink(save_report)]
+    report = _report(save_report)
     tally: Counter[Status] = Counter()
     with Diagnoser.from_loading(
         loading, operating_point=operating_point, abstain=abstain, prevalence=prevalence, max_pixels=limit
@@ -162,6 +171,14 @@ def diagnose(
         )
     if tally["error"]:
         raise typer.Exit(EXIT_IMAGE)
+
+
+def _report(file: Path | None) -> list[Sink]:
+    if file is None:
+        return []
+    from edge_infer.output.html import HtmlSink
+
+    return [HtmlSink(file)]
 
 
 def _check_decision(bundle: str | None, name: str | None, abstain: float | None, prevalence: float | None) -> None:
@@ -213,7 +230,9 @@ def _results(diagnoser: Diagnoser, pictures: Pictures, batch_size: int, max_pixe
     from edge_infer.steps.image import open_picture
 
     bundle = diagnoser.bundle
-    answers = diagnoser.diagnose_many(map(pictures.read, pictures.usable()), batch_size)
+    usable = map(pictures.read, pictures.usable())
+    batches = math.ceil(len(pictures.sources) / batch_size)
+    answers = diagnoser.diagnose_many(usable, batch_size, workers=max(1, min(diagnoser.threads, batches)))
     for source in pictures.sources:
         if source.error is None:
             diagnosis = replace(next(answers), source=source.name)

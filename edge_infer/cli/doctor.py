@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 from edge_infer import __version__
 from edge_infer.errors import EdgeInferError
+
+if TYPE_CHECKING:
+    from edge_infer.bundle.store import Bundle
 
 
 def doctor() -> None:
@@ -50,6 +54,23 @@ def doctor() -> None:
     typer.echo(f"variants     {', '.join(names)}; {names[0]} runs unless --variant names another")
     packages = [name for name, entry in manifest.variants("segmenter").items() if entry.format == "coreml"]
     typer.echo(f"Core ML      {_coreml_state(packages)}")
+    typer.echo(f"OpenVINO     {_openvino_state(bundle)}")
+
+
+def _openvino_state(bundle: Bundle) -> str:
+    """Whether OpenVINO itself can be asked for, and where it keeps what it compiles."""
+    from edge_infer.engines.base import NATIVE_OPENVINO
+    from edge_infer.engines.compiled import cache_folder
+    from edge_infer.engines.openvino import OpenVinoEngine, import_openvino
+
+    try:
+        version = import_openvino().__version__.partition("-")[0]
+        engine = OpenVinoEngine(bundle.variant_file("classifier"), threads=1)
+    except EdgeInferError as error:
+        return f"no: {error.message}"
+    kept = engine.kept if engine.kept not in ("read", "written") else f"kept in {cache_folder()}"
+    engine.close()
+    return f"{version}, never picked by itself: --provider {NATIVE_OPENVINO}; compiled networks: {kept}"
 
 
 def _coreml_state(packages: Sequence[str]) -> str:

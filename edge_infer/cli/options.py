@@ -57,8 +57,21 @@ ProviderOption = Annotated[
         metavar="NAME",
         help="Execution provider (cpu, cuda, coreml, directml, openvino, ...); repeat it for an order of preference. "
         "The first must start, or it is an error. On macOS coreml-all, coreml-cpu-and-ne, coreml-cpu-and-gpu or "
-        "coreml-cpu-only is Core ML itself; ne is the Neural Engine.",
+        "coreml-cpu-only is Core ML itself; ne is the Neural Engine. openvino-native is OpenVINO itself.",
         show_default="the best installed one",
+        rich_help_panel=RUNNING,
+    ),
+]
+
+
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="With --provider openvino-native: bfloat16 computes in 16 bits what the file has in float32, where the "
+        "processor can. It is quicker and moves the answers; `edge-infer verify` says whether they stay in bounds.",
+        show_default="float32",
         rich_help_panel=RUNNING,
     ),
 ]

@@ -1,1 +1,1 @@
-"""What runs a network: ONNX Runtime or Core ML behind one protocol, chosen and loaded here."""
+"""What runs a network: ONNX Runtime, OpenVINO or Core ML behind one protocol, chosen and loaded here."""

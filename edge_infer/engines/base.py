@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,14 @@ NATIVE_COREML: dict[str, ComputeUnits] = {
 }
 """Provider names that stand for Core ML itself (`edge_infer.engines.coreml`), with what it may use; "ne" is the Neural
 Engine. "coreml" alone is ONNX Runtime's provider."""
+
+
+Precision = Literal["float32", "bfloat16"]
+"""What OpenVINO may compute in where a file has float32."""
+
+NATIVE_OPENVINO = "openvino-native"
+"""Provider name that stands for OpenVINO itself (`edge_infer.engines.openvino`). "openvino" alone is ONNX Runtime's
+provider."""
 
 
 class Engine(Protocol):
@@ -60,6 +68,44 @@ class Engine(Protocol):
     def close(self) -> None:
         """Frees the network; `run` must not be called afterwards."""
         ...
+
+
+def wants_openvino(providers: Sequence[str] | None) -> bool:
+    """Whether OpenVINO itself is the wanted provider.
+
+    Raises:
+        ProviderUnavailableError: it and another one.
+    """
+    names = [name.lower() for name in providers or ()]
+    if NATIVE_OPENVINO not in names:
+        return False
+    if len(names) > 1:
+        raise ProviderUnavailableError(
+            f"{', '.join(names)}: OpenVINO itself cannot share a network with another provider.",
+            f"Give {NATIVE_OPENVINO} alone; `openvino` is ONNX Runtime's provider, which can.",
+        )
+    return True
+
+
+def check_precision(precision: str | None, providers: Sequence[str] | None) -> Precision:
+    """The precision to compute in; None is float32.
+
+    Raises:
+        ProviderUnavailableError: there is no such precision, or the engine takes none.
+    """
+    if precision is None:
+        return "float32"
+    for known in get_args(Precision):
+        if precision == known:
+            if not wants_openvino(providers):
+                raise ProviderUnavailableError(
+                    f"Only OpenVINO itself can be told a precision, here {precision}.",
+                    f"Add --provider {NATIVE_OPENVINO}, or choose a variant such as int8 instead.",
+                )
+            return known  # type: ignore[no-any-return]
+    raise ProviderUnavailableError(
+        f"There is no precision '{precision}'.", f"Choose one of: {', '.join(get_args(Precision))}."
+    )
 
 
 def require_macos() -> None:

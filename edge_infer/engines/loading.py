@@ -12,8 +12,16 @@ from collections.abc import Callable, Sequence
 
 from edge_infer.bundle.manifest import DEFAULT_VARIANT, StageName
 from edge_infer.bundle.store import Bundle, find_bundle, read_manifest, verify_file
-from edge_infer.engines.base import NATIVE_COREML, ComputeUnits, Engine, require_macos
+from edge_infer.engines.base import (
+    NATIVE_COREML,
+    ComputeUnits,
+    Engine,
+    check_precision,
+    require_macos,
+    wants_openvino,
+)
 from edge_infer.engines.install import load_onnxruntime
+from edge_infer.engines.threads import available_threads
 from edge_infer.engines.variants import open_variant
 from edge_infer.errors import BundleError, BundleMismatchError, ProviderUnavailableError
 
@@ -26,10 +34,16 @@ class Loading:
     Attributes:
         bundle: its manifest is read; the files of this variant are checked by the time `wait` returns.
         variant: name of the variant that is loaded.
+        threads: of each network.
     """
 
     def __init__(
-        self, bundle: Bundle, variant: str, prepare: Callable[[], object], opener: Callable[[StageName], Engine]
+        self,
+        bundle: Bundle,
+        variant: str,
+        prepare: Callable[[], object],
+        opener: Callable[[StageName], Engine],
+        threads: int = 1,
     ) -> None:
         """Starts the threads.
 
@@ -39,8 +53,9 @@ class Loading:
             prepare: called once, in this thread, while files are hashed; imports what `opener` needs. Two threads that
                 import the same library at the same time would wait for each other, or see it half made.
             opener: loads one stage; called in that stage's thread after its files were checked.
+            threads: that `opener` gives a network.
         """
-        self.bundle, self.variant = bundle, variant
+        self.bundle, self.variant, self.threads = bundle, variant, threads
         self._prepared = threading.Event()
         self._failure: BaseException | None = None
         files = files_of(bundle, variant)
@@ -133,6 +148,7 @@ def start_loading(
     providers: Sequence[str] | None = None,
     threads: int | None = None,
     variant: str | None = None,
+    precision: str | None = None,
 ) -> Loading:
     """Finds a bundle, reads its manifest, and starts to check and load its networks.
 
@@ -140,22 +156,32 @@ def start_loading(
 
     Raises:
         BundleError: not found, its manifest cannot be read, or it has no such variant.
-        ProviderUnavailableError: Core ML was asked for where it cannot be, or together with other providers.
+        ProviderUnavailableError: Core ML was asked for where it cannot be, or it or OpenVINO itself together with other
+            providers, or a precision that the engine does not take.
         What comes later is raised by `Loading.wait`.
     """
     found = read_manifest(find_bundle(bundle))
     units = _compute_units(providers)
+    computed = check_precision(precision, providers)
     name = _choose_variant(found, variant, units)
     chosen = None if units is not None else providers
+    count = threads or available_threads()
 
     def opener(stage: StageName) -> Engine:
-        return open_variant(found, stage, name, providers=chosen, threads=threads, compute_units=units or "ALL")
+        return open_variant(
+            found, stage, name, providers=chosen, threads=count, compute_units=units or "ALL", precision=computed
+        )
 
-    return Loading(found, name, _prepare(found.manifest.variant("segmenter", name).format), opener)
+    format = found.manifest.variant("segmenter", name).format
+    return Loading(found, name, _prepare(format, wants_openvino(chosen)), opener, count)
 
 
-def _prepare(format: str) -> Callable[[], object]:
+def _prepare(format: str, openvino: bool) -> Callable[[], object]:
     """What imports the library that runs this format."""
+    if format == "onnx" and openvino:
+        from edge_infer.engines.openvino import import_openvino
+
+        return import_openvino
     if format == "onnx":
         return load_onnxruntime
     from edge_infer.engines.coreml import import_coreml

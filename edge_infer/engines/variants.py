@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edge_infer.bundle.manifest import StageName
 from edge_infer.bundle.store import Bundle
-from edge_infer.engines.base import ComputeUnits, Engine
+from edge_infer.engines.base import ComputeUnits, Engine, Precision, wants_openvino
 from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.errors import ProviderUnavailableError
 
@@ -19,6 +19,7 @@ def open_variant(
     providers: Sequence[str] | None = None,
     threads: int | None = None,
     compute_units: ComputeUnits = "ALL",
+    precision: Precision = "float32",
 ) -> Engine:
     """Loads one network of a bundle whose files were checked.
 
@@ -26,9 +27,10 @@ def open_variant(
         bundle: see `edge_infer.bundle.store.load_bundle`.
         stage: which network.
         variant: its name; None is the float32 ONNX file.
-        providers: of ONNX Runtime, as for `OnnxEngine`; only for ONNX files.
+        providers: of ONNX Runtime, as for `OnnxEngine`, or `NATIVE_OPENVINO` alone; only for ONNX files.
         threads: the same.
         compute_units: of Core ML; only for Core ML packages.
+        precision: of OpenVINO itself.
 
     Raises:
         BundleError: the bundle has no such variant of this stage.
@@ -36,11 +38,16 @@ def open_variant(
         EngineError: the network cannot be loaded; see its subclasses.
     """
     entry, path = bundle.manifest.variant(stage, variant), bundle.variant_file(stage, variant)
+    if entry.format == "onnx" and wants_openvino(providers):
+        from edge_infer.engines.openvino import OpenVinoEngine
+
+        digest = bundle.manifest.files[entry.file].sha256
+        return OpenVinoEngine(path, threads=threads, precision=precision, digest=digest)
     if entry.format == "onnx":
         return OnnxEngine(path, providers=providers, threads=threads, oldest=bundle.manifest.min_onnxruntime)
     if providers:
         raise ProviderUnavailableError(
-            f"Variant '{variant}' is a Core ML package; ONNX Runtime's provider '{providers[0]}' cannot run it.",
+            f"Variant '{variant}' is a Core ML package; the provider '{providers[0]}' cannot run it.",
             "Leave the provider out, or choose an ONNX variant.",
         )
     from edge_infer.engines.coreml import CoreMLEngine

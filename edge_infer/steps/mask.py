@@ -66,4 +66,7 @@ def restore_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np
     Returns:
         uint8, shape (height, width), values 0 and 1.
     """
-    return (resize(mask * np.uint8(255), height, width) >= 128).view(np.uint8)
+    restored: NDArray[np.uint8] = cv2.threshold(resize(mask * np.uint8(255), height, width), 127, 1, cv2.THRESH_BINARY)[
+        1
+    ]
+    return restored

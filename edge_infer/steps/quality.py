@@ -38,7 +38,7 @@ def measure_quality(image: NDArray[np.uint8]) -> Quality:
     if darkest == brightest:
         return Quality(float(mean[0, 0]), 0.0, 0.0)
     contrast = float(deviation[0, 0])
-    _, laplacian = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F, ksize=1))
+    _, laplacian = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S, ksize=1))
     return Quality(float(mean[0, 0]), contrast, float(laplacian[0, 0] / contrast) ** 2)
 
 

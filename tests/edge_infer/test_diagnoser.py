@@ -26,6 +26,7 @@ from edge_infer.bundle.manifest import MANIFEST
 from edge_infer.bundle.store import load_bundle, read_manifest
 from edge_infer.diagnoser import ImageInput
 from edge_infer.engines.onnx import OnnxEngine
+from edge_infer.engines.threads import in_order
 from edge_infer.rules import Band, Calibration, DermoscopyRule, RoiRule, Term
 from tests.support.toy_bundle import FAMILIARITY, file_entry, write_manifest, write_toy_bundle
 from trainer.data.drawn import draw_picture
@@ -148,11 +149,11 @@ def test_a_rotated_jpeg_is_diagnosed_upright(diagnoser: Diagnoser, orientation: 
     assert rotated.melanoma_probability == pytest.approx(upright.melanoma_probability, abs=0.03)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 8, 50])
-def test_many_gives_what_one_gives_in_order(diagnoser: Diagnoser, batch_size: int) -> None:
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (3, None), (8, 2), (50, 3), (1, 4)])
+def test_many_gives_what_one_gives_in_order(diagnoser: Diagnoser, batch_size: int, workers: int | None) -> None:
     kinds = ["mel", "nv", "skin", "bkl", "vasc", "df", "mel", "nv", "akiec", "bcc"]
     images = [drawn(seed, kind, 150 + 10 * seed, 200) for seed, kind in enumerate(kinds)]
-    many = list(diagnoser.diagnose_many((image for image in images), batch_size=batch_size))
+    many = list(diagnoser.diagnose_many((image for image in images), batch_size, workers))
     assert len(many) == len(images)
     for image, result in zip(images, many, strict=True):
         assert_same(result, diagnoser.diagnose(image), tolerance=1e-6)
@@ -172,6 +173,42 @@ def test_many_is_lazy(diagnoser: Diagnoser) -> None:
     assert taken == [0, 1]
     with pytest.raises(ValueError, match="batch_size"):
         diagnoser.diagnose_many([], batch_size=0)
+    with pytest.raises(ValueError, match="workers"):
+        diagnoser.diagnose_many([], workers=0)
+
+
+def test_workers_take_no_more_than_one_batch_each_and_one_ahead(diagnoser: Diagnoser) -> None:
+    taken = []
+
+    def source() -> Iterator[ImageInput]:
+        for seed in range(30):
+            taken.append(seed)
+            yield drawn(seed, "nv", 100, 120)
+
+    results = diagnoser.diagnose_many(source(), batch_size=2, workers=3)
+    next(results)
+    assert len(taken) == 8
+    results.close()  # type: ignore[attr-defined]
+    assert len(taken) == 8
+
+
+def test_a_list_is_shared_by_as_many_workers_as_there_are_threads(
+    toy_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def watched(work: Any, items: Any, workers: int) -> Iterator[Any]:
+        seen.append(workers)
+        return in_order(work, items, workers)
+
+    monkeypatch.setattr("edge_infer.diagnoser.in_order", watched)
+    pictures = [drawn(seed) for seed in range(3)]
+    with Diagnoser.load(toy_bundle, providers=["cpu"], threads=3) as three:
+        assert three.threads == 3
+        for images in (pictures, iter(pictures)):
+            assert len(list(three.diagnose_many(images, batch_size=1))) == 3
+        assert len(list(three.diagnose_many(pictures, batch_size=2))) == 3
+    assert seen == [3, 1, 2]
 
 
 def test_bad_pictures_among_many_keep_their_place(diagnoser: Diagnoser, tmp_path: Path) -> None:

@@ -159,6 +159,32 @@ def test_resize_averages_when_shrinking() -> None:
     assert resize(np.zeros((5, 7, 3), np.uint8), 9, 4).shape == (9, 4, 3)
 
 
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_resize_averages_like_opencv_to_the_bit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, columns = (int(side) for side in rng.integers(16, 200, 2))
+    shape = (rows, columns, 3) if seed % 2 else (rows, columns)
+    image = rng.integers(0, 256, shape, dtype=np.uint8)
+    height, width = int(rng.integers(8, rows + 1)), int(rng.integers(8, columns + 1))
+    if seed % 5 == 0:
+        height, width = rows // 2, columns // 2
+    expected = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(resize(image, height, width), expected)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_a_mask_is_restored_by_the_rule_of_resizing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = (cv2.GaussianBlur(rng.random((40, 50), dtype=np.float32), (0, 0), 3) > 0.5).astype(np.uint8)
+    height, width = int(rng.integers(20, 90)), int(rng.integers(20, 90))
+    expected = (resize(mask * np.uint8(255), height, width) >= 128).astype(np.uint8)
+    found = restore_mask(mask, height, width)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_batches_are_stacked_in_order() -> None:
     batch = to_batch([np.full((2, 3, 3), i, np.uint8) for i in range(4)])
     assert batch.shape == (4, 2, 3, 3) and batch.flags.c_contiguous

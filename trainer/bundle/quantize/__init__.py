@@ -1,5 +1,7 @@
 """int8 for ONNX files: static QDQ by ONNX Runtime's own tools, with what stays float decided by measurement.
 
+0. Transposed convolutions with a 2x2 kernel and stride 2 become 1x1 convolutions and moves of pixels, exactly
+   (`trainer.bundle.rewrite`): there is no int8 form of the former on the CPU.
 1. Activation ranges are observed on calibration pictures of the training split.
 2. Bias correction (Nagel et al., arXiv 1906.04721, section 4.2): rounding a layer's weights moves the mean of its
    output by the rounding error times the mean of its input, which is measured and taken back from the bias; what still

@@ -17,6 +17,7 @@ from trainer.bundle.quantize.errors import QuantizationError
 from trainer.bundle.quantize.quantizer import BlockSensitivity, Quantizer, Target
 from trainer.bundle.quantize.runs import Pictures, check_pictures
 from trainer.bundle.quantize.shift import Decisions, Shift
+from trainer.bundle.rewrite import expand_depth_to_space, rewrite_transposed
 from trainer.bundle.storage import narrow, save_onnx, widen
 
 _LEADING = (1, 2, 3, 4, 6, 8)
@@ -86,6 +87,8 @@ def quantize_onnx(
     """
     source_model = onnx.load(source)
     narrowed = widen(source_model)
+    rewrite_transposed(source_model)
+    expand_depth_to_space(source_model)
     check_pictures(source_model, calibration, selection)
     with tempfile.TemporaryDirectory(prefix="quantize-") as name:
         folder = Path(name)

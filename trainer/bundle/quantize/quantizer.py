@@ -23,7 +23,7 @@ from trainer.bundle.quantize.runs import Pictures, batches, run
 from trainer.bundle.quantize.shift import Decisions, Shift, measure_shift
 
 Target = Literal["x86", "arm"]
-# ONNX Runtime has no int8 ConvTranspose on the CPU: quantising it would only add conversions.
+# ONNX Runtime has no int8 ConvTranspose on the CPU: quantising one that was not rewritten would only add conversions.
 _QUANTIZED = [
     "Conv",
     "Gemm",
