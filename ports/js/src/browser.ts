@@ -4,10 +4,9 @@ import { ImageDecodeError } from "./errors.js";
 import type { Decoder, RgbImage } from "./types.js";
 
 /**
- * Decodes with the browser's own decoder: upright by EXIF, colour profiles not applied, alpha dropped.
+ * Decodes with the browser's own decoder: upright by EXIF, colour profiles not applied.
  *
- * Pixels are read back through WebGL, because a 2D canvas multiplies colours by alpha; without WebGL a 2D canvas is
- * used, which is exact for opaque pictures.
+ * Pixels are read back through a 2D canvas, which multiplies colours by alpha: exact for opaque pictures alone.
  */
 export function bitmapDecoder(): Decoder {
   return async (data, format) => {
