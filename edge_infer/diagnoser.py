@@ -345,9 +345,7 @@ class Diagnoser:
                 row = list(correct_classes(work.probabilities, manifest.melanoma_index, self._ratio))
             by_class = {name: float(p) for name, p in zip(manifest.labels, row, strict=True)}
             probability = by_class[manifest.melanoma_label]
-            work.problem = _uncertainty(probability, self._band)
-            if work.problem is None:
-                label = MELANOMA if probability >= point.threshold else NOT_MELANOMA
+            label, work.problem = decide(probability, point, self._band)
         reason, message = work.problem or (None, None)
         scores = {"dermoscopy": work.dermoscopy, "familiarity": work.familiarity}
         quality = work.quality._asdict() | {name: score for name, score in scores.items() if score is not None}
@@ -381,12 +379,20 @@ class Diagnoser:
         )
 
 
-def _uncertainty(probability: float, band: Band | None) -> Problem | None:
+def decide(probability: float, point: OperatingPoint, band: Band | None) -> tuple[str | None, Problem | None]:
+    """The label that a melanoma probability gets at an operating point, or why it gets none.
+
+    Args:
+        probability: calibrated, 0..1.
+        point: its threshold decides; at the threshold the answer is melanoma.
+        band: between its limits nothing is decided; None decides always.
+    """
     if band is None or not band.low < probability < band.high:
-        return None
-    return Reason.UNCERTAIN, (
+        return (MELANOMA if probability >= point.threshold else NOT_MELANOMA), None
+    return None, (
+        Reason.UNCERTAIN,
         f"The probability of melanoma, {percent(probability)}, is too close to the threshold: between "
-        f"{percent(band.low)} and {percent(band.high)} nothing is decided."
+        f"{percent(band.low)} and {percent(band.high)} nothing is decided.",
     )
 
 

@@ -50,6 +50,12 @@ class ImageDecodeError(ImageError):
     code = "image-decode"
 
 
+class ImageUnsupportedError(ImageDecodeError):
+    """A picture of a format that is not decoded here, such as HEIC."""
+
+    code = "image-unsupported"
+
+
 class ImageTooLargeError(ImageError):
     """The picture has more pixels than the caller's limit; it was not decoded."""
 

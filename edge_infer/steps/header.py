@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from edge_infer.errors import ImageDecodeError
+from edge_infer.errors import ImageDecodeError, ImageUnsupportedError
 
 FORMATS = "JPEG, PNG, WebP, BMP, TIFF"
 _CONVERT = "Convert the picture to JPEG or PNG first."
@@ -63,7 +63,7 @@ def read_header(data: bytes) -> Header:
 def _unsupported(data: bytes) -> ImageDecodeError:
     if data[4:8] == b"ftyp":
         brand = data[8:12].decode("ascii", "replace")
-        return ImageDecodeError(f"HEIC/AVIF pictures ({brand}) are not supported.", _CONVERT)
+        return ImageUnsupportedError(f"HEIC/AVIF pictures ({brand}) are not supported.", _CONVERT)
     if data[128:132] == b"DICM":
         return ImageDecodeError(
             "This is a DICOM file, which is not supported.", "Export the picture as JPEG or PNG first."

@@ -192,7 +192,7 @@ HOSTILE_BYTES: dict[str, tuple[bytes, type[errors.ImageError]]] = {
     "huge header": (png_with_size(200_000, 200_000), errors.ImageTooLargeError),
     "zero size": (png_with_size(0, 10), errors.ImageDecodeError),
     "gif": (encode(Image.fromarray(blocks()), "GIF"), errors.ImageDecodeError),
-    "heic": (b"\0\0\0\x18ftypheic" + b"\0" * 40, errors.ImageDecodeError),
+    "heic": (b"\0\0\0\x18ftypheic" + b"\0" * 40, errors.ImageUnsupportedError),
     "dicom": (b"\0" * 128 + b"DICM" + b"\0" * 40, errors.ImageDecodeError),
     **{
         f"truncated {name.lower()}": (data[: len(data) * 6 // 10], errors.ImageDecodeError)
