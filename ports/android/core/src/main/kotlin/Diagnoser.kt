@@ -2,25 +2,15 @@ package io.github.edgeinfer
 
 import io.github.edgeinfer.bundle.Bundle
 import io.github.edgeinfer.steps.DEFAULT_MAX_PIXELS
-import io.github.edgeinfer.steps.Quality
+import io.github.edgeinfer.steps.Work
 import io.github.edgeinfer.steps.checkPixels
-import io.github.edgeinfer.steps.cleanMask
 import io.github.edgeinfer.steps.correctClasses
-import io.github.edgeinfer.steps.cropRoi
-import io.github.edgeinfer.steps.dermoscopyScore
+import io.github.edgeinfer.steps.examine
 import io.github.edgeinfer.steps.isMelanoma
-import io.github.edgeinfer.steps.lesionBox
-import io.github.edgeinfer.steps.lesionConfidence
-import io.github.edgeinfer.steps.lesionProblem
-import io.github.edgeinfer.steps.measureAppearance
-import io.github.edgeinfer.steps.measureQuality
+import io.github.edgeinfer.steps.locate
 import io.github.edgeinfer.steps.move
 import io.github.edgeinfer.steps.oddsRatio
-import io.github.edgeinfer.steps.pictureProblem
 import io.github.edgeinfer.steps.readHeader
-import io.github.edgeinfer.steps.resize
-import io.github.edgeinfer.steps.restoreMask
-import io.github.edgeinfer.steps.roiBox
 import io.github.edgeinfer.steps.upright
 
 /**
@@ -47,6 +37,7 @@ class Diagnoser(
     private val maxPixels: Long = DEFAULT_MAX_PIXELS,
 ) : AutoCloseable {
     private val manifest = bundle.manifest
+    private val rules = manifest.rules
     private val ratio = oddsRatio(manifest.prior, prevalence)
     private val prior = prevalence ?: manifest.prior
     private val point = move(manifest.operatingPoint(operatingPoint), ratio)
@@ -77,17 +68,9 @@ class Diagnoser(
     /** Diagnoses an upright picture. Throws as the other one does. */
     fun diagnose(picture: Picture): Diagnosis {
         checkPixels(picture.height, picture.width, maxPixels)
-        val input = resize(picture, manifest.segmenter.input.height, manifest.segmenter.input.width)
-        val work = Work(picture, measureQuality(input))
-        work.reason = pictureProblem(picture.height, picture.width, work.quality, manifest.quality)
-        manifest.dermoscopy?.let { rule ->
-            val score = dermoscopyScore(measureAppearance(input), rule)
-            work.dermoscopy = score
-            if (work.reason == null && score < rule.minScore) work.reason = Reason.NOT_DERMOSCOPY
-        }
-        if (work.reason == null) locate(work, segmenter.run(input), input)
-        work.roi?.let { decide(work, classify(it)) }
-        return work.finish()
+        val work = examine(picture, rules)
+        if (work.reason == null) segment(work)
+        return finish(work, work.roi?.let { classify(it) })
     }
 
     override fun close() {
@@ -95,77 +78,33 @@ class Diagnoser(
         classifier.close()
     }
 
-    private fun classify(roi: Picture): FloatArray =
-        checked("classifier", classifier.run(roi), manifest.classifier.output, manifest.labels.size)
-
-    private fun locate(work: Work, outputs: Map<String, FloatArray>, input: Picture) {
-        val picture = work.picture
-        val values = checked("segmenter", outputs, manifest.segmenter.output, input.height * input.width)
-        val map = ProbabilityMap(input.height, input.width, values)
-        val small = cleanMask(map, manifest.mask.threshold)
-        val mask = restoreMask(small, picture.height, picture.width)
-        val box = lesionBox(mask)
-        val area = mask.count.toDouble() / mask.values.size
-        val confidence = lesionConfidence(map, small)
-        manifest.familiarity?.let { rule ->
-            val score = score(outputs, rule.output)
-            work.familiarity = score
-            if (score < rule.threshold) work.reason = Reason.NOT_DERMOSCOPY
-        }
-        work.reason = work.reason ?: lesionProblem(area, confidence, manifest.mask)
-        if (box == null) return
-        work.mask = mask
-        work.lesionBox = box
-        work.area = area
-        work.confidence = confidence
-        if (work.reason == null) crop(work, mask, box)
+    private fun segment(work: Work) {
+        val input = work.segmenterInput
+        val outputs = segmenter.run(input)
+        val values = probabilities("segmenter", outputs, manifest.segmenter.output, input.height * input.width)
+        val score = rules.familiarity?.let { score(outputs, it.output) }
+        locate(work, ProbabilityMap(input.height, input.width, values), rules, score)
     }
 
-    private fun crop(work: Work, mask: Mask, box: Box) {
-        val picture = work.picture
-        val size = manifest.classifier.input.height
-        val roiBox = roiBox(box, picture.height, picture.width, manifest.roi.margin, manifest.roi.outside)
-        work.roiBox = roiBox
-        work.roi = cropRoi(picture, mask, roiBox, manifest.roi, size)
-        if (box.x0 == 0 || box.y0 == 0 || box.x1 == picture.width || box.y1 == picture.height) {
-            work.warnings += Warning.LESION_AT_EDGE
-        }
-        if (minOf(roiBox.width, roiBox.height) < size) work.warnings += Warning.CROP_ENLARGED
+    private fun classify(roi: Picture): DoubleArray {
+        val row = probabilities("classifier", classifier.run(roi), manifest.classifier.output, manifest.labels.size)
+        return correctClasses(DoubleArray(row.size) { row[it].toDouble() }, manifest.melanomaIndex, ratio)
     }
 
-    private fun decide(work: Work, probabilities: FloatArray) {
-        val row = DoubleArray(probabilities.size) { probabilities[it].toDouble() }
-        val corrected = correctClasses(row, manifest.melanomaIndex, ratio)
-        work.probabilities = manifest.labels.zip(corrected.toList()).toMap()
-        val melanoma = work.probabilities.getValue(manifest.melanomaLabel)
-        work.probability = melanoma
-        work.isMelanoma = isMelanoma(melanoma, point, band)
-        if (work.isMelanoma == null) work.reason = Reason.UNCERTAIN
-    }
-
-    /** One picture on its way: what is known of it so far. */
-    private inner class Work(val picture: Picture, val quality: Quality) {
-        var reason: Reason? = null
-        var dermoscopy: Double? = null
-        var familiarity: Double? = null
-        var mask: Mask? = null
-        var lesionBox: Box? = null
-        var roiBox: Box? = null
-        var roi: Picture? = null
-        var area: Double? = null
-        var confidence: Double? = null
-        var probability: Double? = null
-        var isMelanoma: Boolean? = null
-        var probabilities: Map<String, Double> = emptyMap()
-        val warnings = ArrayList<Warning>()
-
-        fun finish() = Diagnosis(
-            reason = reason, height = picture.height, width = picture.width, quality = quality,
-            operatingPoint = point.name, threshold = point.threshold, band = band,
-            melanomaProbability = probability, isMelanoma = isMelanoma, probabilities = probabilities,
-            mask = mask, lesionBox = lesionBox, roiBox = roiBox, roi = roi, areaFraction = area, confidence = confidence,
-            dermoscopy = dermoscopy, familiarity = familiarity, prior = prior, provider = segmenter.provider,
-            bundle = manifest.name, bundleVersion = manifest.version, bundleSha256 = bundle.sha256, warnings = warnings,
+    private fun finish(work: Work, row: DoubleArray?): Diagnosis {
+        val melanoma = row?.get(manifest.melanomaIndex)
+        val answer = melanoma?.let { isMelanoma(it, point, band) }
+        return Diagnosis(
+            reason = work.reason ?: if (answer == null) Reason.UNCERTAIN else null,
+            height = work.picture.height, width = work.picture.width, quality = work.quality,
+            operatingPoint = point.name, threshold = point.threshold, band = band, prior = prior,
+            melanomaProbability = melanoma, isMelanoma = answer,
+            probabilities = row?.let { manifest.labels.zip(it.toList()).toMap() } ?: emptyMap(),
+            mask = work.mask, lesionBox = work.lesionBox, roiBox = work.roiBox, roi = work.roi,
+            areaFraction = work.areaFraction, confidence = work.confidence,
+            dermoscopy = work.dermoscopy, familiarity = work.familiarity, provider = segmenter.provider,
+            bundle = manifest.name, bundleVersion = manifest.version, bundleSha256 = bundle.sha256,
+            warnings = work.warnings,
         )
     }
 }
@@ -188,7 +127,7 @@ private fun score(outputs: Map<String, FloatArray>, name: String): Double {
 }
 
 /** A network's output of this name, clipped to 0..1. */
-private fun checked(stage: String, outputs: Map<String, FloatArray>, name: String, size: Int): FloatArray {
+private fun probabilities(stage: String, outputs: Map<String, FloatArray>, name: String, size: Int): FloatArray {
     val values = output(stage, outputs, name, size)
     // NaN fails the comparison, so it is caught here too.
     if (!values.all { it >= -1e-4f && it <= 1 + 1e-4f }) {

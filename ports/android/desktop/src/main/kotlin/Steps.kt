@@ -4,6 +4,7 @@ import io.github.edgeinfer.Background
 import io.github.edgeinfer.Box
 import io.github.edgeinfer.DermoscopyRule
 import io.github.edgeinfer.Engine
+import io.github.edgeinfer.InputSpec
 import io.github.edgeinfer.Mask
 import io.github.edgeinfer.MaskRule
 import io.github.edgeinfer.Outside
@@ -16,14 +17,17 @@ import io.github.edgeinfer.bundle.Bundle
 import io.github.edgeinfer.steps.APPEARANCE_MEASURES
 import io.github.edgeinfer.steps.DEFAULT_MAX_PIXELS
 import io.github.edgeinfer.steps.Quality
+import io.github.edgeinfer.steps.StepRules
 import io.github.edgeinfer.steps.checkPixels
 import io.github.edgeinfer.steps.cleanMask
 import io.github.edgeinfer.steps.cropRoi
 import io.github.edgeinfer.steps.dermoscopyScore
+import io.github.edgeinfer.steps.examine
 import io.github.edgeinfer.steps.isMelanoma
 import io.github.edgeinfer.steps.lesionBox
 import io.github.edgeinfer.steps.lesionConfidence
 import io.github.edgeinfer.steps.lesionProblem
+import io.github.edgeinfer.steps.locate
 import io.github.edgeinfer.steps.measureAppearance
 import io.github.edgeinfer.steps.measureQuality
 import io.github.edgeinfer.steps.pictureProblem
@@ -84,7 +88,9 @@ val STEPS: Map<String, (Given) -> Map<String, Any?>> = mapOf(
         }
         found
     },
-    "resize" to { given -> mapOf("image" to shown(resize(given.picture("image"), given.integer("height"), given.integer("width")))) },
+    "resize" to { given ->
+        mapOf("image" to shown(resize(given.picture("image"), given.integer("height"), given.integer("width"))))
+    },
     "quality" to { given ->
         val quality = measureQuality(given.picture("image"))
         mapOf("luminance" to quality.luminance, "contrast" to quality.contrast, "sharpness" to quality.sharpness)
@@ -119,13 +125,15 @@ val STEPS: Map<String, (Given) -> Map<String, Any?>> = mapOf(
         mapOf("reason" to reason?.value)
     },
     "roi_box" to { given ->
-        val outside = Outside.entries.first { it.value == given.text("outside") }
-        mapOf("box" to shown(roiBox(given.box("box"), given.integer("height"), given.integer("width"), given.number("margin"), outside)))
+        val outside = outside(given)
+        val height = given.integer("height")
+        mapOf("box" to shown(roiBox(given.box("box"), height, given.integer("width"), given.number("margin"), outside)))
     },
     "crop" to { given ->
-        val roi = cropRoi(given.picture("image"), given.mask("mask"), given.box("box"), roiRule(given, 0.0), given.integer("size"))
-        mapOf("image" to shown(roi))
+        val rule = RoiRule(background(given), 0.0, outside(given))
+        mapOf("image" to shown(cropRoi(given.picture("image"), given.mask("mask"), given.box("box"), rule, given.integer("size"))))
     },
+    "path" to { given -> path(given) },
     "decide" to { given -> decide(given) },
     "segment" to { given ->
         val picture = given.picture("image")
@@ -175,11 +183,39 @@ private fun maskRule(given: Given) = MaskRule(
     given.number("min_confidence"),
 )
 
-private fun roiRule(given: Given, margin: Double) = RoiRule(
-    Background.entries.first { it.value == given.text("background") },
-    margin,
-    Outside.entries.first { it.value == given.text("outside") },
-)
+private fun background(given: Given) = Background.entries.first { it.value == given.text("background") }
+
+private fun outside(given: Given) = Outside.entries.first { it.value == given.text("outside") }
+
+private fun input(given: Given) = InputSpec("image", given.integer("height"), given.integer("width"))
+
+private fun stepRules(given: Given): StepRules {
+    val roi = given.table("roi")
+    return StepRules(
+        input(given.table("segmenter")),
+        input(given.table("classifier")),
+        limits(given.table("quality")),
+        if (given.any("dermoscopy") == null) null else dermoscopy(given.table("dermoscopy")),
+        maskRule(given.table("mask")),
+        RoiRule(background(roi), roi.number("margin"), outside(roi)),
+    )
+}
+
+private fun path(given: Given): Map<String, Any?> {
+    val rules = stepRules(given.table("rules"))
+    val work = examine(given.picture("image"), rules)
+    if (work.reason == null) locate(work, given.array("probability_map").map(), rules)
+    return mapOf(
+        "segmenter_input" to shown(work.segmenterInput),
+        "reason" to work.reason?.value,
+        "mask" to work.mask?.let { shown(it) },
+        "lesion_box" to work.lesionBox?.let { shown(it) },
+        "lesion_area_fraction" to work.areaFraction,
+        "lesion_confidence" to work.confidence,
+        "roi_box" to work.roiBox?.let { shown(it) },
+        "roi" to work.roi?.let { shown(it) },
+    )
+}
 
 private fun dermoscopy(given: Given): DermoscopyRule {
     val terms = given.table("terms")

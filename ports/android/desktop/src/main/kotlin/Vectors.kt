@@ -72,7 +72,8 @@ fun readVectors(folder: File): Index {
         table.named("steps") { it.text("needs") },
         table.tables("vectors").map { entry ->
             val bounds = entry.named("tolerance") { bound -> bound.entries.keys.associateWith { bound.number(it) } }
-            Vector(entry.text("name"), entry.text("step"), entry.table("given").entries, entry.table("expect").entries, bounds, folder)
+            val (given, expect) = listOf("given", "expect").map { entry.table(it).entries }
+            Vector(entry.text("name"), entry.text("step"), given, expect, bounds, folder)
         },
     )
 }

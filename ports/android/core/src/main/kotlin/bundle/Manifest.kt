@@ -8,6 +8,7 @@ import io.github.edgeinfer.MaskRule
 import io.github.edgeinfer.OperatingPoint
 import io.github.edgeinfer.QualityLimits
 import io.github.edgeinfer.RoiRule
+import io.github.edgeinfer.steps.StepRules
 
 /** How far a replay of the golden examples may deviate; see `exported/README.md`. */
 data class Tolerance(
@@ -87,6 +88,10 @@ data class Manifest(
     val provenance: Provenance,
     val files: Map<String, FileEntry>,
 ) {
+    /** What the steps outside the networks need to know. */
+    val rules: StepRules
+        get() = StepRules(segmenter.input, classifier.input, quality, dermoscopy, mask, roi, familiarity)
+
     /** Column of the melanoma probability in the classifier's output. */
     val melanomaIndex: Int get() = labels.indexOf(melanomaLabel)
 
