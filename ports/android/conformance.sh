@@ -37,7 +37,7 @@ key="$({ echo "$release"; cat "${sources[@]}"; } | sha256sum | cut -c1-16)"
 classes="$here/build/jvm/$key"
 if [ ! -e "$classes/done" ]; then
   rm -rf "$classes.new" && mkdir -p "$classes.new"
-  "$kotlinc" -no-reflect -Werror -d "$classes.new" "${sources[@]}" >&2
+  "$kotlinc" -no-reflect -Werror -d "$classes.new" "${sources[@]}" >&2 || exit 4
   touch "$classes.new/done"
   rm -rf "$classes" && mv "$classes.new" "$classes"
 fi

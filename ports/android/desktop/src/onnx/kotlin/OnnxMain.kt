@@ -48,7 +48,7 @@ private fun diagnose(runtime: OnnxRuntime, arguments: Array<String>) {
         val answer = try {
             val found = diagnoser.diagnose(File(picture).readBytes())
             "\"status\": ${quoted(found.status)}, \"reason\": ${found.reason?.let { quoted(it.value) }}, " +
-                "\"melanoma_probability\": ${found.melanomaProbability}, \"label\": ${found.isMelanoma}"
+                "\"melanoma_probability\": ${found.melanomaProbability}, \"label\": ${found.isMelanoma?.let { quoted(if (it) "melanoma" else "not melanoma") }}"
         } catch (error: EdgeInferError) {
             "\"status\": \"error\", \"code\": ${quoted(error.code)}"
         }

@@ -98,7 +98,7 @@ private fun halve(values: DoubleArray, rows: Int, columns: Int): DoubleArray {
                     sum += down.weights[i].toDouble() * across.weights[j] * values[down.indices[i] * columns + across.indices[j]]
                 }
             }
-            result[y * width + x] = sum / (down.whole * across.whole)
+            result[y * width + x] = sum
         }
     }
     return result

@@ -1,0 +1,58 @@
+package io.github.edgeinfer.sample
+
+import android.graphics.Bitmap
+import android.graphics.BitmapFactory
+import android.graphics.Color
+import io.github.edgeinfer.Decoder
+import io.github.edgeinfer.ImageDecodeError
+import io.github.edgeinfer.ImageTooLargeError
+import io.github.edgeinfer.Picture
+
+/**
+ * Android's own decoder: JPEG, PNG, WebP, BMP, and HEIC from Android 9 on. It does not apply EXIF's orientation; the core does.
+ *
+ * Android converts to sRGB where a profile is embedded unless it is told which colour space to give; the Python runtime applies no
+ * profile. Both differ only for pictures of another space, such as Display P3, and there by a few grey levels.
+ */
+class BitmapDecoder : Decoder {
+    override fun decode(data: ByteArray, maxPixels: Long): Picture {
+        val bounds = BitmapFactory.Options().apply { inJustDecodeBounds = true }
+        BitmapFactory.decodeByteArray(data, 0, data.size, bounds)
+        if (bounds.outWidth.toLong() * bounds.outHeight > maxPixels) {
+            throw ImageTooLargeError("The picture has ${bounds.outWidth} x ${bounds.outHeight} pixels.", "Make it smaller.")
+        }
+        val options = BitmapFactory.Options().apply {
+            inPreferredConfig = Bitmap.Config.ARGB_8888
+            inPremultiplied = false
+            inScaled = false
+        }
+        val bitmap = try {
+            BitmapFactory.decodeByteArray(data, 0, data.size, options)
+        } catch (error: OutOfMemoryError) {
+            throw ImageTooLargeError("There is no memory for this picture.", "Close other apps, or make it smaller.", error)
+        } ?: throw ImageDecodeError(
+            "The picture is damaged, or of a format that this Android does not decode.",
+            "Give a JPEG or PNG picture.",
+        )
+        try {
+            return pixels(bitmap)
+        } finally {
+            bitmap.recycle()
+        }
+    }
+
+    private fun pixels(bitmap: Bitmap): Picture {
+        val result = ByteArray(3 * bitmap.width * bitmap.height)
+        val row = IntArray(bitmap.width)
+        var at = 0
+        for (y in 0 until bitmap.height) {
+            bitmap.getPixels(row, 0, bitmap.width, 0, y, bitmap.width, 1)
+            for (pixel in row) {
+                result[at++] = Color.red(pixel).toByte()
+                result[at++] = Color.green(pixel).toByte()
+                result[at++] = Color.blue(pixel).toByte()
+            }
+        }
+        return Picture(bitmap.height, bitmap.width, result)
+    }
+}
