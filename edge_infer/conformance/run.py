@@ -24,6 +24,11 @@ from edge_infer.steps.quality import Quality, lesion_problem, measure_quality, p
 from edge_infer.steps.resize import resize, to_batch
 from edge_infer.steps.work import StepRules, examine, locate
 
+ANSWER = (
+    *("status", "reason", "label", "melanoma_probability", "image_size", "lesion_box", "roi_box"),
+    *("lesion_area_fraction", "lesion_confidence"),
+)
+"""What a `diagnose` vector expects of a diagnosis."""
 Values = dict[str, Any]
 Step = Callable[[Values, Diagnoser], Values]
 
@@ -157,10 +162,9 @@ def _header(given: Values, _: Diagnoser) -> Values:
 
 def _decode(given: Values, _: Diagnoser) -> Values:
     picture = open_picture(given["file"].data, max_pixels=given.get("max_pixels", DEFAULT_MAX_PIXELS))
-    found: Values = {"image": picture.pixels}
     if "resized_to" in given:
-        found["resized"] = resize(picture.pixels, *given["resized_to"])
-    return found
+        return {"resized": resize(picture.pixels, *given["resized_to"])}
+    return {"image": picture.pixels}
 
 
 def _resize(given: Values, _: Diagnoser) -> Values:
@@ -270,8 +274,8 @@ def _path(given: Values, _: Diagnoser) -> Values:
 
 
 def _diagnose(given: Values, diagnoser: Diagnoser) -> Values:
-    found = diagnoser.diagnose(_picture(given))
-    return found.to_dict() | {"mask": found.mask, "roi": found.roi}
+    found = diagnoser.diagnose(_picture(given)).to_dict()
+    return {name: found[name] for name in ANSWER}
 
 
 _TABLE: tuple[tuple[str, Step, str, str], ...] = (

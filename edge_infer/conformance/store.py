@@ -166,7 +166,7 @@ def _resolve(value: Any, folder: Path) -> Any:
     if isinstance(value, Mapping):
         if set(value) == {"array", "dtype", "shape"}:
             return _array(folder / value["array"], value["dtype"], value["shape"])
-        if set(value) == {"file"}:
+        if set(value) == {"file"} and isinstance(value["file"], str):
             path = folder / value["file"]
             return FileBytes(path.read_bytes(), path.suffix)
         return {key: _resolve(item, folder) for key, item in value.items()}

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from edge_infer.bundle.store import DEFAULT_BUNDLE
 from edge_infer.cli.app import app
-from edge_infer.conformance.run import check_bundle, compare, replay_vectors
+from edge_infer.conformance.run import STEPS, check_bundle, compare, replay_vectors
 from edge_infer.conformance.store import Index, Vector, VectorsError, read_folder
 from edge_infer.diagnoser import Diagnoser
+from edge_infer.reasons import Reason
 from tests.conftest import REPOSITORY
 
 SHIPPED = REPOSITORY / "exported/conformance"
@@ -41,6 +42,22 @@ def test_they_are_of_the_shipped_bundle(index: Index, diagnoser: Diagnoser) -> N
 def test_this_runtime_passes_all(index: Index, diagnoser: Diagnoser) -> None:
     failed = {o.vector.name: o.failures for o in replay_vectors(index, diagnoser) if not o.passed}
     assert not failed
+
+
+def test_every_reason_and_every_step_occurs(index: Index, diagnoser: Diagnoser) -> None:
+    reasons = {vector.expect.get("reason") for vector in index.vectors if vector.step in ("path", "decide")}
+    assert reasons == {*Reason, None}
+    unused = {"appearance", "appearance_problem"} if diagnoser.manifest.dermoscopy is None else set()
+    assert {vector.step for vector in index.vectors} == set(STEPS) - unused
+
+
+def test_each_limit_has_a_picture_on_either_side(index: Index) -> None:
+    ways = {
+        vector.name.removeprefix("path/"): vector.expect["reason"] for vector in index.vectors if vector.step == "path"
+    }
+    for reason in set(Reason) - {Reason.UNCERTAIN}:
+        assert ways[f"{reason}-beyond"] == reason
+        assert ways[f"{reason}-before"] != reason
 
 
 def test_they_are_small(index: Index) -> None:
