@@ -6,18 +6,22 @@ import android.graphics.Color
 import io.github.edgeinfer.Decoder
 import io.github.edgeinfer.ImageDecodeError
 import io.github.edgeinfer.ImageTooLargeError
+import io.github.edgeinfer.ImageUnsupportedError
 import io.github.edgeinfer.Picture
+import io.github.edgeinfer.steps.Header
 
 /**
- * Android's own decoder: JPEG, PNG, WebP, BMP, and HEIC from Android 9 on. It does not apply EXIF's orientation; the core does.
- *
- * Android converts to sRGB where a profile is embedded unless it is told which colour space to give; the Python runtime applies no
- * profile. Both differ only for pictures of another space, such as Display P3, and there by a few grey levels.
+ * Android's own decoder: JPEG, PNG, WebP, BMP, and HEIC where the phone has one (Android 9 on). It does not apply EXIF's
+ * orientation; the core does, and takes a JPEG's colour profile away first. A PNG or HEIC with another colour space than sRGB is
+ * converted to sRGB, which the Python runtime does not do.
  */
 class BitmapDecoder : Decoder {
-    override fun decode(data: ByteArray, maxPixels: Long): Picture {
+    override fun decode(data: ByteArray, header: Header, maxPixels: Long): Picture {
         val bounds = BitmapFactory.Options().apply { inJustDecodeBounds = true }
         BitmapFactory.decodeByteArray(data, 0, data.size, bounds)
+        if (bounds.outWidth < 1) {
+            throw ImageUnsupportedError("This phone does not decode ${header.format}.", "Give a JPEG or PNG picture.")
+        }
         if (bounds.outWidth.toLong() * bounds.outHeight > maxPixels) {
             throw ImageTooLargeError("The picture has ${bounds.outWidth} x ${bounds.outHeight} pixels.", "Make it smaller.")
         }
@@ -31,8 +35,8 @@ class BitmapDecoder : Decoder {
         } catch (error: OutOfMemoryError) {
             throw ImageTooLargeError("There is no memory for this picture.", "Close other apps, or make it smaller.", error)
         } ?: throw ImageDecodeError(
-            "The picture is damaged, or of a format that this Android does not decode.",
-            "Give a JPEG or PNG picture.",
+            "The ${header.format} picture is damaged or cut short.",
+            "Check that it was copied completely, or take another one.",
         )
         try {
             return pixels(bitmap)

@@ -10,8 +10,6 @@ import io.github.edgeinfer.steps.isMelanoma
 import io.github.edgeinfer.steps.locate
 import io.github.edgeinfer.steps.move
 import io.github.edgeinfer.steps.oddsRatio
-import io.github.edgeinfer.steps.readHeader
-import io.github.edgeinfer.steps.upright
 
 /**
  * Picture in, diagnosis out: the order of the steps in `exported/README.md`, and nothing else.
@@ -59,11 +57,7 @@ class Diagnoser(
      * @throws ImageError the picture cannot be used.
      * @throws EngineError the engine failed.
      */
-    fun diagnose(data: ByteArray): Diagnosis {
-        val header = readHeader(data)
-        checkPixels(header.height, header.width, maxPixels)
-        return diagnose(upright(decoder.decode(data, maxPixels), header.orientation))
-    }
+    fun diagnose(data: ByteArray): Diagnosis = diagnose(decoder.open(data, maxPixels))
 
     /** Diagnoses an upright picture. Throws as the other one does. */
     fun diagnose(picture: Picture): Diagnosis {

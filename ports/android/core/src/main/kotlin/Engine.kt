@@ -1,5 +1,12 @@
 package io.github.edgeinfer
 
+import io.github.edgeinfer.steps.Header
+import io.github.edgeinfer.steps.checkComplete
+import io.github.edgeinfer.steps.checkPixels
+import io.github.edgeinfer.steps.readHeader
+import io.github.edgeinfer.steps.upright
+import io.github.edgeinfer.steps.withoutProfile
+
 /**
  * One loaded network. ONNX Runtime on Android and stored outputs in tests both stand behind it.
  *
@@ -25,11 +32,26 @@ interface Engine : AutoCloseable {
 /** Turns an encoded picture into pixels; the platform's own, because no two platforms share one. */
 interface Decoder {
     /**
-     * Decodes at full size, to 8-bit RGB without applying colour profiles, **as stored**: the caller turns it upright.
+     * Decodes at full size, to 8-bit RGB without applying colour profiles, **as stored**: the caller turns it upright. A JPEG comes
+     * without its profile.
      *
      * @param maxPixels for formats whose header [io.github.edgeinfer.steps.readHeader] cannot read the size of: refuse larger ones.
-     * @throws ImageDecodeError damaged, cut short, or of a format that this platform does not decode.
+     * @param header what the file says about itself.
+     * @throws ImageDecodeError damaged or cut short.
+     * @throws ImageUnsupportedError of a format that this platform does not decode.
      * @throws ImageTooLargeError see `maxPixels`.
      */
-    fun decode(data: ByteArray, maxPixels: Long): Picture
+    fun decode(data: ByteArray, header: Header, maxPixels: Long): Picture
+}
+
+/**
+ * Step 1 whole: header, limit, decoding, upright.
+ *
+ * @throws ImageError see its subclasses.
+ */
+fun Decoder.open(data: ByteArray, maxPixels: Long): Picture {
+    val header = readHeader(data)
+    checkPixels(header.height, header.width, maxPixels)
+    checkComplete(data, header)
+    return upright(decode(withoutProfile(data, header), header, maxPixels), header.orientation)
 }

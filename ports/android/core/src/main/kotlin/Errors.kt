@@ -22,6 +22,10 @@ sealed class ImageError(code: String, problem: String, remedy: String, cause: Th
 class ImageDecodeError(problem: String, remedy: String, cause: Throwable? = null) :
     ImageError("image-decode", problem, remedy, cause)
 
+/** A picture of a known format, such as HEIC, that this platform does not decode. */
+class ImageUnsupportedError(problem: String, remedy: String, cause: Throwable? = null) :
+    ImageError("image-unsupported", problem, remedy, cause)
+
 /** The picture has more pixels than the caller's limit; it was not decoded. */
 class ImageTooLargeError(problem: String, remedy: String, cause: Throwable? = null) :
     ImageError("image-too-large", problem, remedy, cause)

@@ -2,7 +2,9 @@ package io.github.edgeinfer.desktop
 
 import io.github.edgeinfer.Decoder
 import io.github.edgeinfer.ImageDecodeError
+import io.github.edgeinfer.ImageUnsupportedError
 import io.github.edgeinfer.Picture
+import io.github.edgeinfer.steps.Header
 import java.awt.image.BufferedImage
 import java.awt.image.DataBuffer
 import java.awt.image.IndexColorModel
@@ -13,7 +15,10 @@ import javax.imageio.ImageIO
 
 /** The JDK's own decoders: JPEG (not CMYK), PNG, BMP, TIFF; no WebP and no HEIC. */
 class ImageIoDecoder : Decoder {
-    override fun decode(data: ByteArray, maxPixels: Long): Picture {
+    override fun decode(data: ByteArray, header: Header, maxPixels: Long): Picture {
+        if (header.format !in setOf("JPEG", "PNG", "BMP", "TIFF")) {
+            throw ImageUnsupportedError("The JDK does not decode ${header.format}.", "Convert the picture to JPEG or PNG.")
+        }
         ImageIO.setUseCache(false)
         val image = try {
             ImageIO.read(ByteArrayInputStream(data))
@@ -24,11 +29,11 @@ class ImageIoDecoder : Decoder {
         } catch (error: RuntimeException) { // some readers meet damaged files with an index out of bounds
             throw damaged(error)
         }
-        return pixels(image ?: throw ImageDecodeError("The JDK has no decoder for this format.", "Convert it to JPEG or PNG."))
+        return pixels(image ?: throw damaged(null))
     }
 
-    private fun damaged(cause: Exception) = ImageDecodeError(
-        "The picture is damaged, cut short, or of a kind that the JDK does not decode: ${cause.message}.",
+    private fun damaged(cause: Exception?) = ImageDecodeError(
+        "The picture is damaged, cut short, or of a kind that the JDK does not decode: ${cause?.message}.",
         "Check that it was copied completely, or export it again.",
         cause,
     )

@@ -3,6 +3,7 @@ package io.github.edgeinfer.desktop
 import io.github.edgeinfer.Background
 import io.github.edgeinfer.Box
 import io.github.edgeinfer.DermoscopyRule
+import io.github.edgeinfer.Diagnoser
 import io.github.edgeinfer.Engine
 import io.github.edgeinfer.InputSpec
 import io.github.edgeinfer.Mask
@@ -14,11 +15,11 @@ import io.github.edgeinfer.Reason
 import io.github.edgeinfer.RoiRule
 import io.github.edgeinfer.Term
 import io.github.edgeinfer.bundle.Bundle
+import io.github.edgeinfer.open
 import io.github.edgeinfer.steps.APPEARANCE_MEASURES
 import io.github.edgeinfer.steps.DEFAULT_MAX_PIXELS
 import io.github.edgeinfer.steps.Quality
 import io.github.edgeinfer.steps.StepRules
-import io.github.edgeinfer.steps.checkPixels
 import io.github.edgeinfer.steps.cleanMask
 import io.github.edgeinfer.steps.cropRoi
 import io.github.edgeinfer.steps.dermoscopyScore
@@ -35,7 +36,6 @@ import io.github.edgeinfer.steps.readHeader
 import io.github.edgeinfer.steps.resize
 import io.github.edgeinfer.steps.restoreMask
 import io.github.edgeinfer.steps.roiBox
-import io.github.edgeinfer.steps.upright
 
 /** What a step is given. */
 class Given(private val values: Map<String, Any?>, val bundle: Bundle, val networks: Networks?) {
@@ -80,7 +80,8 @@ val STEPS: Map<String, (Given) -> Map<String, Any?>> = mapOf(
         mapOf("format" to header.format, "height" to header.height, "width" to header.width)
     },
     "decode" to { given ->
-        val picture = decoded(given)
+        val limit = if ("max_pixels" in given) given.integer("max_pixels").toLong() else DEFAULT_MAX_PIXELS
+        val picture = ImageIoDecoder().open(given.file("file"), limit)
         val found = mutableMapOf<String, Any?>("image" to shown(picture))
         if ("resized_to" in given) {
             val (height, width) = (given.any("resized_to") as List<*>).map { (it as Long).toInt() }
@@ -135,6 +136,7 @@ val STEPS: Map<String, (Given) -> Map<String, Any?>> = mapOf(
     },
     "path" to { given -> path(given) },
     "decide" to { given -> decide(given) },
+    "diagnose" to { given -> diagnose(given) },
     "segment" to { given ->
         val picture = given.picture("image")
         val name = given.bundle.manifest.segmenter.output
@@ -147,13 +149,25 @@ val STEPS: Map<String, (Given) -> Map<String, Any?>> = mapOf(
     },
 )
 
-private fun decoded(given: Given): Picture {
-    val data = given.file("file")
-    val limit = if ("max_pixels" in given) given.integer("max_pixels").toLong() else DEFAULT_MAX_PIXELS
-    val header = readHeader(data)
-    checkPixels(header.height, header.width, limit)
-    return upright(ImageIoDecoder().decode(data, limit), header.orientation)
+private fun diagnose(given: Given): Map<String, Any?> {
+    val networks = given.networks!!
+    val diagnoser = Diagnoser(given.bundle, networks.segmenter, networks.classifier, ImageIoDecoder())
+    val found = if ("file" in given) diagnoser.diagnose(given.file("file")) else diagnoser.diagnose(given.picture("image"))
+    return mapOf(
+        "status" to found.status,
+        "reason" to found.reason?.value,
+        "label" to found.isMelanoma?.let { label(it) },
+        "melanoma_probability" to found.melanomaProbability,
+        "image_size" to listOf(found.height, found.width),
+        "lesion_box" to found.lesionBox?.let { shown(it) },
+        "roi_box" to found.roiBox?.let { shown(it) },
+        "lesion_area_fraction" to found.areaFraction,
+        "lesion_confidence" to found.confidence,
+    )
 }
+
+/** What results call the answer. */
+fun label(isMelanoma: Boolean): String = if (isMelanoma) "melanoma" else "not melanoma"
 
 private fun decide(given: Given): Map<String, Any?> {
     val manifest = given.bundle.manifest
@@ -163,7 +177,7 @@ private fun decide(given: Given): Map<String, Any?> {
     val answer = isMelanoma(probability, point, band)
     return mapOf(
         "melanoma_probability" to probability,
-        "label" to answer?.let { if (it) "melanoma" else "not melanoma" },
+        "label" to answer?.let { label(it) },
         "reason" to if (answer == null) Reason.UNCERTAIN.value else null,
     )
 }

@@ -7,6 +7,7 @@ import io.github.edgeinfer.bundle.FolderSource
 import io.github.edgeinfer.desktop.ImageIoDecoder
 import io.github.edgeinfer.desktop.Networks
 import io.github.edgeinfer.desktop.conformance
+import io.github.edgeinfer.desktop.label
 import io.github.edgeinfer.desktop.quoted
 import java.io.File
 import java.nio.file.Path
@@ -48,7 +49,7 @@ private fun diagnose(runtime: OnnxRuntime, arguments: Array<String>) {
         val answer = try {
             val found = diagnoser.diagnose(File(picture).readBytes())
             "\"status\": ${quoted(found.status)}, \"reason\": ${found.reason?.let { quoted(it.value) }}, " +
-                "\"melanoma_probability\": ${found.melanomaProbability}, \"label\": ${found.isMelanoma?.let { quoted(if (it) "melanoma" else "not melanoma") }}"
+                "\"melanoma_probability\": ${found.melanomaProbability}, \"label\": ${found.isMelanoma?.let { quoted(label(it)) }}"
         } catch (error: EdgeInferError) {
             "\"status\": \"error\", \"code\": ${quoted(error.code)}"
         }

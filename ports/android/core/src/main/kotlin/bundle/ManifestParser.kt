@@ -234,7 +234,8 @@ private class ManifestReader(private val schema: Int) {
     private fun provenance(table: Table): Provenance {
         listOf("trainer_version", "created").forEach { table.text(it) }
         table.namedTexts("packages")
-        listOf("recipes", "bundle_recipe").forEach { if (table.has(it)) table.skipTable(it) }
+        val optional = listOf("recipes", "bundle_recipe") + if (schema >= 3) listOf("familiarity") else emptyList()
+        optional.forEach { if (table.has(it)) table.skipTable(it) }
         return table.done(
             Provenance(table.text("data"), table.text("citation"), table.text("license"), table.text("license_note")),
         )
