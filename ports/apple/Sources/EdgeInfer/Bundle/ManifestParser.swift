@@ -226,9 +226,10 @@ private struct ManifestReader {
     }
 
     private func prior(_ calibration: Table) throws -> Double? {
-        _ = try calibration.choice("method", ["none", "temperature"])
+        _ = try calibration.choice("method", ["none", "temperature", "platt"])
         _ = try calibration.number("temperature")
         _ = try calibration.text("fitted_on")
+        _ = try newer(calibration, "bias")  // already inside the classifier, as the temperature is
         return try calibration.done(try newer(calibration, "prior"))
     }
 
@@ -241,6 +242,6 @@ private struct ManifestReader {
         for key in ["data", "split", "command"] { _ = try table.text(key) }
         for key in ["images", "lesions"] { _ = try table.integer(key) }
         _ = try metrics(table)
-        try table.done(())
+        _ = try table.done(true)
     }
 }

@@ -242,9 +242,10 @@ private class ManifestReader(private val schema: Int) {
     }
 
     private fun prior(calibration: Table): Double? {
-        calibration.choice("method", listOf("none", "temperature")) { it }
+        calibration.choice("method", listOf("none", "temperature", "platt")) { it }
         calibration.number("temperature")
         calibration.text("fitted_on")
+        newer(calibration, "bias") // already inside the classifier, as the temperature is
         return calibration.done(newer(calibration, "prior"))
     }
 
