@@ -88,6 +88,11 @@ def _augmentations(recipe: Recipe) -> list[Arm]:
     return [
         Arm("no-camera", "no camera augmentation", replace(recipe, augment=plain)),
         Arm(
+            "dermoscope",
+            "round field, scale and bubbles drawn in a fifth of the pictures each",
+            replace(recipe, augment=replace(augment, ring=0.2, ruler=0.2, bubbles=0.2)),
+        ),
+        Arm(
             "constancy",
             "the light's colour taken out of half of the pictures",
             replace(recipe, augment=replace(augment, constancy=0.5)),
