@@ -13,6 +13,7 @@ from edge_infer.cli.diagnose import diagnose
 from edge_infer.cli.doctor import doctor
 from edge_infer.cli.grouped import GroupedCommand
 from edge_infer.cli.guard import EXIT_CODES, guarded
+from edge_infer.cli.kiosk import kiosk
 
 app = typer.Typer(
     name="edge-infer",
@@ -53,6 +54,7 @@ for command, summary in (
     (inspect, None),
     (verify, None),
     (benchmark, "Measure a bundle on this device."),
+    (kiosk, "Serve the web application for a stand to this machine's browser."),
     (doctor, None),
 ):
     app.command(cls=GroupedCommand, epilog=EXIT_CODES, short_help=summary)(guarded(command))
