@@ -13,7 +13,7 @@ Row = tuple[str, str]
 RUNTIME: Sequence[Row] = (
     ("cli", "one file a command"),
     ("serve, kiosk, batch, watch", "services around it (planned)"),
-    ("benchmark, evaluate", "speed; figures from labelled pictures"),
+    ("benchmark, evaluate, conformance", "speed; figures from labelled pictures; vectors for ports"),
     ("diagnoser", "the order of the steps, and nothing else"),
     ("output, dicom", "a diagnosis for people and programs"),
     ("engines", "ONNX Runtime, Core ML, OpenVINO"),

@@ -20,7 +20,7 @@ from edge_infer.engines.loading import STAGES, Loading, start_loading
 from edge_infer.errors import EngineError, ImageError
 from edge_infer.output.wording import percent
 from edge_infer.reasons import Problem, Reason
-from edge_infer.rules import Band, Tolerance
+from edge_infer.rules import Band, OperatingPoint, Tolerance
 from edge_infer.steps.image import DEFAULT_MAX_PIXELS, ImageInput
 from edge_infer.steps.resize import to_batch
 from edge_infer.steps.work import StepRules, Work, examine, locate, source_of
@@ -273,9 +273,7 @@ class Diagnoser:
         if work.probabilities is not None:
             by_class = {name: float(p) for name, p in zip(manifest.labels, work.probabilities, strict=True)}
             probability = by_class[manifest.melanoma_label]
-            work.problem = _uncertainty(probability, self._band)
-            if work.problem is None:
-                label = MELANOMA if probability >= point.threshold else NOT_MELANOMA
+            label, work.problem = decide(probability, point, self._band)
         reason, message = work.problem or (None, None)
         quality = work.quality._asdict() | ({} if work.dermoscopy is None else {"dermoscopy": work.dermoscopy})
         return Diagnosis(
@@ -307,12 +305,20 @@ class Diagnoser:
         )
 
 
-def _uncertainty(probability: float, band: Band | None) -> Problem | None:
+def decide(probability: float, point: OperatingPoint, band: Band | None) -> tuple[str | None, Problem | None]:
+    """The label that a melanoma probability gets at an operating point, or why it gets none.
+
+    Args:
+        probability: calibrated, 0..1.
+        point: its threshold decides; at the threshold the answer is melanoma.
+        band: between its limits nothing is decided; None decides always.
+    """
     if band is None or not band.low < probability < band.high:
-        return None
-    return Reason.UNCERTAIN, (
+        return (MELANOMA if probability >= point.threshold else NOT_MELANOMA), None
+    return None, (
+        Reason.UNCERTAIN,
         f"The probability of melanoma, {percent(probability)}, is too close to the threshold: between "
-        f"{percent(band.low)} and {percent(band.high)} nothing is decided."
+        f"{percent(band.low)} and {percent(band.high)} nothing is decided.",
     )
 
 

@@ -14,6 +14,7 @@ from edge_infer.cli.doctor import doctor
 from edge_infer.cli.grouped import GroupedCommand
 from edge_infer.cli.guard import EXIT_CODES, guarded
 from edge_infer.cli.kiosk import kiosk
+from edge_infer.cli.vectors import vectors
 
 app = typer.Typer(
     name="edge-infer",
@@ -56,5 +57,6 @@ for command, summary in (
     (benchmark, "Measure a bundle on this device."),
     (kiosk, "Serve the web application for a stand to this machine's browser."),
     (doctor, None),
+    (vectors, None),
 ):
     app.command(cls=GroupedCommand, epilog=EXIT_CODES, short_help=summary)(guarded(command))

@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY
 RUNTIME: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("serve", "kiosk", "batch", "watch"),
-    ("benchmark", "evaluate"),
+    ("benchmark", "evaluate", "conformance"),
     ("diagnoser",),
     ("output", "dicom"),
     ("engines",),
