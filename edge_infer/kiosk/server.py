@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from edge_infer.errors import EdgeInferError
@@ -47,6 +48,7 @@ class KioskServer(ThreadingHTTPServer):
         """
         self.files = dict(site.files)
         self.headers = dict(site.headers)
+        self._open: set[socket.socket] = set()
         self.etags = {path: f'"{hashlib.sha256(data).hexdigest()}"' for path, data in self.files.items()}
         try:
             super().__init__((ADDRESS, port), _Handler)
@@ -61,6 +63,21 @@ class KioskServer(ThreadingHTTPServer):
     def url(self) -> str:
         """Where the kiosk is. `localhost` and not the number: browsers install applications from names."""
         return f"http://localhost:{self.server_port}/"
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """One connection, in a thread of its own, remembered while it is open."""
+        self._open.add(request)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._open.discard(request)
+
+    def server_close(self) -> None:
+        """Lets go of the port and of connections that a browser keeps open: nothing is answered after the stop."""
+        super().server_close()
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def run(self) -> None:
         """Serves until Ctrl-C or SIGTERM, lets go of the port and returns."""

@@ -127,6 +127,21 @@ def test_files_that_change_on_disk_do_not_change_what_is_served(server: KioskSer
     assert ask(server, "/")[1] == before
 
 
+def test_a_connection_that_is_kept_open_gets_nothing_after_the_stop(fake_app: Path, toy_bundle: Path) -> None:
+    kiosk = KioskServer(make_site(fake_app, load_bundle(toy_bundle), Settings()), 0)
+    thread = Thread(target=kiosk.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    connection = http.client.HTTPConnection("127.0.0.1", kiosk.server_port, timeout=10)
+    connection.request("GET", "/")
+    connection.getresponse().read()
+    kiosk.shutdown()
+    thread.join()
+    kiosk.server_close()
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+        connection.request("GET", "/")
+        connection.getresponse()
+
+
 def test_it_listens_on_this_machine_alone(server: KioskServer) -> None:
     assert server.server_address[0] == "127.0.0.1"
 
