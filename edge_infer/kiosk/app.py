@@ -13,7 +13,7 @@ BUILD_APP = "npm --prefix ports/kiosk ci && npm --prefix ports/kiosk run build"
 BUILD_WHEEL = "EDGE_INFER_KIOSK=1 python -m hatchling build -t wheel"
 """Builds the application, and a wheel with it inside."""
 
-_PACKAGED = Path(__file__).parent / "app"
+_PACKAGED = Path(__file__).parent / "web"
 _CHECKOUT = Path(__file__).parents[2] / "ports/kiosk/dist"
 _PAGE = "index.html"
 
