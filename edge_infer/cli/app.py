@@ -13,6 +13,7 @@ from edge_infer.cli.diagnose import diagnose
 from edge_infer.cli.doctor import doctor
 from edge_infer.cli.grouped import GroupedCommand
 from edge_infer.cli.guard import EXIT_CODES, guarded
+from edge_infer.cli.kiosk import kiosk
 from edge_infer.cli.vectors import vectors
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ for command, summary in (
     (inspect, None),
     (verify, None),
     (benchmark, "Measure a bundle on this device."),
+    (kiosk, "Serve the web application for a stand to this machine's browser."),
     (doctor, None),
     (vectors, None),
 ):

@@ -42,7 +42,7 @@ def test_every_command_has_its_reference() -> None:
     from edge_infer.cli.app import app
 
     page = hooks.command_page("edge-infer", app)
-    for command in ("diagnose", "bundles", "inspect", "verify", "doctor", "benchmark"):
+    for command in ("diagnose", "bundles", "inspect", "verify", "doctor", "benchmark", "kiosk"):
         assert f"\n## {command}\n" in page
     assert "--save-overlay" in page and "Exit codes" in page
 

@@ -38,7 +38,9 @@ ISOLATE = f"""
     def no_network(*arguments, **options):
         raise OSError("the runtime opened a socket")
 
-    socket.socket = socket.create_connection = socket.getaddrinfo = no_network
+    # A class, because modules such as http.server inherit from it when they are imported.
+    socket.socket = type("NoSocket", (socket.socket,), {{"__init__": no_network}})
+    socket.create_connection = socket.getaddrinfo = no_network
 """
 
 

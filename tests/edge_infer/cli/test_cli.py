@@ -23,7 +23,7 @@ from tests.conftest import REPOSITORY
 from tests.support.toy_bundle import write_manifest, write_toy_bundle
 
 runner = CliRunner()
-COMMANDS = ("diagnose", "bundles", "inspect", "verify", "benchmark", "doctor")
+COMMANDS = ("diagnose", "bundles", "inspect", "verify", "benchmark", "kiosk", "doctor")
 
 
 def command(*arguments: str | Path) -> list[str]:
