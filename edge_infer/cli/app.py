@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edge_infer import __version__
+from edge_infer.cli.batch import batch
 from edge_infer.cli.benchmark import benchmark
 from edge_infer.cli.bundles import bundles, inspect, verify
 from edge_infer.cli.diagnose import diagnose
@@ -56,3 +57,5 @@ for command, summary in (
     (doctor, None),
 ):
     app.command(cls=GroupedCommand, epilog=EXIT_CODES, short_help=summary)(guarded(command))
+
+app.add_typer(batch)

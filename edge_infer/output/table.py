@@ -55,6 +55,12 @@ def csv_header(manifest: Manifest) -> str:
 
 def to_csv(diagnosis: Diagnosis, saved: Mapping[str, str], manifest: Manifest) -> str:
     """One result as one CSV record, with its newline; unknown values are empty, warnings are joined by " | "."""
+    values = to_row(diagnosis, saved)
+    return _csv_line([values.get(column) for column in csv_columns(manifest)])
+
+
+def to_row(diagnosis: Diagnosis, saved: Mapping[str, str]) -> dict[str, object]:
+    """One result's values by the names of `csv_columns`; what is unknown is absent or None."""
     height, width = diagnosis.image_size or (None, None)
     low, high = diagnosis.band or (None, None)
     values: dict[str, object] = {
@@ -86,7 +92,7 @@ def to_csv(diagnosis: Diagnosis, saved: Mapping[str, str], manifest: Manifest) -
     for name, box in (("lesion", diagnosis.lesion_box), ("roi", diagnosis.roi_box)):
         if box is not None:
             values |= {f"{name}_{edge}": value for edge, value in box._asdict().items()}
-    return _csv_line([values.get(column) for column in csv_columns(manifest)])
+    return values
 
 
 def _csv_line(values: Sequence[object]) -> str:
