@@ -14,6 +14,7 @@ from edge_infer.cli.diagnose import diagnose
 from edge_infer.cli.doctor import doctor
 from edge_infer.cli.grouped import GroupedCommand
 from edge_infer.cli.guard import EXIT_CODES, guarded
+from edge_infer.cli.serve import serve
 
 app = typer.Typer(
     name="edge-infer",
@@ -55,6 +56,7 @@ for command, summary in (
     (verify, None),
     (benchmark, "Measure a bundle on this device."),
     (doctor, None),
+    (serve, None),
 ):
     app.command(cls=GroupedCommand, epilog=EXIT_CODES, short_help=summary)(guarded(command))
 

@@ -10,8 +10,6 @@ import pytest
 
 from trainer.data.drawn import draw_picture
 
-pytest.importorskip("pyarrow", reason="the extra [batch] is not installed")
-
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
