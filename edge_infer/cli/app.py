@@ -12,6 +12,7 @@ from edge_infer.cli.benchmark import benchmark
 from edge_infer.cli.bundles import bundles, inspect, verify
 from edge_infer.cli.diagnose import diagnose
 from edge_infer.cli.doctor import doctor
+from edge_infer.cli.evaluate import evaluate
 from edge_infer.cli.grouped import GroupedCommand
 from edge_infer.cli.guard import EXIT_CODES, guarded
 from edge_infer.cli.serve import serve
@@ -54,6 +55,7 @@ for command, summary in (
     (bundles, None),
     (inspect, None),
     (verify, None),
+    (evaluate, None),
     (benchmark, "Measure a bundle on this device."),
     (doctor, None),
     (serve, None),
