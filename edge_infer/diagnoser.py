@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.bundle.manifest import DEFAULT_VARIANT, Manifest
+from edge_infer.bundle.site import Site, read_site
 from edge_infer.bundle.store import Bundle
 from edge_infer.diagnosis import MELANOMA, NOT_MELANOMA, Diagnosis
 from edge_infer.engines.base import Engine
@@ -20,8 +21,9 @@ from edge_infer.engines.loading import STAGES, Loading, start_loading
 from edge_infer.errors import EngineError, ImageError
 from edge_infer.output.wording import percent
 from edge_infer.reasons import Problem, Reason
-from edge_infer.rules import Band, Tolerance
+from edge_infer.rules import Band, OperatingPoint, Tolerance
 from edge_infer.steps.image import DEFAULT_MAX_PIXELS, ImageInput
+from edge_infer.steps.recalibrate import recalibrated_classes
 from edge_infer.steps.resize import to_batch
 from edge_infer.steps.work import StepRules, Work, examine, locate, source_of
 
@@ -49,6 +51,7 @@ class Diagnoser:
         operating_point: str | None = None,
         abstain: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        site: Site | None = None,
     ) -> None:
         """Joins a checked bundle with two loaded networks of one variant; most callers use `load`.
 
@@ -57,7 +60,9 @@ class Diagnoser:
             BundleError: the bundle has no such operating point, or no band of this share.
         """
         self._bundle = bundle
-        self._operating_point = bundle.manifest.operating_point(operating_point)
+        point = bundle.manifest.operating_point(operating_point)
+        self._site = site
+        self._operating_point = point if site is None else site.at_site(point)
         self._band = None if abstain is None else self._operating_point.band(abstain)
         self._max_pixels = max_pixels
         self._variant = variant
@@ -87,6 +92,7 @@ class Diagnoser:
         operating_point: str | None = None,
         abstain: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        site: str | os.PathLike[str] | None = None,
     ) -> Diagnoser:
         """Loads a bundle, after checking the hash of every file but those of other variants.
 
@@ -104,13 +110,18 @@ class Diagnoser:
                 band for (such as 0.1, 0.2, 0.3). Between the band's limits the result is indeterminate with the reason
                 "uncertain", and its probability is still given. None decides every picture.
             max_pixels: larger pictures are refused before they are decoded.
+            site: overlay of `edge-infer calibrate` for this bundle; every answer names it. None takes the bundle as it
+                is.
 
         Raises:
+            InputError: the overlay cannot be read.
             BundleError: not found, damaged, tampered with, or of another schema version; see its subclasses.
             EngineError: no engine, or the wanted provider is not available; see its subclasses.
         """
         loading = start_loading(bundle, providers=providers, threads=threads, variant=variant)
-        return cls.from_loading(loading, operating_point=operating_point, abstain=abstain, max_pixels=max_pixels)
+        return cls.from_loading(
+            loading, operating_point=operating_point, abstain=abstain, max_pixels=max_pixels, site=site
+        )
 
     @classmethod
     def from_loading(
@@ -120,9 +131,13 @@ class Diagnoser:
         operating_point: str | None = None,
         abstain: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        site: str | os.PathLike[str] | None = None,
     ) -> Diagnoser:
         """Waits for networks that were started with `edge_infer.engines.loading.start_loading`; see `load`."""
         point = loading.bundle.manifest.operating_point(operating_point)
+        overlay = None if site is None else read_site(site, loading.bundle)
+        if overlay is not None:
+            point = overlay.at_site(point)
         if abstain is not None:
             point.band(abstain)
         return cls(
@@ -131,7 +146,13 @@ class Diagnoser:
             operating_point=operating_point,
             abstain=abstain,
             max_pixels=max_pixels,
+            site=overlay,
         )
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """The operating point that decides, with the site's threshold where there is an overlay."""
+        return self._operating_point
 
     @property
     def bundle(self) -> Bundle:
@@ -263,8 +284,11 @@ class Diagnoser:
         rows = self.classify(to_batch(rois))
         share = (time.perf_counter() - start) * 1000 / len(usable)
         for work, row in zip(usable, rows, strict=True):
-            work.probabilities = row
+            work.probabilities = row if self._site is None else self._at_site(row, self._site)
             work.clock.add("classify", share)
+
+    def _at_site(self, row: NDArray[np.float32], site: Site) -> NDArray[np.float32]:
+        return recalibrated_classes(row, self.manifest.melanoma_index, site.temperature, site.shift)
 
     def _finish(self, work: Work) -> Diagnosis:
         manifest, point = self.manifest, self._operating_point
@@ -303,7 +327,13 @@ class Diagnoser:
             bundle=manifest.name,
             bundle_version=manifest.version,
             bundle_sha256=self._bundle.sha256,
-            warnings=(*self._warnings, *work.picture.warnings, *work.warnings),
+            site_sha256=None if self._site is None else self._site.sha256,
+            warnings=(
+                *self._warnings,
+                *(() if self._site is None else (self._site.sentence,)),
+                *work.picture.warnings,
+                *work.warnings,
+            ),
         )
 
 

@@ -27,7 +27,7 @@ _ABANDONED = 600.0
 _LEFT_OUT = frozenset({"total_ms", *(f"{kind}_file" for kind in SAVED_KINDS)})
 _TEXT = frozenset(
     {"source", "status", "reason", "message", "error", "label", "operating_point"}
-    | {"provider", "variant", "bundle", "bundle_sha256"}
+    | {"provider", "variant", "bundle", "bundle_sha256", "site_sha256"}
 )
 _WHOLE = frozenset(
     {"image_height", "image_width"}

@@ -10,6 +10,7 @@ from edge_infer import __version__
 from edge_infer.cli.batch import batch
 from edge_infer.cli.benchmark import benchmark
 from edge_infer.cli.bundles import bundles, inspect, verify
+from edge_infer.cli.calibrate import calibrate
 from edge_infer.cli.diagnose import diagnose
 from edge_infer.cli.doctor import doctor
 from edge_infer.cli.evaluate import evaluate
@@ -56,6 +57,7 @@ for command, summary in (
     (inspect, None),
     (verify, None),
     (evaluate, None),
+    (calibrate, None),
     (benchmark, "Measure a bundle on this device."),
     (doctor, None),
     (serve, None),

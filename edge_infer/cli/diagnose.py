@@ -13,7 +13,7 @@ import typer
 
 from edge_infer.cli.grouped import DECIDING, RUNNING, SAVING
 from edge_infer.cli.guard import EXIT_IMAGE
-from edge_infer.cli.options import BundleOption, Format, ProviderOption, ThreadsOption, VariantOption
+from edge_infer.cli.options import BundleOption, Format, ProviderOption, SiteOption, ThreadsOption, VariantOption
 from edge_infer.cli.outputs import claim_outputs
 from edge_infer.cli.sources import Pictures, Source, gather
 from edge_infer.cli.terminal import limit_opencv, note, prepare_stdout, progress, style
@@ -96,6 +96,7 @@ def diagnose(
             rich_help_panel=DECIDING,
         ),
     ] = None,
+    site: SiteOption = None,
     provider: ProviderOption = None,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
@@ -145,9 +146,9 @@ def diagnose(
     report: list[Sink] = [] if save_report is None else [HtmlSink(save_report)]
     tally: Counter[Status] = Counter()
     with Diagnoser.from_loading(
-        loading, operating_point=operating_point, abstain=abstain, max_pixels=limit
+        loading, operating_point=operating_point, abstain=abstain, max_pixels=limit, site=site
     ) as diagnoser:
-        run = Run(diagnoser.bundle, diagnoser.manifest.operating_point(operating_point), len(pictures.sources))
+        run = Run(diagnoser.bundle, diagnoser.operating_point, len(pictures.sources))
         sinks = [*saving, *report, _printer(format)]
         with opened(sinks, run) as add, progress(run.count, streams=format is not Format.JSON) as advance:
             for result in _results(diagnoser, pictures, batch_size, limit):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_infer.cli.grouped import RUNNING, SAVING
-from edge_infer.cli.options import BundleOption, ProviderOption, ThreadsOption, VariantOption
+from edge_infer.cli.options import BundleOption, ProviderOption, SiteOption, ThreadsOption, VariantOption
 from edge_infer.cli.terminal import limit_opencv, note, progress
 
 if TYPE_CHECKING:
+    from edge_infer.bundle.site import Site
     from edge_infer.bundle.store import Bundle
     from edge_infer.evaluate.answers import Case
     from edge_infer.evaluate.labels import Labels
@@ -126,6 +127,7 @@ def evaluate(
         ),
     ] = None,
     answers: AnswersOption = None,
+    site: SiteOption = None,
     bundle: BundleOption = None,
     provider: ProviderOption = None,
     variant: VariantOption = None,
@@ -137,6 +139,7 @@ def evaluate(
     that respect lesions or patients. Measure on pictures that the bundle did not learn from; its model card names its
     data.
     """
+    from edge_infer.bundle.site import read_site
     from edge_infer.bundle.store import load_bundle
     from edge_infer.evaluate.figures import evaluate as compute
     from edge_infer.evaluate.show import to_html, to_json, to_text
@@ -144,9 +147,11 @@ def evaluate(
 
     table = read_table(labels, pictures, picture_column, label_column, melanoma, group_column, where, by)
     loaded = load_bundle(bundle)
-    cases = answer(table, loaded, answers, provider, variant, threads)
+    overlay = None if site is None else read_site(site, loaded)
+    cases = answer(table, loaded, answers, overlay, provider, variant, threads)
     manifest = loaded.manifest
-    report = compute(cases, manifest.operating_points, manifest.default_operating_point)
+    points = [point if overlay is None else overlay.at_site(point) for point in manifest.operating_points]
+    report = compute(cases, points, manifest.default_operating_point)
     for file, text in ((json_file, to_json), (report_file, to_html)):
         if file is not None:
             write_atomically(file, text(report, table, loaded).encode("utf-8"))
@@ -188,6 +193,7 @@ def answer(
     table: Labels,
     bundle: Bundle,
     answers: Path | None,
+    site: Site | None,
     provider: list[str] | None,
     variant: str | None,
     threads: int | None,
@@ -196,13 +202,15 @@ def answer(
     from edge_infer.evaluate.answers import diagnosed, remembered
 
     if answers is not None:
-        return remembered(table.pictures, answers, bundle.sha256)
+        return remembered(table.pictures, answers, bundle.sha256, None if site is None else site.sha256)
 
     from edge_infer.diagnoser import Diagnoser
+    from edge_infer.engines.loading import start_loading
 
     limit_opencv(threads)
+    loading = start_loading(bundle.path, providers=provider or None, threads=threads, variant=variant)
     with (
-        Diagnoser.load(bundle.path, providers=provider or None, threads=threads, variant=variant) as diagnoser,
+        Diagnoser(*loading.wait(), variant=loading.variant, site=site) as diagnoser,
         progress(len(table.pictures), streams=False) as advance,
     ):
         return diagnosed(table.pictures, diagnoser, advance)

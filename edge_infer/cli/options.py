@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edge_infer.cli.grouped import RUNNING
+from edge_infer.cli.grouped import DECIDING, RUNNING
 
 
 class Format(StrEnum):
@@ -34,6 +35,19 @@ BundleOption = Annotated[
 BundleArgument = Annotated[
     str | None,
     typer.Argument(metavar="[BUNDLE]", help="Name or folder of a bundle; the default one if left out."),
+]
+
+
+SiteOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--site",
+        metavar="FILE",
+        help="Overlay that `edge-infer calibrate` made for this bundle from your own labelled pictures; every answer "
+        "names it.",
+        show_default="the bundle as it is",
+        rich_help_panel=DECIDING,
+    ),
 ]
 
 

@@ -48,13 +48,15 @@ def diagnosed(
     return found
 
 
-def remembered(pictures: Sequence[Labelled], file: Path, bundle_sha256: str) -> list[Case]:
+def remembered(
+    pictures: Sequence[Labelled], file: Path, bundle_sha256: str, site_sha256: str | None = None
+) -> list[Case]:
     """Takes the answers from a CSV of `diagnose` or from a CSV or Parquet file of `batch merge`.
 
     Rows are found by the picture's path, or else by its file name where only one row has it.
 
     Raises:
-        InputError: the file cannot be read, another bundle answered, or a picture has no row.
+        InputError: the file cannot be read, another bundle or overlay answered, or a picture has no row.
     """
     by_path: dict[str, dict[str, Any]] = {}
     by_name: dict[str, list[dict[str, Any]]] = {}
@@ -63,6 +65,11 @@ def remembered(pictures: Sequence[Labelled], file: Path, bundle_sha256: str) -> 
             raise InputError(
                 f"'{file}' has answers of bundle {str(row.get('bundle_sha256'))[:12]}…, not of {bundle_sha256[:12]}….",
                 "Give that bundle with --bundle, or diagnose again.",
+            )
+        if (row.get("site_sha256") or None) != site_sha256:
+            raise InputError(
+                f"'{file}' has answers {'of another' if row.get('site_sha256') else 'without the'} overlay.",
+                "Give the overlay that answered with --site, or diagnose again.",
             )
         source = str(row["source"])
         by_path[str(Path(source).absolute())] = row
@@ -89,7 +96,7 @@ def _case(
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
     try:
         if file.suffix.lower() == ".parquet":
-            names = ["source", "status", "reason", "error", "melanoma_probability", "bundle_sha256"]
+            names = ["source", "status", "reason", "error", "melanoma_probability", "bundle_sha256", "site_sha256"]
             rows: Iterable[dict[str, Any]] = (
                 need("pyarrow.parquet", "batch").read_table(file, columns=names).to_pylist()
             )

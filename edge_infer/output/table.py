@@ -43,7 +43,7 @@ def csv_columns(manifest: Manifest) -> list[str]:
         *("image_height", "image_width"),
         *boxes,
         *("lesion_area_fraction", "lesion_confidence", "luminance", "contrast", "sharpness", "dermoscopy", "total_ms"),
-        *("provider", "variant", "bundle", "bundle_sha256", "warnings"),
+        *("provider", "variant", "bundle", "bundle_sha256", "site_sha256", "warnings"),
         *(f"{kind}_file" for kind in SAVED_KINDS),
     ]
 
@@ -84,6 +84,7 @@ def to_row(diagnosis: Diagnosis, saved: Mapping[str, str]) -> dict[str, object]:
         "variant": diagnosis.variant,
         "bundle": diagnosis.bundle,
         "bundle_sha256": diagnosis.bundle_sha256,
+        "site_sha256": diagnosis.site_sha256,
         "warnings": " | ".join(diagnosis.warnings),
         **diagnosis.quality,
         **{f"probability_{label}": p for label, p in diagnosis.probabilities.items()},

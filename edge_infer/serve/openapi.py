@@ -48,6 +48,7 @@ def diagnosis_schema(manifest: Manifest) -> dict[str, Any]:
         "bundle": {"type": "string"},
         "bundle_version": {"type": "string"},
         "bundle_sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        "site_sha256": _TEXT,
         "warnings": {"type": "array", "items": {"type": "string"}},
     }
     return {"type": "object", "properties": properties, "required": list(properties)}
