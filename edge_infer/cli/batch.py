@@ -6,7 +6,6 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +17,7 @@ from edge_infer.cli.options import BundleOption, ProviderOption, VariantOption
 from edge_infer.cli.terminal import note
 
 if TYPE_CHECKING:
-    from edge_infer.batch.running import Engine, Progress
+    from edge_infer.batch.running import Progress
     from edge_infer.bundle.manifest import Manifest
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `batch plan` made.", show_default=False)]
@@ -41,13 +40,6 @@ batch = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-
-class On(StrEnum):
-    """What works partitions off."""
-
-    PROCESSES = "processes"
-    RAY = "ray"
 
 
 def plan(
@@ -154,8 +146,8 @@ def run(
             "--workers",
             metavar="N",
             min=1,
-            help="Processes (or Ray actors) of one thread each.",
-            show_default="the processors that this process may use; with Ray, the cluster's",
+            help="Processes of one thread each.",
+            show_default="the processors that this process may use",
         ),
     ] = None,
     shard_of: Annotated[
@@ -167,16 +159,6 @@ def run(
             show_default="all partitions",
         ),
     ] = None,
-    on: Annotated[On, typer.Option("--on", help="What works partitions off.")] = On.PROCESSES,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--address",
-            metavar="HOST:PORT",
-            help="Ray cluster to join; 'auto' for the one of this machine.",
-            show_default="a cluster of this process alone",
-        ),
-    ] = None,
     bundle: MovedBundleOption = None,
 ) -> None:
     """Work off what is missing.
@@ -184,10 +166,11 @@ def run(
     Each partition becomes one Parquet file, written under another name and then moved into place. Unreadable and
     refused pictures are rows. Where a store fails, or workers die, the partition is left undone and named; run again.
     """
-    from edge_infer.batch.running import run_batch
+    from edge_infer.batch.running import processes, run_batch
+    from edge_infer.engines.threads import available_threads
 
     progress = run_batch(
-        folder, _engine(on, workers, address), shard=_shard(shard_of), bundle=bundle, report=_reporter()
+        folder, processes(workers or available_threads()), shard=_shard(shard_of), bundle=bundle, report=_reporter()
     )
     status = progress.tally.status
     note(
@@ -200,19 +183,6 @@ def run(
         raise typer.Exit(EXIT_BROKEN)
     if status["error"]:
         raise typer.Exit(EXIT_IMAGE)
-
-
-def _engine(on: On, workers: int | None, address: str | None) -> Engine:
-    from edge_infer.batch.running import processes
-    from edge_infer.engines.threads import available_threads
-
-    if on is On.RAY:
-        from edge_infer.batch.on_ray import ray_engine
-
-        return ray_engine(workers, address)
-    if address is not None:
-        raise typer.BadParameter("it belongs to --on ray.", param_hint="--address")
-    return processes(workers or available_threads())
 
 
 def _shard(text: str | None) -> tuple[int, int]:

@@ -256,7 +256,7 @@ def test_status_summary_and_csv(undisturbed: Path, tmp_path: Path, monkeypatch: 
 
 def test_the_command_says_what_is_wrong(archive: Path, toy_bundle: Path, tmp_path: Path) -> None:
     run = planned(tmp_path / "run", toy_bundle, archive / "a/1.png")
-    for arguments in (("--shard-of", "3/2"), ("--shard-of", "x"), ("--address", "auto")):
+    for arguments in (("--shard-of", "3/2"), ("--shard-of", "x")):
         assert "Invalid value" in batch("run", run, *arguments, code=2)
     assert "Make a plan first" in batch("run", tmp_path, code=2)
     assert "is not empty" in batch("plan", archive, "-o", run, code=2)
