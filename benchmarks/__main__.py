@@ -197,6 +197,62 @@ def report(
         typer.echo(f"written to {path}")
 
 
+@app.command()
+def batch_kills(
+    pictures: Annotated[
+        list[Path], typer.Option("--pictures", exists=True, help="Pictures or folders to repeat under unique names.")
+    ],
+    work: Annotated[Path, typer.Option("--work", file_okay=False, help="Folder for the archive and both runs.")],
+    count: Annotated[int, typer.Option("--count", min=1, help="Pictures of the archive.")] = 100_000,
+    kills: Annotated[int, typer.Option("--kills", min=1)] = 10,
+    workers: Annotated[int, typer.Option("--workers", min=1)] = 2,
+    partition_size: Annotated[int, typer.Option("--partition-size", min=1)] = 1000,
+    bundle: Shipped = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the moments.")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False)] = Path("batch-kills.json"),
+) -> None:
+    """An archive run undisturbed, and again with kill -9 at random moments: are all parts the same bytes?
+
+    Exit code 1 where they are not.
+    """
+    from benchmarks.archive import kill_test, to_json
+
+    result = kill_test(
+        pictures,
+        work,
+        count=count,
+        kills=kills,
+        workers=workers,
+        partition_size=partition_size,
+        bundle=bundle,
+        progress=lambda text: typer.echo(text, err=True),
+        seed=seed,
+    )
+    output.write_text(to_json(result), encoding="utf-8")
+    typer.echo(to_json(result))
+    if not result.same_bytes:
+        raise typer.Exit(1)
+
+
+@app.command()
+def batch_planning(
+    counts: Annotated[list[int] | None, typer.Option("--count", min=1, show_default="10^3 to 10^6")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False)] = Path("batch-planning.json"),
+) -> None:
+    """Time and peak memory of planning generated entries, as JSON and as a plot (SVG) beside it."""
+    from benchmarks.archive import planning_cost, planning_plot, to_json
+
+    with tempfile.TemporaryDirectory() as temporary:
+        rows = planning_cost(
+            Path(temporary),
+            counts or [10**3, 10**4, 10**5, 10**6],
+            lambda text: typer.echo(text, err=True),
+        )
+    output.write_text(to_json(rows), encoding="utf-8")
+    output.with_suffix(".svg").write_text(planning_plot(rows), encoding="utf-8")
+    typer.echo(to_json(rows))
+
+
 def pair_bundles(folder: Path, pictures: list[Path], segmenter: str, classifier: str) -> dict[str, Path]:
     """The pair's bundles by precision, written where they are missing."""
     from benchmarks.networks import write_peer_bundles

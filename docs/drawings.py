@@ -12,7 +12,7 @@ Row = tuple[str, str]
 
 RUNTIME: Sequence[Row] = (
     ("cli", "one file a command"),
-    ("serve, kiosk, batch, watch", "services around it (planned)"),
+    ("serve, kiosk, batch, watch", "services around it, archives"),
     ("benchmark, evaluate, conformance", "speed; figures from labelled pictures; vectors for ports"),
     ("diagnoser", "the order of the steps, and nothing else"),
     ("output, dicom", "a diagnosis for people and programs"),
@@ -21,7 +21,7 @@ RUNTIME: Sequence[Row] = (
     ("diagnosis", "the answer"),
     ("steps", "decode, resize, quality, mask, crop"),
     ("rules", "what a bundle fixes and the steps obey"),
-    ("reasons, geometry, schema, files", ""),
+    ("reasons, geometry, schema, files, extras", ""),
     ("errors", ""),
 )
 TRAINER: Sequence[Row] = (

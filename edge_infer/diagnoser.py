@@ -13,18 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.bundle.manifest import DEFAULT_VARIANT, Manifest
+from edge_infer.bundle.site import Site, read_site
 from edge_infer.bundle.store import Bundle
 from edge_infer.diagnosis import MELANOMA, NOT_MELANOMA, Diagnosis
 from edge_infer.engines.base import Engine
 from edge_infer.engines.checks import check_engines, check_probabilities, check_scores
 from edge_infer.engines.loading import STAGES, Loading, start_loading
 from edge_infer.engines.threads import in_order
-from edge_infer.errors import EngineError, ImageError
+from edge_infer.errors import EngineError, ImageError, InputError
 from edge_infer.output.wording import percent
 from edge_infer.reasons import Problem, Reason
 from edge_infer.rules import Band, OperatingPoint, Tolerance
 from edge_infer.steps.image import DEFAULT_MAX_PIXELS, ImageInput
 from edge_infer.steps.prevalence import correct_classes, known_ratio, move
+from edge_infer.steps.recalibrate import recalibrated_classes
 from edge_infer.steps.resize import to_batch
 from edge_infer.steps.work import StepRules, Work, examine, locate, source_of
 
@@ -54,6 +56,7 @@ class Diagnoser:
         prevalence: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         threads: int = 1,
+        site: Site | None = None,
     ) -> None:
         """Joins a checked bundle with two loaded networks of one variant; most callers use `load`.
 
@@ -66,9 +69,16 @@ class Diagnoser:
         """
         self._bundle = bundle
         calibration = bundle.manifest.calibration
+        if site is not None and prevalence is not None:
+            raise InputError(
+                "A site overlay and a prevalence were both given.",
+                "Give one: the overlay holds the share of melanoma of its own pictures.",
+            )
+        self._site = site
         self._ratio = known_ratio(calibration, prevalence)
-        self._prior = calibration.prior if prevalence is None else prevalence
+        self._prior = None if site is not None else calibration.prior if prevalence is None else prevalence
         point = bundle.manifest.operating_point(operating_point)
+        point = point if site is None else site.at_site(point)
         self._operating_point = point if prevalence is None else move(point, self._ratio)
         self._band = None if abstain is None else self._operating_point.band(abstain)
         self._max_pixels = max_pixels
@@ -103,6 +113,7 @@ class Diagnoser:
         abstain: float | None = None,
         prevalence: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        site: str | os.PathLike[str] | None = None,
     ) -> Diagnoser:
         """Loads a bundle, after checking the hash of every file but those of other variants.
 
@@ -126,8 +137,11 @@ class Diagnoser:
                 and thresholds with them: see `edge_infer.steps.prevalence`. None takes the share that the bundle's
                 probabilities assume (`manifest.calibration.prior`).
             max_pixels: larger pictures are refused before they are decoded.
+            site: overlay of `edge-infer calibrate` for this bundle; every answer names it. None takes the bundle as it
+                is.
 
         Raises:
+            InputError: the overlay cannot be read, or was given together with a prevalence.
             BundleError: not found, damaged, tampered with, of another schema version, or without a prior to correct;
                 see its subclasses.
             PrevalenceError: the prevalence is not between 0 and 1.
@@ -135,7 +149,12 @@ class Diagnoser:
         """
         loading = start_loading(bundle, providers=providers, threads=threads, variant=variant, precision=precision)
         return cls.from_loading(
-            loading, operating_point=operating_point, abstain=abstain, prevalence=prevalence, max_pixels=max_pixels
+            loading,
+            operating_point=operating_point,
+            abstain=abstain,
+            prevalence=prevalence,
+            max_pixels=max_pixels,
+            site=site,
         )
 
     @classmethod
@@ -147,9 +166,13 @@ class Diagnoser:
         abstain: float | None = None,
         prevalence: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        site: str | os.PathLike[str] | None = None,
     ) -> Diagnoser:
         """Waits for networks that were started with `edge_infer.engines.loading.start_loading`; see `load`."""
         point = loading.bundle.manifest.operating_point(operating_point)
+        overlay = None if site is None else read_site(site, loading.bundle)
+        if overlay is not None:
+            point = overlay.at_site(point)
         if abstain is not None:
             point.band(abstain)
         known_ratio(loading.bundle.manifest.calibration, prevalence)
@@ -161,6 +184,7 @@ class Diagnoser:
             prevalence=prevalence,
             max_pixels=max_pixels,
             threads=loading.threads,
+            site=overlay,
         )
 
     @property
@@ -185,7 +209,7 @@ class Diagnoser:
 
     @property
     def operating_point(self) -> OperatingPoint:
-        """The operating point that decides, moved where a prevalence was given."""
+        """The operating point that decides, moved where a prevalence or a site's overlay was given."""
         return self._operating_point
 
     @property
@@ -332,8 +356,11 @@ class Diagnoser:
         rows = self.classify(to_batch(rois))
         share = (time.perf_counter() - start) * 1000 / len(usable)
         for work, row in zip(usable, rows, strict=True):
-            work.probabilities = row
+            work.probabilities = row if self._site is None else self._at_site(row, self._site)
             work.clock.add("classify", share)
+
+    def _at_site(self, row: NDArray[np.float32], site: Site) -> NDArray[np.float32]:
+        return recalibrated_classes(row, self.manifest.melanoma_index, site.temperature, site.shift)
 
     def _finish(self, work: Work) -> Diagnosis:
         manifest, point = self.manifest, self._operating_point
@@ -375,7 +402,13 @@ class Diagnoser:
             bundle=manifest.name,
             bundle_version=manifest.version,
             bundle_sha256=self._bundle.sha256,
-            warnings=(*self._warnings, *work.picture.warnings, *work.warnings),
+            site_sha256=None if self._site is None else self._site.sha256,
+            warnings=(
+                *self._warnings,
+                *(() if self._site is None else (self._site.sentence,)),
+                *work.picture.warnings,
+                *work.warnings,
+            ),
         )
 
 

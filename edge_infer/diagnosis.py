@@ -57,6 +57,7 @@ class Diagnosis:
         bundle: name of the bundle.
         bundle_version: its own version, such as "1.0.0".
         bundle_sha256: hash of its manifest, which covers all its files.
+        site_sha256: hash of the site's overlay (`edge-infer calibrate`) that was applied; None without one.
         warnings: what a careful reader should know about this answer.
 
     Examples:
@@ -95,6 +96,7 @@ class Diagnosis:
     bundle: str | None = None
     bundle_version: str | None = None
     bundle_sha256: str | None = None
+    site_sha256: str | None = None
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -139,5 +141,6 @@ class Diagnosis:
             "bundle": self.bundle,
             "bundle_version": self.bundle_version,
             "bundle_sha256": self.bundle_sha256,
+            "site_sha256": self.site_sha256,
             "warnings": list(self.warnings),
         }

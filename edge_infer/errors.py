@@ -26,6 +26,18 @@ class EdgeInferError(Exception):
         return {"code": self.code, "message": self.message, "remedy": self.remedy}
 
 
+class InputError(EdgeInferError):
+    """What a command was given cannot be used: a list, a table of labels, the folder of an earlier run."""
+
+    code = "input"
+
+
+class ExtraNotInstalledError(EdgeInferError):
+    """A part of the package needs libraries that are not installed."""
+
+    code = "extra-not-installed"
+
+
 class ImageError(EdgeInferError):
     """The picture cannot be used; other pictures can."""
 

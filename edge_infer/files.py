@@ -9,6 +9,9 @@ from typing import ClassVar, TextIO
 
 from edge_infer.errors import EdgeInferError
 
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"})
+"""Files with other suffixes are left out when a folder is searched; a file that is named itself is always tried."""
+
 
 class OutputError(EdgeInferError):
     """A result cannot be written where it was asked for."""

@@ -7,13 +7,17 @@ from typing import Annotated
 import typer
 
 from edge_infer import __version__
+from edge_infer.cli.batch import batch
 from edge_infer.cli.benchmark import benchmark
 from edge_infer.cli.bundles import bundles, inspect, verify
+from edge_infer.cli.calibrate import calibrate
 from edge_infer.cli.diagnose import diagnose
 from edge_infer.cli.doctor import doctor
+from edge_infer.cli.evaluate import evaluate
 from edge_infer.cli.grouped import GroupedCommand
 from edge_infer.cli.guard import EXIT_CODES, guarded
 from edge_infer.cli.kiosk import kiosk
+from edge_infer.cli.serve import serve
 from edge_infer.cli.vectors import vectors
 
 app = typer.Typer(
@@ -54,9 +58,14 @@ for command, summary in (
     (bundles, None),
     (inspect, None),
     (verify, None),
+    (evaluate, None),
+    (calibrate, None),
     (benchmark, "Measure a bundle on this device."),
     (kiosk, "Serve the web application for a stand to this machine's browser."),
     (doctor, None),
     (vectors, None),
+    (serve, None),
 ):
     app.command(cls=GroupedCommand, epilog=EXIT_CODES, short_help=summary)(guarded(command))
+
+app.add_typer(batch)

@@ -20,6 +20,7 @@ from edge_infer.cli.options import (
     PrecisionOption,
     PrevalenceOption,
     ProviderOption,
+    SiteOption,
     ThreadsOption,
     VariantOption,
 )
@@ -106,6 +107,7 @@ def diagnose(
         ),
     ] = None,
     prevalence: PrevalenceOption = None,
+    site: SiteOption = None,
     provider: ProviderOption = None,
     variant: VariantOption = None,
     precision: PrecisionOption = None,
@@ -155,7 +157,12 @@ def diagnose(
     report = _report(save_report)
     tally: Counter[Status] = Counter()
     with Diagnoser.from_loading(
-        loading, operating_point=operating_point, abstain=abstain, prevalence=prevalence, max_pixels=limit
+        loading,
+        operating_point=operating_point,
+        abstain=abstain,
+        prevalence=prevalence,
+        max_pixels=limit,
+        site=site,
     ) as diagnoser:
         run = Run(diagnoser.bundle, diagnoser.operating_point, len(pictures.sources), diagnoser.prior)
         sinks = [*saving, *report, _printer(format)]

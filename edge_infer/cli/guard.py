@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from edge_infer.errors import EdgeInferError, ImageError
+from edge_infer.errors import EdgeInferError, ImageError, InputError
 from edge_infer.files import OutputError
 
 P = ParamSpec("P")
@@ -70,4 +70,4 @@ def exit_code(error: EdgeInferError) -> int:
     """The exit code that stands for an error."""
     if isinstance(error, ImageError):
         return EXIT_IMAGE
-    return EXIT_USAGE if isinstance(error, OutputError) else EXIT_BROKEN
+    return EXIT_USAGE if isinstance(error, OutputError | InputError) else EXIT_BROKEN

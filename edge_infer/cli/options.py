@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,6 +46,19 @@ PrevalenceOption = Annotated[
         help="Share of melanoma among your pictures, such as 0.02: probabilities are corrected for it, and thresholds "
         "that were chosen for a sensitivity or specificity move with them, so that their decisions stay.",
         show_default="the share that the bundle assumes",
+        rich_help_panel=DECIDING,
+    ),
+]
+
+
+SiteOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--site",
+        metavar="FILE",
+        help="Overlay that `edge-infer calibrate` made for this bundle from your own labelled pictures; every answer "
+        "names it.",
+        show_default="the bundle as it is",
         rich_help_panel=DECIDING,
     ),
 ]

@@ -22,7 +22,7 @@ from edge_infer.rules import OperatingPoint
 
 _THUMBNAIL = 400
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --alarm: #d98200; --calm: #2b8cc4; --unsure: #b3a200; --failed: #c0392b; }
 body { font: 16px/1.45 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin: 0 0 .3rem; } h2 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; }
@@ -107,7 +107,7 @@ class HtmlReport:
         made = datetime.now().astimezone().isoformat(" ", "minutes")
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>edge-infer report</title>'
-            f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>\n'
+            f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>\n'
             f"<h1>{len(self._articles)} pictures: {', '.join(counts)}</h1>\n"
             f'<p class="notice">{escape(DISCLAIMER)} {escape(manifest.intended_use)}</p>\n'
             f"<p>Operating point <b>{escape(point.name)}</b>: suspicious from {percent(point.threshold)} upwards. "

@@ -44,7 +44,7 @@ def csv_columns(manifest: Manifest) -> list[str]:
         *boxes,
         *("lesion_area_fraction", "lesion_confidence", "luminance", "contrast", "sharpness"),
         *("dermoscopy", "familiarity", "total_ms"),
-        *("provider", "variant", "bundle", "bundle_sha256", "warnings"),
+        *("provider", "variant", "bundle", "bundle_sha256", "site_sha256", "warnings"),
         *(f"{kind}_file" for kind in SAVED_KINDS),
     ]
 
@@ -56,6 +56,12 @@ def csv_header(manifest: Manifest) -> str:
 
 def to_csv(diagnosis: Diagnosis, saved: Mapping[str, str], manifest: Manifest) -> str:
     """One result as one CSV record, with its newline; unknown values are empty, warnings are joined by " | "."""
+    values = to_row(diagnosis, saved)
+    return _csv_line([values.get(column) for column in csv_columns(manifest)])
+
+
+def to_row(diagnosis: Diagnosis, saved: Mapping[str, str]) -> dict[str, object]:
+    """One result's values by the names of `csv_columns`; what is unknown is absent or None."""
     height, width = diagnosis.image_size or (None, None)
     low, high = diagnosis.band or (None, None)
     values: dict[str, object] = {
@@ -80,6 +86,7 @@ def to_csv(diagnosis: Diagnosis, saved: Mapping[str, str], manifest: Manifest) -
         "variant": diagnosis.variant,
         "bundle": diagnosis.bundle,
         "bundle_sha256": diagnosis.bundle_sha256,
+        "site_sha256": diagnosis.site_sha256,
         "warnings": " | ".join(diagnosis.warnings),
         **diagnosis.quality,
         **{f"probability_{label}": p for label, p in diagnosis.probabilities.items()},
@@ -88,7 +95,7 @@ def to_csv(diagnosis: Diagnosis, saved: Mapping[str, str], manifest: Manifest) -
     for name, box in (("lesion", diagnosis.lesion_box), ("roi", diagnosis.roi_box)):
         if box is not None:
             values |= {f"{name}_{edge}": value for edge, value in box._asdict().items()}
-    return _csv_line([values.get(column) for column in csv_columns(manifest)])
+    return values
 
 
 def _csv_line(values: Sequence[object]) -> str:

@@ -23,7 +23,7 @@ RUNTIME: tuple[tuple[str, ...], ...] = (
     ("diagnosis",),
     ("steps",),
     ("rules",),
-    ("reasons", "geometry", "schema", "files"),
+    ("reasons", "geometry", "schema", "files", "extras"),
     ("errors",),
 )
 TRAINER: tuple[tuple[str, ...], ...] = (

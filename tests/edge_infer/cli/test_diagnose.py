@@ -87,7 +87,7 @@ def test_csv_columns_are_stable(toy_bundle: Path, nevus_file: Path) -> None:
         "source,status,reason,message,error,melanoma_probability,label,threshold,operating_point,prior,band_low,band_high,"
         "probability_akiec,probability_bcc,probability_bkl,probability_df,probability_mel,probability_nv,probability_vasc,"
         "image_height,image_width,lesion_x0,lesion_y0,lesion_x1,lesion_y1,roi_x0,roi_y0,roi_x1,roi_y1,"
-        "lesion_area_fraction,lesion_confidence,luminance,contrast,sharpness,dermoscopy,familiarity,total_ms,provider,variant,bundle,bundle_sha256,warnings,"
+        "lesion_area_fraction,lesion_confidence,luminance,contrast,sharpness,dermoscopy,familiarity,total_ms,provider,variant,bundle,bundle_sha256,site_sha256,warnings,"
         "overlay_file,mask_file,roi_file"
     )
 
