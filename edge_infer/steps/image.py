@@ -4,7 +4,7 @@ Decoding is OpenCV's (5.0 or later), which applies EXIF orientation for every su
 CMYK and 16-bit samples into 8-bit RGB, and refuses files that are cut short.
 
 What cannot be told: bytes changed in the middle of a JPEG. Its entropy-coded data has no checksum, and nearly every
-other string of bits decodes to some picture, mostly without a warning of the decoder either. Where the decoder warns and
+other string of bits decodes to some picture, mostly without a warning of the decoder either. Where it warns and
 `edge_infer.steps.native` listens, so does the picture. PNG has checksums.
 
 Bounds, all checked before anything is allocated: pixels (`max_pixels`), bytes of a file (8 a pixel and 64 MB), scans of
