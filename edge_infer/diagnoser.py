@@ -87,6 +87,7 @@ class Diagnoser:
         operating_point: str | None = None,
         abstain: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        require_signature: str | os.PathLike[str] | None = None,
     ) -> Diagnoser:
         """Loads a bundle, after checking the hash of every file but those of other variants.
 
@@ -104,12 +105,16 @@ class Diagnoser:
                 band for (such as 0.1, 0.2, 0.3). Between the band's limits the result is indeterminate with the reason
                 "uncertain", and its probability is still given. None decides every picture.
             max_pixels: larger pictures are refused before they are decoded.
+            require_signature: path of the publisher's public key (Ed25519, PEM), who must have signed the bundle; needs
+                the extra `[sign]`.
 
         Raises:
             BundleError: not found, damaged, tampered with, or of another schema version; see its subclasses.
             EngineError: no engine, or the wanted provider is not available; see its subclasses.
         """
-        loading = start_loading(bundle, providers=providers, threads=threads, variant=variant)
+        loading = start_loading(
+            bundle, providers=providers, threads=threads, variant=variant, require_signature=require_signature
+        )
         return cls.from_loading(loading, operating_point=operating_point, abstain=abstain, max_pixels=max_pixels)
 
     @classmethod

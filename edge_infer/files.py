@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, TextIO
 
@@ -16,8 +17,17 @@ class OutputError(EdgeInferError):
     code: ClassVar[str] = "output"
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, mode: int | None = None, durable: bool = False) -> None:
     """Writes a file beside its destination and then moves it there; missing folders are made.
+
+    A reader sees the old file or the whole new one. Where a symbolic link has the name, the
+    link is replaced, and what it points to stays.
+
+    Args:
+        path: the destination.
+        data: all of it.
+        mode: permissions; None: what the process's umask leaves of 0666.
+        durable: waits until the disk has it, so that this holds after a loss of power too.
 
     Raises:
         OutputError: the folder or the file cannot be written. Nothing is left behind.
@@ -26,8 +36,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("xb") as stream:
+            with open(temporary, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)) as stream:
                 stream.write(data)
+                if durable:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             temporary.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -14,6 +14,10 @@ from edge_infer.schema import SchemaError, parse
 
 _VERSION, _RELEASE = (re.compile(text) for text in (r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", r"\d+(\.\d+){1,2}"))
 
+_SHA256, _CONTROL = re.compile(r"[0-9a-f]{64}"), re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_LARGEST_FILE = 2**31 - 1
+"""Protocol buffers, which ONNX and Core ML files are, end there."""
+
 
 def parse_manifest(text: str) -> Manifest:
     """Reads and checks the text of a `bundle.json`, of this schema version or an older one.
@@ -28,10 +32,15 @@ def parse_manifest(text: str) -> Manifest:
     remedy = "Export the bundle again with this version of the trainer, or install the matching edge-infer."
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleSchemaError(
             f"{MANIFEST} is not valid JSON: {error}.", "Restore the bundle from its source."
         ) from error
+    for text_inside in _texts(data):
+        if _CONTROL.search(text_inside):
+            raise BundleSchemaError(
+                f"{MANIFEST} holds control characters: {text_inside[:60]!r}.", "Do not use this bundle."
+            )
     version = data.get("schema_version") if isinstance(data, dict) else None
     if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise BundleSchemaError(
@@ -48,6 +57,19 @@ def parse_manifest(text: str) -> Manifest:
     for problem in _contradictions(manifest):
         raise BundleSchemaError(f"{MANIFEST}: {problem}.", remedy)
     return manifest
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every key and string; they go to terminals and pages, so they must be text."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
@@ -89,8 +111,8 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
                 yield f"dermoscopy.terms.{name}.scale {term.scale} is not positive"
         if not manifest.dermoscopy.clip > 0:
             yield f"dermoscopy.clip {manifest.dermoscopy.clip} is not positive"
-    if not 0 <= manifest.roi.margin <= 4:
-        yield f"roi.margin {manifest.roi.margin} is not between 0 and 4"
+    if not 0 <= manifest.roi.margin <= 1:
+        yield f"roi.margin {manifest.roi.margin} is not between 0 and 1"
     for name, stage, kind in (
         ("segmenter", manifest.segmenter, "probability_map"),
         ("classifier", manifest.classifier, "probabilities"),
@@ -118,7 +140,17 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
             yield f"parity gate failed: {gate.artifact} {gate.measure} {gate.value} is not {gate.relation} {gate.limit}"
     if manifest.classifier.input.height != manifest.classifier.input.width:
         yield "classifier.input must be square"
-    for file in manifest.files:
+    for file, listed_as in manifest.files.items():
+        if not _SHA256.fullmatch(listed_as.sha256) or not 0 <= listed_as.bytes <= _LARGEST_FILE:
+            yield f"files: '{file}' has no SHA-256 and size of a file"
         parts = PurePosixPath(file)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in file or ":" in file:
+        if (
+            parts.is_absolute()
+            or ".." in parts.parts
+            or "\\" in file
+            or ":" in file
+            or file != str(parts)
+            or file == "."
+            or "\n" in file
+        ):
             yield f"files: '{file}' leaves the bundle's folder"

@@ -13,6 +13,7 @@ from edge_infer.cli.diagnose import diagnose
 from edge_infer.cli.doctor import doctor
 from edge_infer.cli.grouped import GroupedCommand
 from edge_infer.cli.guard import EXIT_CODES, guarded
+from edge_infer.cli.sign import sign
 
 app = typer.Typer(
     name="edge-infer",
@@ -52,6 +53,7 @@ for command, summary in (
     (bundles, None),
     (inspect, None),
     (verify, None),
+    (sign, None),
     (benchmark, "Measure a bundle on this device."),
     (doctor, None),
 ):

@@ -13,7 +13,7 @@ import typer
 
 from edge_infer.cli.grouped import DECIDING, RUNNING, SAVING
 from edge_infer.cli.guard import EXIT_IMAGE
-from edge_infer.cli.options import BundleOption, Format, ProviderOption, ThreadsOption, VariantOption
+from edge_infer.cli.options import BundleOption, Format, ProviderOption, SignatureOption, ThreadsOption, VariantOption
 from edge_infer.cli.outputs import claim_outputs
 from edge_infer.cli.sources import Pictures, Source, gather
 from edge_infer.cli.terminal import limit_opencv, note, prepare_stdout, progress, style
@@ -98,6 +98,7 @@ def diagnose(
     ] = None,
     provider: ProviderOption = None,
     variant: VariantOption = None,
+    require_signature: SignatureOption = None,
     threads: ThreadsOption = None,
     batch_size: Annotated[
         int,
@@ -130,7 +131,9 @@ def diagnose(
     from edge_infer.engines.loading import start_loading
 
     # The networks get ready while the rest is imported.
-    loading = start_loading(bundle, providers=provider or None, threads=threads, variant=variant)
+    loading = start_loading(
+        bundle, providers=provider or None, threads=threads, variant=variant, require_signature=require_signature
+    )
 
     from edge_infer.diagnoser import Diagnoser
     from edge_infer.output.html import HtmlSink

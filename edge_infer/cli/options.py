@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -46,6 +47,18 @@ ProviderOption = Annotated[
         "The first must start, or it is an error. On macOS coreml-all, coreml-cpu-and-ne, coreml-cpu-and-gpu or "
         "coreml-cpu-only is Core ML itself; ne is the Neural Engine.",
         show_default="the best installed one",
+        rich_help_panel=RUNNING,
+    ),
+]
+
+
+SignatureOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--require-signature",
+        metavar="KEY",
+        help="Use the bundle only if the owner of this public key (Ed25519, PEM) signed it; see `edge-infer sign`.",
+        show_default="hashes are checked, the publisher is not",
         rich_help_panel=RUNNING,
     ),
 ]

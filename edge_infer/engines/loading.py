@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from edge_infer.bundle.manifest import DEFAULT_VARIANT, StageName
-from edge_infer.bundle.store import Bundle, find_bundle, read_manifest, verify_file
+from edge_infer.bundle.store import Bundle, find_bundle, read_file, read_manifest
 from edge_infer.engines.base import NATIVE_COREML, ComputeUnits, Engine, require_macos
 from edge_infer.engines.install import load_onnxruntime
 from edge_infer.engines.variants import open_variant
@@ -29,7 +29,11 @@ class Loading:
     """
 
     def __init__(
-        self, bundle: Bundle, variant: str, prepare: Callable[[], object], opener: Callable[[StageName], Engine]
+        self,
+        bundle: Bundle,
+        variant: str,
+        prepare: Callable[[], object],
+        opener: Callable[[StageName, bytes | None], Engine],
     ) -> None:
         """Starts the threads.
 
@@ -38,13 +42,17 @@ class Loading:
             variant: whose files are checked.
             prepare: called once, in this thread, while files are hashed; imports what `opener` needs. Two threads that
                 import the same library at the same time would wait for each other, or see it half made.
-            opener: loads one stage; called in that stage's thread after its files were checked.
+            opener: loads one stage; called in that stage's thread after its files were checked, with the bytes of the
+                stage's own file: what was hashed is what is loaded. None where the variant is a folder.
         """
         self.bundle, self.variant = bundle, variant
         self._prepared = threading.Event()
         self._failure: BaseException | None = None
         files = files_of(bundle, variant)
-        self._parts = [_Part(bundle, stage, files[stage], opener, self._prepared) for stage in STAGES]
+        self._parts = [
+            _Part(bundle, stage, files[stage], opener, bundle.manifest.variant(stage, variant).file, self._prepared)
+            for stage in STAGES
+        ]
         for part in self._parts:
             part.start()
         try:
@@ -85,12 +93,13 @@ class _Part(threading.Thread):
         bundle: Bundle,
         stage: StageName,
         files: Sequence[str],
-        opener: Callable[[StageName], Engine],
+        opener: Callable[[StageName, bytes | None], Engine],
+        own: str,
         prepared: threading.Event,
     ) -> None:
         super().__init__(name=f"load-{stage}", daemon=True)
         self._bundle, self._stage, self._files, self._opener = bundle, stage, files, opener
-        self._prepared = prepared
+        self._own, self._prepared = own, prepared
         self.give_up = False
         self.engine: Engine | None = None
         self.failure: BaseException | None = None
@@ -98,11 +107,13 @@ class _Part(threading.Thread):
     def run(self) -> None:
         """The thread's work; what goes wrong is kept for `Loading.wait`."""
         try:
+            own = None
             for name in self._files:
-                verify_file(self._bundle.path, name, self._bundle.manifest.files[name])
+                data = read_file(self._bundle.path, name, self._bundle.manifest.files[name])
+                own = data if name == self._own else own
             self._prepared.wait()
             if not self.give_up:
-                self.engine = self._opener(self._stage)
+                self.engine = self._opener(self._stage, own)
         except BaseException as error:
             self.failure = error
 
@@ -133,6 +144,7 @@ def start_loading(
     providers: Sequence[str] | None = None,
     threads: int | None = None,
     variant: str | None = None,
+    require_signature: str | os.PathLike[str] | None = None,
 ) -> Loading:
     """Finds a bundle, reads its manifest, and starts to check and load its networks.
 
@@ -143,13 +155,15 @@ def start_loading(
         ProviderUnavailableError: Core ML was asked for where it cannot be, or together with other providers.
         What comes later is raised by `Loading.wait`.
     """
-    found = read_manifest(find_bundle(bundle))
+    found = read_manifest(find_bundle(bundle), require_signature)
     units = _compute_units(providers)
     name = _choose_variant(found, variant, units)
     chosen = None if units is not None else providers
 
-    def opener(stage: StageName) -> Engine:
-        return open_variant(found, stage, name, providers=chosen, threads=threads, compute_units=units or "ALL")
+    def opener(stage: StageName, data: bytes | None) -> Engine:
+        return open_variant(
+            found, stage, name, providers=chosen, threads=threads, compute_units=units or "ALL", data=data
+        )
 
     return Loading(found, name, _prepare(found.manifest.variant("segmenter", name).format), opener)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_infer.bundle.manifest import StageName
-from edge_infer.bundle.store import Bundle
+from edge_infer.bundle.onnx_file import check_network
+from edge_infer.bundle.store import Bundle, read_file
 from edge_infer.engines.base import ComputeUnits, Engine
 from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.errors import ProviderUnavailableError
@@ -19,6 +20,7 @@ def open_variant(
     providers: Sequence[str] | None = None,
     threads: int | None = None,
     compute_units: ComputeUnits = "ALL",
+    data: bytes | None = None,
 ) -> Engine:
     """Loads one network of a bundle whose files were checked.
 
@@ -29,15 +31,20 @@ def open_variant(
         providers: of ONNX Runtime, as for `OnnxEngine`; only for ONNX files.
         threads: the same.
         compute_units: of Core ML; only for Core ML packages.
+        data: the checked bytes of an ONNX file; None reads and checks it.
 
     Raises:
-        BundleError: the bundle has no such variant of this stage.
+        BundleError: the bundle has no such variant of this stage, or its file is not what a bundle may hold.
         ProviderUnavailableError: a provider is not available, or a Core ML package is to run in ONNX Runtime.
         EngineError: the network cannot be loaded; see its subclasses.
     """
     entry, path = bundle.manifest.variant(stage, variant), bundle.variant_file(stage, variant)
     if entry.format == "onnx":
-        return OnnxEngine(path, providers=providers, threads=threads, oldest=bundle.manifest.min_onnxruntime)
+        checked = read_file(bundle.path, entry.file, bundle.manifest.files[entry.file]) if data is None else data
+        check_network(checked, getattr(bundle.manifest, stage), str(path))
+        return OnnxEngine(
+            path, providers=providers, threads=threads, oldest=bundle.manifest.min_onnxruntime, data=checked
+        )
     if providers:
         raise ProviderUnavailableError(
             f"Variant '{variant}' is a Core ML package; ONNX Runtime's provider '{providers[0]}' cannot run it.",
