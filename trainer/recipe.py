@@ -120,6 +120,7 @@ class AugmentConfig:
         mosaic: probability that a picture becomes four pictures of its batch at half size. Segmentation only.
         cutmix: probability that a rectangle is replaced by that of another picture of its batch, in the mask too.
             Segmentation only.
+        ring, ruler, bubbles: probability of each, see `trainer.data.dermoscope`.
         low_resolution, blur, jpeg: probability of each, see `trainer.data.camera`.
         vignette: the corners are darkened by at most this fraction.
         temperature: the light's colour moves by at most this, as the logarithm of red's gain over blue's, halved.
@@ -142,6 +143,9 @@ class AugmentConfig:
     cutout: float = 0.0
     mosaic: float = 0.0
     cutmix: float = 0.0
+    ring: float = 0.0
+    ruler: float = 0.0
+    bubbles: float = 0.0
     low_resolution: float = 0.0
     blur: float = 0.0
     jpeg: float = 0.0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from trainer.papers.job import Job
 
 Name = TypeVar("Name")
 
@@ -19,7 +22,8 @@ def compare(
         typer.Argument(
             help="segmenters (S1 to S4 and S8's mask branch), classifiers (S5 to S7), roi (with and without region of "
             "interest), metadata (S9 against the image alone), branches (CLNet, S8, against its branches alone) or "
-            "ablations (a recipe against itself with one thing changed)."
+            "ablations (a recipe against itself with one thing changed). all: every row of all but the ablations, "
+            "cheapest first, each in the time of --budget."
         ),
     ],
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
@@ -60,6 +64,16 @@ def compare(
     init_weights: Annotated[
         list[str] | None, typer.Option(help="ROW=FILE: initial weights of one row; may be given several times.")
     ] = None,
+    external: Annotated[
+        Path | None,
+        typer.Option(help="Another data set that no row learns from: each row gets figures on its test pictures too."),
+    ] = None,
+    pace: Annotated[
+        str, typer.Option("--budget", help="Of `all`: hour or medium (20 minutes), in minutes of one core.")
+    ] = "hour",
+    status: Annotated[
+        bool, typer.Option("--status", help="Of `all`: say what is done, running and left; train nothing.")
+    ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and evaluate again what is there already.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     cache: Annotated[Path, typer.Option(help="Folder for decoded pictures.")] = Path("cache"),
@@ -71,6 +85,9 @@ def compare(
     table; rows may also be made one at a time (--only), at budgets of their own, on several machines. Smaller budgets
     than the recipes' are marked in every output. The folder gets one JSON and one Parquet file of per-image predictions
     a row, and a README.md with the tables.
+
+    `all` works off every row, in a schedule that fits the budget on this machine: published input where it fits, last
+    epoch, averaged weights. Start it once a core, with --threads 1, in the same folders: they share the rows.
     """
     import torch
 
@@ -83,7 +100,7 @@ def compare(
     if threads:
         torch.set_num_threads(threads)
     job = Job(
-        table=_one_of(table, TABLES, "table"),
+        table="segmenters" if table == "all" else _one_of(table, TABLES, "table"),
         data=data,
         out=out,
         runs=runs,
@@ -94,10 +111,14 @@ def compare(
         segmenter=segmenter,
         weights=dict(map(_assignment, init_weights or ())),
         imagenet=imagenet,
+        external=external,
         fresh=fresh,
         device=device,
         cache=cache,
     )
+    if table == "all":
+        _work_off(job, pace, status)
+        return
     typer.echo(run(job, lambda text: typer.echo(text, err=True)))
 
 
@@ -119,6 +140,18 @@ def results(
 
     write_atomically(out, text.encode())
     typer.echo(out)
+
+
+def _work_off(job: Job, name: str, status: bool) -> None:
+    from trainer.papers.pace import PACES
+    from trainer.papers.queue import describe, entries, standing, work_off
+
+    pace = PACES[_one_of(name, tuple(PACES), "budget")]
+    if status:
+        found = [standing(job, pace, entry) for entry in entries()]
+    else:
+        found = work_off(job, pace, say=lambda text: typer.echo(text, err=True))
+    typer.echo(describe(found, pace))
 
 
 def register(app: typer.Typer) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+ARMS = Path(__file__).parents[1] / "results" / "sources"
+
 Data = Annotated[list[Path], typer.Option(help="Folder of a data set; may be repeated.")]
 Cache = Annotated[Path, typer.Option(help="Folder for decoded pictures, reused by later runs.")]
 
@@ -78,6 +80,55 @@ def leave_out(
     typer.echo(table(shown))
 
 
+def compare_sources(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe in trainer/recipes, or path of a TOML file.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of results; the recipe gets a folder in it.")] = ARMS,
+    runs: Annotated[Path, typer.Option(help="Folder of the training runs; interrupted ones go on.")] = Path(
+        "runs/sources"
+    ),
+    only: Annotated[list[str] | None, typer.Option(help="Only this arm; may be given several times.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Of training; may be given several times.")] = None,
+    left_out: Annotated[
+        str | None, typer.Option("--leave-out", help="A source that no arm sees, on which all are judged too.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Overrides the recipe's epochs.")] = None,
+    size: Annotated[int | None, typer.Option(min=16, help="Side of the networks' input in pixels.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Learn from so many pictures: a trial.")] = None,
+    init_weights: Annotated[Path | None, typer.Option(help="State dict that every arm starts from.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    cache: Cache = Path("cache"),
+) -> None:
+    """Change one thing of a recipe over sources at a time, and judge it on other lesions and on a source left out.
+
+    Arms: other crop rules or styles of masks, one source alone, no camera augmentation, colour constancy, sources as
+    they come. No `test` is read. Rows that are done are skipped, so the same command completes a table.
+    """
+    import torch
+
+    from trainer.data.sources import read_sources
+    from trainer.papers.plan import Budget
+    from trainer.papers.sources.run import SourcesJob
+    from trainer.papers.sources.run import compare_sources as run
+    from trainer.recipe import load_recipe
+
+    if threads:
+        torch.set_num_threads(threads)
+    job = SourcesJob(
+        recipe=load_recipe(recipe),
+        records=read_sources(data),
+        out=out,
+        runs=runs,
+        seeds=tuple(seed or (0, 1)),
+        only=tuple(only or ()),
+        left_out=left_out,
+        budget=Budget(epochs=epochs, limit=limit, size=size),
+        weights=init_weights,
+        cache=cache,
+    )
+    typer.echo(run(job, lambda text: typer.echo(text, err=True)))
+
+
 def probe(
     checkpoint: Annotated[Path, typer.Argument(help="best.pt or last.pt of a classifier.")],
     data: Data,
@@ -140,5 +191,5 @@ def restore(
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    for command in (score, leave_out, probe, restore):
+    for command in (score, leave_out, compare_sources, probe, restore):
         app.command()(command)

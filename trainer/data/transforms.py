@@ -18,6 +18,7 @@ from torchvision.transforms import v2
 
 from trainer.data.camera import apply_camera
 from trainer.data.constancy import shades_of_grey
+from trainer.data.dermoscope import apply_dermoscope
 from trainer.data.lesion_free import lesion_free_frames
 from trainer.data.occlusions import cutmix, cutout, hairs, mosaic
 from trainer.recipe import AugmentConfig, Normalization
@@ -166,6 +167,7 @@ def augment_batch(
         pictures = hairs(pictures, augment.hairs)
     if augment.cutout:
         pictures = cutout(pictures, augment.cutout)
+    pictures = apply_dermoscope(pictures, augment)
     if augment.constancy:
         pictures = shades_of_grey(pictures, augment.constancy)
     return apply_camera(colour(tv_tensors.Image(pictures)).as_subclass(Tensor), augment), moved

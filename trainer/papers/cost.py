@@ -8,10 +8,15 @@ from pathlib import Path
 from edge_infer.benchmark.hardware import conditions, describe_machine
 
 
+def curve(run: Path) -> tuple[dict[str, float], ...]:
+    """What a run wrote of each epoch."""
+    with (run / "history.csv").open(newline="", encoding="utf-8") as stream:
+        return tuple({key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream))
+
+
 def epoch_seconds(run: Path) -> list[float]:
     """Wall time of each epoch of a run."""
-    with (run / "history.csv").open(newline="", encoding="utf-8") as stream:
-        return [float(row["seconds"]) for row in csv.DictReader(stream)]
+    return [row["seconds"] for row in curve(run)]
 
 
 def processor() -> str:

@@ -30,6 +30,9 @@ class Job:
         segmenter: bundle or checkpoint for predicted crops; None: ground-truth crops only.
         weights: initial weights by the row's name.
         imagenet: folder of ImageNet weights for the rows that `weights` does not name.
+        external: folder of another data set: each of its sources with masks in `test`, which no row learns from, gets
+            figures of its own beside every row.
+        pace: name of the time that the budget was fitted to, see `trainer.papers.pace`; "" where it was not.
         fresh: train and evaluate again what is there.
         device: `cpu` or `cuda`.
         cache: folder of decoded pictures.
@@ -47,6 +50,8 @@ class Job:
     segmenter: str | None = None
     weights: Mapping[str, Path] = field(default_factory=dict)
     imagenet: Path | None = None
+    external: Path | None = None
+    pace: str = ""
     fresh: bool = False
     device: str = "cpu"
     cache: Path = Path("cache")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from trainer.errors import RecipeError
 from trainer.recipe import Recipe
@@ -52,6 +53,7 @@ class Plan:
         views: mirrored copies that it averages over when it is evaluated.
         post_hoc: its probabilities are divided by the class frequencies of the training pictures.
         predicted_masks: it learns from crops around the outlines of the job's segmenter, not around the true ones.
+        from_scratch: it starts from random weights, whatever is at hand.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Plan:
     views: int = 1
     post_hoc: bool = False
     predicted_masks: bool = False
+    from_scratch: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Budget:
         test_limit: pictures of the test split, where it shall be others than `limit`.
         size: side of the network's input in pixels.
         seed: of weights, order and augmentation.
+        precision: of training.
+        fixed: the schedule ends where it says: the last epoch is kept, and nothing stops it before.
     """
 
     epochs: int | None = None
@@ -83,6 +88,8 @@ class Budget:
     test_limit: int | None = None
     size: int | None = None
     seed: int | None = None
+    precision: Literal["bf16", "float32"] | None = None
+    fixed: bool = False
 
     def fit(self, plan: Plan) -> Plan:
         """The plan at this budget."""
@@ -112,7 +119,9 @@ class Budget:
             small_size=small if small and small < size else None,
             cache_size=None if data.cache_size is None else _scaled(data.cache_size, size / data.size, 2),
         )
-        optim = replace(optim, epochs=self.epochs or optim.epochs)
+        optim = replace(optim, epochs=self.epochs or optim.epochs, precision=self.precision or optim.precision)
+        if self.fixed:
+            optim = replace(optim, keep="last", patience=0)
         return replace(
             recipe, data=data, optim=optim, seed=recipe.seed if self.seed is None else self.seed + seed_offset
         )

@@ -11,7 +11,8 @@ from edge_infer.rules import RoiRule
 from trainer.errors import RecipeError
 from trainer.papers.ablations import ablations
 from trainer.papers.plan import CLASSIFIERS, SEGMENTERS, Plan, system_of, variant
-from trainer.recipe import LossConfig, ModelConfig, Recipe, load_recipe
+from trainer.recipe import LossConfig, ModelConfig, Normalization, Recipe, load_recipe
+from trainer.training.initial import IMAGENET, encoder_of
 
 Table = Literal["segmenters", "classifiers", "roi", "metadata", "branches", "ablations"]
 TABLES: tuple[Table, ...] = get_args(Table)
@@ -60,7 +61,9 @@ def plans(table: Table, base: str | None = None, only: Sequence[str] = ()) -> li
 def _all(table: Table, base: str) -> list[Plan]:
     if table in ("segmenters", "classifiers"):
         systems = SEGMENTERS if table == "segmenters" else CLASSIFIERS
-        return [_shipped(name, system) for name, system in systems.items()]
+        shipped = [_shipped(name, system) for name, system in systems.items()]
+        found = [*shipped, *(_more_segmenters() if table == "segmenters" else _more_classifiers())]
+        return [*found, *(_from_scratch(plan) for plan in found if encoder_of(plan.recipe) in IMAGENET)]
     recipe = load_recipe(base)
     if table == "ablations":
         return ablations(recipe)
@@ -75,6 +78,45 @@ def _all(table: Table, base: str) -> list[Plan]:
 def _shipped(name: str, system: str) -> Plan:
     recipe = load_recipe(name)
     return Plan(name, system, recipe, recipe.summary.partition(": ")[2].partition(";")[0].rstrip("."))
+
+
+def _more_segmenters() -> list[Plan]:
+    """S2's other widths and its grey input."""
+    recipe = load_recipe("unet")
+    changes = {
+        "half": ({"width_divisor": 2, "channels": 3}, "half as wide"),
+        "quarter": ({"width_divisor": 4, "channels": 3}, "a quarter as wide"),
+        "grey": ({"width_divisor": 1, "channels": 1}, "grey input"),
+    }
+    return [
+        variant(recipe, name, "S2", f"the classic U-Net, {what}", model=ModelConfig("unet", dict(options)))
+        for name, (options, what) in changes.items()
+    ]
+
+
+def _more_classifiers() -> list[Plan]:
+    """Seven diagnoses by the backbones that ship as other recipes, trained as DenseNet121 is."""
+    recipe = load_recipe("densenet121")
+    half = Normalization((0.498039,) * 3, (0.501961,) * 3)
+    names = {
+        "resnet50": ("ResNet50", recipe.normalization),
+        "resnet101": ("ResNet101", recipe.normalization),
+        "mobilenet_v2": ("MobileNetV2", recipe.normalization),
+        "efficientnet_lite0": ("EfficientNet-Lite0", half),
+        "efficientnet_lite2": ("EfficientNet-Lite2", half),
+    }
+    found = []
+    for model, (title, normalization) in names.items():
+        name = f"{model.replace('_', '-')}-seven"
+        changed = replace(recipe, name=name, model=ModelConfig(model), normalization=normalization)
+        found.append(Plan(name, "S7", changed, f"{title} names the lesion on the ROI"))
+    return found
+
+
+def _from_scratch(plan: Plan) -> Plan:
+    name = f"{plan.name}-scratch"
+    what = f"{plan.what}; from random weights"
+    return replace(plan, name=name, what=what, recipe=replace(plan.recipe, name=name), from_scratch=True)
 
 
 def _roi(recipe: Recipe) -> list[Plan]:

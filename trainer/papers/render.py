@@ -8,7 +8,7 @@ from pathlib import Path
 from edge_infer.files import write_atomically
 from edge_infer.rules import Metric
 from trainer.papers.against_base import ablation_table
-from trainer.papers.measures import CHOSEN, HALF
+from trainer.papers.measures import CHOSEN, HALF, Figured
 from trainer.papers.plans import TITLES, Table
 from trainer.papers.rows import Row, read_rows
 from trainer.papers.words import INTERVALS, LEAK, budget_words, hardware_words, name_of, split_words
@@ -24,6 +24,8 @@ CLASS_FIGURES = ("class_accuracy", "class_balanced_accuracy", "class_calibration
 
 TARGETS = {"mel": "melanoma", "bkl": "benign keratosis"}
 
+
+EXTERNAL = "Test pictures of sources that no row learnt from, beside those of its own source.\n"
 
 Cell = Callable[[Row], str]
 
@@ -80,8 +82,25 @@ def to_markdown(rows: Sequence[Row], table: Table, against: str = "") -> str:
             ("precision", "Precision"),
         ):
             parts += [f"{title}, by diagnosis:\n", grid(several, list(several[0].labels), _per_class(name))]
+    parts += external_tables(rows)
     parts += ["## Subgroups\n", *_subgroups(rows)]
     return "\n".join(parts)
+
+
+def external_tables(rows: Sequence[Row]) -> list[str]:
+    """Figures on the test pictures of sources that no row learnt from, beside those of the row's own source."""
+    sources = sorted({name for row in rows for name in row.external})
+    parts: list[str] = []
+    for key, title, pick in (("dice", "Dice after clean-up", _clean_of), ("auc", "AUC of the positive class", _auc_of)):
+        lines = [
+            [row.system, name_of(row), show(pick(row.figures).get(key))]
+            + [show(pick(row.external[name]).get(key)) if name in row.external else "-" for name in sources]
+            for row in rows
+            if row.external and pick(row.figures)
+        ]
+        if lines:
+            parts += [f"{title}:\n", markdown_table(["system", "row", rows[0].data, *sources], lines)]
+    return ["## What survives a change of clinic\n", EXTERNAL, *parts] if parts else []
 
 
 def grid(rows: Sequence[Row], columns: Sequence[str], figures: Callable[[Row], Figures]) -> str:
@@ -133,7 +152,16 @@ def _subgroup(row: Row, attribute: str, value: str, name: str) -> str:
 
 
 def _clean(row: Row) -> Figures:
-    return row.figures.clean.per_picture if row.figures.clean else {}
+    return _clean_of(row.figures)
+
+
+def _clean_of(figures: Figured) -> Figures:
+    return figures.clean.per_picture if figures.clean else {}
+
+
+def _auc_of(figures: Figured) -> Figures:
+    found = figures.classification
+    return {name: value for name, value in found.ranking.items() if name == "auc"} if found else {}
 
 
 def _raw(row: Row) -> Figures:

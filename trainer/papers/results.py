@@ -10,7 +10,7 @@ from trainer.papers.against_base import ablation_table
 from trainer.papers.against_goals import PAPER
 from trainer.papers.measures import CHOSEN, HALF
 from trainer.papers.plans import TABLES, TITLES
-from trainer.papers.render import TARGETS
+from trainer.papers.render import TARGETS, external_tables
 from trainer.papers.rows import Row, read_rows
 from trainer.papers.words import INTERVALS, LEAK, LOW, VIEWS, budget_words, hardware_words, name_of, split_words
 from trainer.report.markdown import markdown_table
@@ -91,6 +91,7 @@ def to_markdown(folder: Path) -> str:
     seven = [row for row in rows if row.figures.classification and row.figures.classification.classes]
     if seven:
         parts += ["## Seven diagnoses\n", _seven(_unique(seven))]
+    parts += external_tables(_unique(rows))
     missing = [f"{name} ({SYSTEMS[name]})" for name in SYSTEMS if name not in {row.system for row in rows}]
     if missing:
         parts.append(f"Without any row yet: {', '.join(missing)}.\n")

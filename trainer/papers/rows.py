@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from edge_infer.schema import SchemaError, dump, parse
 from trainer.data.splits import SplitName
 from trainer.errors import DataError
 from trainer.papers.measures import Figured
+from trainer.scoring.columns import SUFFIX
 from trainer.scoring.predictions import Prediction, read_predictions, write_predictions
 
 SCHEMA = 1
@@ -87,6 +88,10 @@ class Row:
         positive: the class that decisions are about; "" for segmentation.
         predictions: file name of the per-image predictions, beside this file.
         figures: all figures on `test`.
+        pace: the time that the schedule was fitted to, "" where it was not.
+        external: figures on the `test` of sources that it did not learn from, by source; their predictions lie beside
+            this file too, see `external_file`.
+        curve: one entry an epoch, as in `history.csv`.
         segmenter: SHA-256 of the segmenter whose outlines it was shown or learnt from; "" where there is none, and in
             rows from before this was kept.
     """
@@ -113,6 +118,9 @@ class Row:
     predictions: str
     figures: Figured
     segmenter: str = ""
+    pace: str = ""
+    external: dict[str, Figured] = field(default_factory=dict)
+    curve: tuple[dict[str, float], ...] = ()
 
 
 def folder_of(out: Path, table: str, split: SplitName) -> Path:
@@ -123,6 +131,11 @@ def folder_of(out: Path, table: str, split: SplitName) -> Path:
 def stem_of(name: str, view: View) -> str:
     """File name of a row without its ending."""
     return f"{name}-{view}-roi" if view in ("truth", "predicted") else name
+
+
+def external_file(stem: str, source: str) -> str:
+    """File name of a row's predictions on another source."""
+    return f"{stem}-on-{source}{SUFFIX}"
 
 
 def store_predictions(predictions: Sequence[Prediction], path: Path) -> list[Prediction]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +14,12 @@ import torch
 
 from trainer.data.ham10000 import DX, Record
 from trainer.data.isic import detect, read_dataset
-from trainer.data.splits import LEAKING, named_split, siblings, spread
+from trainer.data.splits import LEAKING, named_split, siblings, spread, standard_split
 from trainer.errors import DataError, RecipeError
 from trainer.papers.ablations import BASE
-from trainer.papers.cost import epoch_seconds, processor
+from trainer.papers.cost import curve, epoch_seconds, processor
 from trainer.papers.job import Job, beyond_defaults, trained
-from trainer.papers.measures import measure, threshold_on
+from trainer.papers.measures import Figured, measure, threshold_on
 from trainer.papers.plan import Plan
 from trainer.papers.plans import plans
 from trainer.papers.predictions import (
@@ -30,7 +30,18 @@ from trainer.papers.predictions import (
     write_predicted_masks,
 )
 from trainer.papers.render import write_table
-from trainer.papers.rows import SCHEMA, Compute, Row, View, folder_of, read_row, stem_of, store_predictions, write_row
+from trainer.papers.rows import (
+    SCHEMA,
+    Compute,
+    Row,
+    View,
+    external_file,
+    folder_of,
+    read_row,
+    stem_of,
+    store_predictions,
+    write_row,
+)
 from trainer.recipe import Recipe, recipe_from_dict
 from trainer.scoring.columns import SUFFIX
 from trainer.scoring.networks import Segmenter, adjust_for_classes, open_segmenter
@@ -85,6 +96,7 @@ class _Work:
         if not all(self.parts.values()):
             raise DataError("The split leaves nothing to train, choose or test on.", "Choose another --split.")
         self.shared = siblings(self.parts)
+        self.external = _external(job.external, {record.source for part in whole.values() for record in part})
         self.segmenter: Segmenter | None = None
 
     def row(self, plan: Plan, full: Recipe) -> None:
@@ -116,6 +128,7 @@ class _Work:
         for view in views:
             started = time.monotonic()
             found, threshold = self._evaluate(kept, plan, view)
+            away = {name: self._answer(kept, plan, view, records) for name, records in self.external.items()}
             compute = Compute(
                 train_images=len(self.parts["train"]),
                 val_images=len(self.parts["val"]),
@@ -135,6 +148,9 @@ class _Work:
             )
             row = self._row(plan.name, plan.system, plan.what, view, found, class_names(recipe), recipe, threshold)
             row = replace(row, segmenter=self._outlines(plan, view), initialisation=initialisation)
+            row = replace(
+                row, pace=self.job.pace, curve=curve(run), external=self._external_figures(row, away, threshold)
+            )
             self._write(replace(row, recipe=recipe.to_dict(), compute=compute))
 
     def references(self, targets: Sequence[str], masks: bool) -> None:
@@ -193,18 +209,29 @@ class _Work:
 
     def _evaluate(self, file: Path, plan: Plan, view: View) -> tuple[list[Prediction], float | None]:
         """Predictions on `test`, and the threshold that `val` chooses, seen in the same way."""
-        recipe, device = plan.recipe, self.job.device
+        recipe = plan.recipe
         labels = class_names(recipe)
+        val = self._answer(file, plan, view, self.parts["val"]) if labels else []
+        threshold = threshold_on(val, labels, POSITIVE[recipe.data.target]) if labels else None
+        return self._answer(file, plan, view, self.parts["test"]), threshold
+
+    def _answer(self, file: Path, plan: Plan, view: View, records: Sequence[Record]) -> list[Prediction]:
         roi: RoiSource = "predicted" if view == "predicted" else "truth"
         segmenter = self._segmenter() if view == "predicted" else None
-        checkpoint = load_checkpoint(file)
+        found = predict_with(
+            load_checkpoint(file), records, roi=roi, segmenter=segmenter, device=self.job.device, views=plan.views
+        )
+        return adjust_for_classes(found, self.parts["train"], class_names(plan.recipe)) if plan.post_hoc else found
 
-        def run(records: Sequence[Record]) -> list[Prediction]:
-            found = predict_with(checkpoint, records, roi=roi, segmenter=segmenter, device=device, views=plan.views)
-            return adjust_for_classes(found, self.parts["train"], labels) if plan.post_hoc else found
-
-        threshold = threshold_on(run(self.parts["val"]), labels, POSITIVE[recipe.data.target]) if labels else None
-        return run(self.parts["test"]), threshold
+    def _external_figures(
+        self, row: Row, away: Mapping[str, Sequence[Prediction]], threshold: float | None
+    ) -> dict[str, Figured]:
+        """Figures on sources that the row did not learn from, and their predictions on disk."""
+        stem = Path(row.predictions).stem
+        stored = {
+            name: store_predictions(found, self.folder / external_file(stem, name)) for name, found in away.items()
+        }
+        return {name: measure(found, row.labels, row.positive or "mel", threshold) for name, found in stored.items()}
 
     def _row(
         self,
@@ -270,6 +297,8 @@ class _Work:
             and row.compute.train_images == len(self.parts["train"])
             and row.segmenter in ("", self._outlines(plan, view))
             and (self._kept() == BEST or row.compute.best_epoch == row.compute.epochs)
+            and set(row.external) == set(self.external)
+            and row.pace == self.job.pace
         )
 
     def _kept(self) -> str:
@@ -277,14 +306,14 @@ class _Work:
 
         An ablation's difference is smaller than that chance, so its rows all keep the last epoch.
         """
-        return LAST if self.job.table == "ablations" else BEST
+        return LAST if self.job.table == "ablations" or self.job.budget.fixed else BEST
 
     def _outlines(self, plan: Plan, view: View) -> str:
         """Which segmenter's outlines a row learns from or is shown; "" where they are the true ones."""
         return self._segmenter().identity if plan.predicted_masks or view == "predicted" else ""
 
     def _weights(self, plan: Plan) -> Path | None:
-        return weights_for(trained(plan), self.job.weights, self.job.imagenet)
+        return None if plan.from_scratch else weights_for(trained(plan), self.job.weights, self.job.imagenet)
 
     def _taught(self, recipe: Recipe) -> Recipe:
         """The recipe with the checkpoints of other rows in the place of their names as teachers.
@@ -321,3 +350,20 @@ class _Work:
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
         size_words = f"{recipe.data.size}px-{recipe.optim.epochs}ep-{len(self.parts['train'])}"
         return self.job.runs / f"{recipe.name}-{size_words}-{digest}"
+
+
+def _external(folder: Path | None, known: Collection[str]) -> dict[str, list[Record]]:
+    """The `test` pictures with masks of another data set, by source.
+
+    Raises:
+        DataError: it has none, or one of its sources is learnt from.
+    """
+    if folder is None:
+        return {}
+    found: dict[str, list[Record]] = {}
+    for record in standard_split(read_dataset(folder))["test"]:
+        if record.mask_path is not None:
+            found.setdefault(record.source, []).append(record)
+    if not found or set(found) & set(known):
+        raise DataError(f"{folder} holds no other source with masks in its test split.", "Name another folder.")
+    return found

@@ -44,6 +44,7 @@ def budget_words(row: Row) -> str:
         f"{cost.epochs} of {cost.recipe_epochs} epochs" if cost.low_budget else f"{cost.epochs} epochs",
         f"{cost.size} px" + ("" if cost.size == cost.recipe_size else f" (recipe: {cost.recipe_size})"),
         f"{cost.train_minutes:.1f} min",
+        *([f"fitted to budget `{row.pace}`"] if row.pace else []),
     ]
     return (f"{LOW}: " if cost.low_budget else "") + ", ".join(parts)
 

@@ -79,15 +79,19 @@ def score(checkpoint: Checkpoint, records: Sequence[Record], cache: Path = CACHE
 
 def figures(scores: Scores, resamples: int = 1000) -> dict[str, dict[str, Metric]]:
     """Figures by source, and of all sources with equal weight under `MACRO`, with intervals bootstrapped by lesion."""
-    sources = np.array([record.source for record in scores.records])
-    found: dict[str, dict[str, Metric]] = {}
     weights = lesion_weights([record.lesion_id for record in scores.records], resamples)
-    measures = {name: _measures(scores, sources == name) for name in dict.fromkeys(sources.tolist())}
-    for name, own in measures.items():
-        found[name] = with_intervals(own, weights)
-    shared = [key for key in next(iter(measures.values()), {}) if all(key in found[name] for name in measures)]
-    if len(measures) > 1:
-        found[MACRO] = with_intervals({key: _mean([own[key] for own in measures.values()]) for key in shared}, weights)
+    return {name: with_intervals(own, weights) for name, own in measures_of(scores).items()}
+
+
+def measures_of(scores: Scores) -> dict[str, dict[str, Measure]]:
+    """What `figures` computes, as functions of the weights of all pictures: by source, and under `MACRO`."""
+    sources = np.array([record.source for record in scores.records])
+    found = {name: _measures(scores, sources == name) for name in dict.fromkeys(sources.tolist())}
+    once = np.ones((1, len(sources)))
+    defined = [{key for key, measure in own.items() if np.isfinite(measure(once)).all()} for own in found.values()]
+    shared = [key for key in next(iter(found.values()), {}) if all(key in keys for keys in defined)]
+    if len(found) > 1:
+        found[MACRO] = {key: _mean([own[key] for own in found.values()]) for key in shared}
     return found
 
 

@@ -16,6 +16,8 @@ IMAGENET = {
     "mobilenet_v2": "mobilenet_v2_imagenet.pth",
     "densenet121": "densenet121_imagenet.pth",
     "resnet50": "resnet50_imagenet.pth",
+    "efficientnet_lite0": "tf_efficientnet_lite0.pth",
+    "efficientnet_lite2": "tf_efficientnet_lite2.pth",
 }
 """Files that are looked for in a folder of ImageNet weights, by torchvision's name of the network."""
 
@@ -25,6 +27,7 @@ _ENCODERS = {
     "unet_mobilenet_v2": "mobilenet_v2",
     "unet_mobilenet_v2_encoder": "mobilenet_v2",
     "unet_resnet50_encoder": "resnet50",
+    "unet_efficientnet_lite0": "efficientnet_lite0",
 }
 _JOINT = ("clnet", "clnet_classifier")
 _STAGES = {"conv1": "0.0", "bn1": "0.1", "layer1": "0.4", "layer2": "1", "layer3": "2", "layer4": "3"}

@@ -1,0 +1,158 @@
+"""The queue of all rows: fits a time, shares rows between processes, and goes on after what stopped it."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.many_sources import draw_extra
+from trainer.errors import DataError, ModelError
+from trainer.papers import pace as paces
+from trainer.papers import queue
+from trainer.papers.job import Job
+from trainer.papers.pace import PACES, Pace, Schedule, schedule_for
+from trainer.papers.plan import Plan
+from trainer.papers.plans import plans
+from trainer.papers.queue import Entry, describe, entries, standing, work_off
+from trainer.papers.render import external_tables
+from trainer.papers.rows import external_file, read_rows, stem_of
+from trainer.papers.run import compare
+from trainer.recipe import DataConfig, ModelConfig, Recipe
+from trainer.scoring.predictions import read_predictions
+
+MakeRecipe = Callable[..., Recipe]
+
+
+@pytest.fixture
+def recipe(toy_recipe: MakeRecipe) -> Recipe:
+    small = toy_recipe("mobile-classifier", size=32, epochs=4)
+    return replace(
+        small,
+        name="toy",
+        folds=0,
+        model=ModelConfig("simple_cnn", {"width": 4, "hidden": 8}),
+        data=DataConfig(size=32, target="dx"),
+    )
+
+
+def test_every_row_of_the_papers_is_queued_cheapest_first() -> None:
+    found = entries()
+    names = {entry.plan.name for entry in found}
+    assert len(found) >= 45
+    wanted = {"resnet50-seven", "resnet101-seven", "efficientnet-lite0-seven", "unet-half", "unet-quarter", "unet-grey"}
+    assert wanted <= names
+    assert {"resnet50-binary", "resnet50-binary-scratch", "unet-resnet50-scratch"} <= names
+    costs = [entry.gflops for entry in found]
+    assert costs == sorted(costs) and costs[0] > 0
+
+
+def test_a_schedule_fits_the_time(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paces, "seconds_per_picture", lambda r: (1e-6 * r.data.size**2, "float32"))
+    plan = Plan("row", "S7", replace(recipe, data=DataConfig(size=256, target="dx")), "")
+    plan = replace(plan, recipe=replace(plan.recipe, optim=replace(plan.recipe.optim, epochs=100)))
+
+    def fit(minutes: float, pictures: int, name: str) -> Schedule:
+        return schedule_for(plan, Pace("p", minutes), pictures, tmp_path / name)
+
+    whole = fit(60, 1000, "a")
+    assert whole.size == 256 and whole.epochs == int(3600 / (1000 * 256**2 * 1e-6 * 1.08)) and not whole.cut
+    assert fit(60, 9000, "b").size < 256 and fit(60, 9000, "b").epochs >= 8
+    tight = fit(1, 1_000_000, "c")
+    assert (tight.size, tight.epochs) == (128, 1) and "minutes" in tight.cut
+    monkeypatch.setattr(paces, "seconds_per_picture", lambda r: (1.0, "bf16"))
+    assert fit(60, 1000, "a") == whole, "a resumed run keeps its schedule"
+    (tmp_path / "a").write_text("{}")
+    with pytest.raises(DataError, match="is no schedule"):
+        fit(60, 1000, "a")
+
+
+def test_throughput_is_measured(recipe: Recipe) -> None:
+    seconds, precision = paces.seconds_per_picture(recipe)
+    assert 0 < seconds < 1 and precision in ("bf16", "float32")
+
+
+@pytest.fixture
+def job(drawn_folder: Path, tmp_path: Path) -> Job:
+    return Job("classifiers", drawn_folder, tmp_path / "out", tmp_path / "runs", cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def two(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    rows = [Plan(name, "S7", replace(recipe, name=name), "a toy") for name in ("first", "second")]
+    monkeypatch.setattr(queue, "_QUEUED", ("classifiers",))
+    for module in ("trainer.papers.queue", "trainer.papers.run"):
+        monkeypatch.setattr(
+            f"{module}.plans", lambda table, base=None, only=(): [r for r in rows if not only or r.name in only]
+        )
+    return rows
+
+
+def test_rows_are_worked_off_and_never_twice(
+    job: Job, two: list[Plan], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    extra = draw_extra(tmp_path_factory.mktemp("extra"))
+    job = replace(job, external=extra)
+    pace = PACES["medium"]
+    spoken: list[str] = []
+    found = work_off(job, pace, say=spoken.append)
+    assert [item.state for item in found] == ["done", "done"], spoken
+    folder = job.out / "classifiers"
+    rows = [row for row in read_rows(folder) if row.compute]
+    assert {row.name for row in rows} == {"first", "second"}
+    for row in rows:
+        assert row.compute and row.pace == "medium" and row.compute.best_epoch == row.compute.epochs == len(row.curve)
+        assert set(row.external) == {"clinic", "unnamed"}
+        for source, figures in row.external.items():
+            stored = read_predictions(folder / external_file(stem_of(row.name, row.view), source))
+            assert figures.images == len(stored) > 0
+    assert "What survives a change of clinic" in "\n".join(external_tables(rows))
+    spoken.clear()
+    work_off(job, pace, say=spoken.append)
+    assert not [line for line in spoken if "epochs at" in line]
+    assert "2 of 2 rows" in describe(found, pace)
+
+
+def test_a_row_that_another_process_trains_is_left_to_it(job: Job, two: list[Plan]) -> None:
+    pace = PACES["medium"]
+    first = Entry("classifiers", two[0], 0.0)
+    lock = job.runs / "queue" / "classifiers-first.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert standing(job, pace, first).state == "running"
+        states = {item.entry.plan.name: item.state for item in work_off(job, pace, say=lambda text: None)}
+    assert states == {"first": "running", "second": "done"}
+    assert standing(job, pace, first).state == "left", "a lock goes with its process"
+
+
+def test_a_row_that_fails_is_told_and_stops_no_other(
+    job: Job, two: list[Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = compare
+
+    def broken(asked: Job, say: Callable[[str], None]) -> Path:
+        if asked.only == ("first",):
+            raise ModelError("Out of luck.", "Try again.")
+        return real(asked, say)
+
+    monkeypatch.setattr(queue, "compare", broken)
+    found = {item.entry.plan.name: item for item in work_off(job, PACES["medium"], say=lambda text: None)}
+    assert (found["first"].state, found["second"].state) == ("failed", "done")
+    assert "Out of luck" in found["first"].why
+    monkeypatch.setattr(queue, "compare", real)
+    assert {item.state for item in work_off(job, PACES["medium"], say=lambda text: None)} == {"done"}
+
+
+def test_external_pictures_must_be_of_other_sources(job: Job, two: list[Plan], drawn_folder: Path) -> None:
+    found = work_off(replace(job, external=drawn_folder), PACES["medium"], say=lambda text: None)
+    assert all(item.state == "failed" and "no other source" in item.why for item in found)
+
+
+def test_rows_from_random_weights_are_the_same_but_for_that() -> None:
+    plain, scratch = plans("classifiers", only=["resnet50-binary", "resnet50-binary-scratch"])
+    assert scratch.from_scratch and not plain.from_scratch
+    assert replace(scratch.recipe, name=plain.name) == plain.recipe

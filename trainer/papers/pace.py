@@ -1,0 +1,159 @@
+"""A budget in minutes as a fixed schedule: how many epochs, at which size, fit the time on this machine.
+
+Throughput is measured on noise: reading and augmenting are a few hundredths of a training step.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from edge_infer.files import write_atomically
+from edge_infer.schema import SchemaError, dump, parse
+from trainer.errors import DataError, RecipeError
+from trainer.papers.plan import Budget, Plan
+from trainer.recipe import OptimConfig, Recipe
+from trainer.training.checkpoint import build_model, class_names
+from trainer.training.loop import keep_strided_depthwise_in_float32
+from trainer.training.tasks import Batch, Objective
+
+_STRIDE, _STEPS = 32, 3
+_BESIDE = 1.08
+"""Reading, augmenting, averaging weights and writing, on top of the steps."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """A time to train in.
+
+    Attributes:
+        name: as the command line has it.
+        minutes: of one processor core.
+        least_size: no input is made smaller than this.
+        least_epochs: the input is made smaller before there are fewer.
+    """
+
+    name: str
+    minutes: float
+    least_size: int = 128
+    least_epochs: int = 8
+
+
+PACES = {pace.name: pace for pace in (Pace("hour", 60.0), Pace("medium", 20.0))}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What fits a pace, kept in a file so that a resumed run goes on with it.
+
+    Attributes:
+        epochs, size, precision: override the recipe's.
+        seconds_per_picture: as measured, at `size`.
+        cut: why it is less than asked for; "" where it is not.
+    """
+
+    epochs: int
+    size: int
+    precision: Literal["bf16", "float32"]
+    seconds_per_picture: float
+    cut: str = ""
+
+    def budget(self, seed: int | None = None) -> Budget:
+        """The recipe's overrides."""
+        return Budget(epochs=self.epochs, size=self.size, seed=seed, precision=self.precision, fixed=True)
+
+
+def schedule_for(plan: Plan, pace: Pace, pictures: int, kept: Path) -> Schedule:
+    """The stored schedule of a row, or a new one from measured throughput.
+
+    The published size is taken where at least `least_epochs` fit; otherwise the largest smaller one, in steps of 32
+    pixels, where they do, and the least size where none does.
+
+    Args:
+        plan: the row.
+        pace: the time.
+        pictures: that it learns from in an epoch.
+        kept: JSON file of the schedule.
+
+    Raises:
+        DataError: the file is no schedule.
+    """
+    if kept.is_file():
+        try:
+            return parse(Schedule, _read(kept))
+        except (ValueError, SchemaError) as error:
+            raise DataError(f"'{kept}' is no schedule: {error}.", "Delete it: it is measured again.") from error
+    found = _fit(plan, pace, pictures)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+
+    write_atomically(kept, (json.dumps(dump(found), indent=1) + "\n").encode())
+    return found
+
+
+def seconds_per_picture(recipe: Recipe) -> tuple[float, Literal["bf16", "float32"]]:
+    """Wall time of a training step a picture at the recipe's size, and the faster precision, on this CPU."""
+    found: dict[float, Literal["bf16", "float32"]] = {}
+    candidates: tuple[Literal["bf16", "float32"], ...] = (recipe.optim.precision, "float32")
+    for precision in dict.fromkeys(candidates):
+        found[_timed(replace(recipe, optim=replace(recipe.optim, precision=precision)))] = precision
+    best = min(found)
+    return best, found[best]
+
+
+def _fit(plan: Plan, pace: Pace, pictures: int) -> Schedule:
+    published = round(plan.scale * plan.recipe.data.size)
+    sizes = [published, *range((published - 1) // _STRIDE * _STRIDE, pace.least_size - 1, -_STRIDE)]
+    for size in sizes:
+        try:
+            recipe = Budget(size=size).fit_recipe(plan.recipe, plan.scale)
+        except RecipeError:
+            continue
+        seconds, precision = seconds_per_picture(recipe)
+        share = recipe.data.small_share if recipe.data.small_size else 0.0
+        saved = (recipe.data.small_size or size) ** 2 / size**2
+        epoch = pictures * seconds * _BESIDE * (share * saved + 1 - share)
+        epochs = int(pace.minutes * 60 / epoch)
+        if epochs >= pace.least_epochs or size == sizes[-1]:
+            break
+    asked = plan.recipe.optim.epochs
+    cut = "" if epochs else f"one epoch takes {epoch / 60:.0f} minutes and the time is {pace.minutes:.0f}"
+    return Schedule(max(1, min(epochs, asked)), size, precision, round(seconds, 6), cut)
+
+
+def _timed(recipe: Recipe) -> float:
+    torch.manual_seed(0)
+    config: OptimConfig = recipe.optim
+    size, count = recipe.data.size, config.batch_size
+    model = build_model(recipe).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    keep_strided_depthwise_in_float32(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    objective = Objective(recipe)
+    masks = recipe.task != "classification"
+    batch = Batch(
+        images=torch.rand(count, 3, size, size).contiguous(memory_format=torch.channels_last),
+        masks=(torch.rand(count, 1, size, size) > 0.5).float() if masks else None,
+        labels=torch.arange(count) % len(class_names(recipe)) if recipe.task != "segmentation" else None,
+        metadata=torch.zeros(count, 3) if recipe.data.metadata else None,
+        styles=torch.zeros(count, dtype=torch.int64) if recipe.data.styles else None,
+    )
+    times = []
+    for _ in range(_STEPS):
+        started = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+            outputs = model(*batch.inputs())
+        loss = objective(outputs, batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        times.append(time.perf_counter() - started)
+    return min(times) / count
+
+
+def _read(path: Path) -> object:
+
+    return json.loads(path.read_text(encoding="utf-8"))
