@@ -10,6 +10,9 @@ from typing import ClassVar, TextIO
 
 from edge_infer.errors import EdgeInferError
 
+PRIVATE = 0o600
+"""Results tell of patients: they are for whoever asked for them."""
+
 
 class OutputError(EdgeInferError):
     """A result cannot be written where it was asked for."""
@@ -50,6 +53,32 @@ def write_atomically(path: Path, data: bytes, *, mode: int | None = None, durabl
         raise _cannot_write(path, error) from error
 
 
+def write_below(folder: Path, name: str, data: bytes) -> Path:
+    """Writes a private file into a folder of results, and nowhere else.
+
+    Args:
+        folder: exists.
+        name: path below it; missing folders are made.
+        data: all of the file.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        OutputError: a symbolic link or `..` leads out of the folder, or it cannot be written.
+    """
+    path = folder / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        inside = path.parent.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:
+        raise _cannot_write(path, error) from error
+    if not inside:
+        raise OutputError(f"'{path}' leads out of '{folder}'.", "Remove the link, or choose another folder.")
+    write_atomically(path, data, mode=PRIVATE)
+    return path
+
+
 def make_writable_folder(folder: Path) -> None:
     """Makes a folder for results and checks that files can be made in it.
 
@@ -81,8 +110,8 @@ def write_stream(stream: TextIO, text: str, *, flush: bool = True) -> None:
         raise _cannot_write(getattr(stream, "name", "the results"), error) from error
 
 
-def _cannot_write(target: object, error: OSError) -> OutputError:
+def _cannot_write(target: object, error: Exception) -> OutputError:
     return OutputError(
-        f"Cannot write '{target}': {error.strerror or error}.",
+        f"Cannot write '{target}': {getattr(error, 'strerror', None) or error}.",
         "Choose another place, or check permissions and free space.",
     )

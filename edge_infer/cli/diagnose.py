@@ -140,8 +140,10 @@ def diagnose(
     from edge_infer.output.saved import PictureSink
     from edge_infer.output.sink import Run, opened
     from edge_infer.steps.image import DEFAULT_MAX_PIXELS
+    from edge_infer.steps.native import keep_off_stderr
 
     limit_opencv(threads)
+    keep_off_stderr()
     prepare_stdout(format)
     limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     saving: list[Sink] = [PictureSink(kind, folder) for kind, folder in wanted.items()]

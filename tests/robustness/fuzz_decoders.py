@@ -5,6 +5,7 @@ Every input follows from its number alone, so a crash is repeated by `python -m 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import struct
@@ -116,10 +117,8 @@ def child(first: int, last: int, progress: Path) -> None:
 def _try(function: object, data: bytes) -> None:
     from edge_infer.errors import ImageError
 
-    try:
+    with contextlib.suppress(ImageError):
         function(data)  # type: ignore[operator]
-    except ImageError:
-        pass
 
 
 def trial(size: str) -> Measure:
