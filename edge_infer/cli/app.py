@@ -14,6 +14,7 @@ from edge_infer.cli.doctor import doctor
 from edge_infer.cli.grouped import GroupedCommand
 from edge_infer.cli.guard import EXIT_CODES, guarded
 from edge_infer.cli.sign import sign
+from edge_infer.cli.watch import watch
 
 app = typer.Typer(
     name="edge-infer",
@@ -53,6 +54,7 @@ for command, summary in (
     (bundles, None),
     (inspect, None),
     (verify, None),
+    (watch, None),
     (sign, None),
     (benchmark, "Measure a bundle on this device."),
     (doctor, None),

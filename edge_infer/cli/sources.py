@@ -10,10 +10,9 @@ from pathlib import Path, PurePath
 
 from edge_infer.cli.terminal import note, read_stdin
 from edge_infer.errors import ImageAccessError, ImageError, ImageNotFoundError
+from edge_infer.files import PICTURE_SUFFIXES
 
 STDIN = "-"
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"})
-"""Files with other suffixes are left out when a folder is searched; a file that is named itself is always tried."""
 
 
 @dataclass(frozen=True)

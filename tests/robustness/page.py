@@ -23,8 +23,8 @@ def page(stored: dict[str, dict[str, dict[str, object]]], found: str) -> str:
         "# Robustness: what was tried to break the runtime, and what broke",
         "",
         "Made by `python -m tests.robustness --size seconds|minutes|hours --write`; each table has the last run of its",
-        "size. A case is lost where the process crashed, hung, left its limits, raised an untyped error, or told something",
-        "false.",
+        "size. A case is lost where the process crashed, hung, left its limits, raised an untyped error, or told what",
+        "is not true.",
         "",
     ]
     for size in SIZES:
