@@ -1,7 +1,7 @@
 """The results of a watched folder on disk: lines that are whole, and a memory of what was done, through any kill.
 
 Each line is written with one call and forced to the disk before the next picture begins. It carries the state of the
-file that it answers (`watch`), so that the memory can be rebuilt from the lines: a kill between the two repeats nothing.
+file that it answers (`watch`), so that the memory can be rebuilt from the lines: a kill between both repeats nothing.
 """
 
 from __future__ import annotations
