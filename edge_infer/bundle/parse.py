@@ -111,8 +111,8 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
                 yield f"dermoscopy.terms.{name}.scale {term.scale} is not positive"
         if not manifest.dermoscopy.clip > 0:
             yield f"dermoscopy.clip {manifest.dermoscopy.clip} is not positive"
-    if not 0 <= manifest.roi.margin <= 1:
-        yield f"roi.margin {manifest.roi.margin} is not between 0 and 1"
+    if not 0 <= manifest.roi.margin <= 2:
+        yield f"roi.margin {manifest.roi.margin} is not between 0 and 2"
     for name, stage, kind in (
         ("segmenter", manifest.segmenter, "probability_map"),
         ("classifier", manifest.classifier, "probabilities"),
