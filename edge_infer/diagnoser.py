@@ -114,6 +114,7 @@ class Diagnoser:
         prevalence: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         site: str | os.PathLike[str] | None = None,
+        require_signature: str | os.PathLike[str] | None = None,
     ) -> Diagnoser:
         """Loads a bundle, after checking the hash of every file but those of other variants.
 
@@ -139,6 +140,8 @@ class Diagnoser:
             max_pixels: larger pictures are refused before they are decoded.
             site: overlay of `edge-infer calibrate` for this bundle; every answer names it. None takes the bundle as it
                 is.
+            require_signature: path of the publisher's public key (Ed25519, PEM), who must have signed the bundle; needs
+                the extra `[sign]`.
 
         Raises:
             InputError: the overlay cannot be read, or was given together with a prevalence.
@@ -147,7 +150,14 @@ class Diagnoser:
             PrevalenceError: the prevalence is not between 0 and 1.
             EngineError: no engine, or the wanted provider is not available; see its subclasses.
         """
-        loading = start_loading(bundle, providers=providers, threads=threads, variant=variant, precision=precision)
+        loading = start_loading(
+            bundle,
+            providers=providers,
+            threads=threads,
+            variant=variant,
+            precision=precision,
+            require_signature=require_signature,
+        )
         return cls.from_loading(
             loading,
             operating_point=operating_point,

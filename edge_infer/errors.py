@@ -122,6 +122,18 @@ class PrevalenceError(EdgeInferError):
     code = "prevalence"
 
 
+class BundleUnsafeError(BundleError):
+    """A file of the bundle asks for what no bundle may: data or links outside it, foreign operators, absurd sizes."""
+
+    code = "bundle-unsafe"
+
+
+class BundleSignatureError(BundleError):
+    """A signature was asked for, and there is none, or not one by this key."""
+
+    code = "bundle-signature"
+
+
 class EngineError(EdgeInferError):
     """The inference engine cannot be used."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, TextIO
 
@@ -11,6 +12,8 @@ from edge_infer.errors import EdgeInferError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"})
 """Files with other suffixes are left out when a folder is searched; a file that is named itself is always tried."""
+PRIVATE = 0o600
+"""Results tell of patients: they are for whoever asked for them."""
 
 
 class OutputError(EdgeInferError):
@@ -19,8 +22,17 @@ class OutputError(EdgeInferError):
     code: ClassVar[str] = "output"
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, mode: int | None = None, durable: bool = False) -> None:
     """Writes a file beside its destination and then moves it there; missing folders are made.
+
+    A reader sees the old file or the whole new one. Where a symbolic link has the name, the
+    link is replaced, and what it points to stays.
+
+    Args:
+        path: the destination.
+        data: all of it.
+        mode: permissions; None: what the process's umask leaves of 0666.
+        durable: waits until the disk has it, so that this holds after a loss of power too.
 
     Raises:
         OutputError: the folder or the file cannot be written. Nothing is left behind.
@@ -29,8 +41,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("xb") as stream:
+            with open(temporary, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)) as stream:
                 stream.write(data)
+                if durable:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             temporary.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -38,6 +53,32 @@ def write_atomically(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def write_below(folder: Path, name: str, data: bytes) -> Path:
+    """Writes a private file into a folder of results, and nowhere else.
+
+    Args:
+        folder: exists.
+        name: path below it; missing folders are made.
+        data: all of the file.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        OutputError: a symbolic link or `..` leads out of the folder, or it cannot be written.
+    """
+    path = folder / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        inside = path.parent.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:
+        raise _cannot_write(path, error) from error
+    if not inside:
+        raise OutputError(f"'{path}' leads out of '{folder}'.", "Remove the link, or choose another folder.")
+    write_atomically(path, data, mode=PRIVATE)
+    return path
 
 
 def make_writable_folder(folder: Path) -> None:
@@ -71,8 +112,8 @@ def write_stream(stream: TextIO, text: str, *, flush: bool = True) -> None:
         raise _cannot_write(getattr(stream, "name", "the results"), error) from error
 
 
-def _cannot_write(target: object, error: OSError) -> OutputError:
+def _cannot_write(target: object, error: Exception) -> OutputError:
     return OutputError(
-        f"Cannot write '{target}': {error.strerror or error}.",
+        f"Cannot write '{target}': {getattr(error, 'strerror', None) or error}.",
         "Choose another place, or check permissions and free space.",
     )

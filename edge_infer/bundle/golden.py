@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ Scores = NDArray[np.float32] | None
 STEPS = ("image", "segmenter_input", "probability_map", "familiarity", "mask", "roi", "probabilities", "corrected")
 PREVALENCE = 0.02
 """Share of melanoma that the step `corrected` is for."""
+_LARGEST = 2**30
 END_TO_END = "probabilities (end to end)"
 """The replay's step whose deviation is that of the whole path; `probabilities` alone is on the stored crop."""
 
@@ -100,17 +102,33 @@ def write_golden(path: Path, traces: list[Trace]) -> None:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
 
-def read_golden(path: Path) -> list[Trace]:
-    """Reads what `write_golden` wrote.
+def read_golden(path: Path | BinaryIO) -> list[Trace]:
+    """Reads what `write_golden` wrote, from a file's path or an open stream.
 
     Raises:
         BundleSchemaError: the file is damaged or holds no complete example.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
+                raise ValueError("it unpacks to more than a gigabyte")
+        if not isinstance(path, Path):
+            path.seek(0)
         with np.load(path, allow_pickle=False) as arrays:
             stored = {key: arrays[key] for key in arrays.files}
         numbers = sorted({int(key.split("/")[0]) for key in stored})
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        MemoryError,
+        NotImplementedError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise BundleSchemaError(f"'{path}' is no readable .npz file: {error}.", "Restore the bundle.") from error
     traces = [{step: stored[f"{i}/{step}"] for step in STEPS if f"{i}/{step}" in stored} for i in numbers]
     if not traces or any(not {"image", "probability_map", "mask"} <= set(steps) for steps in traces):

@@ -15,6 +15,10 @@ from edge_infer.schema import SchemaError, parse
 
 _VERSION, _RELEASE = (re.compile(text) for text in (r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", r"\d+(\.\d+){1,2}"))
 
+_SHA256, _CONTROL = re.compile(r"[0-9a-f]{64}"), re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_LARGEST_FILE = 2**31 - 1
+"""Protocol buffers, which ONNX and Core ML files are, end there."""
+
 
 def parse_manifest(text: str) -> Manifest:
     """Reads and checks the text of a `bundle.json`, of this schema version or an older one.
@@ -29,10 +33,15 @@ def parse_manifest(text: str) -> Manifest:
     remedy = "Export the bundle again with this version of the trainer, or install the matching edge-infer."
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleSchemaError(
             f"{MANIFEST} is not valid JSON: {error}.", "Restore the bundle from its source."
         ) from error
+    for text_inside in _texts(data):
+        if _CONTROL.search(text_inside):
+            raise BundleSchemaError(
+                f"{MANIFEST} holds control characters: {text_inside[:60]!r}.", "Do not use this bundle."
+            )
     version = data.get("schema_version") if isinstance(data, dict) else None
     if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise BundleSchemaError(
@@ -62,6 +71,19 @@ def _present(data: Any, path: list[str], where: str = "") -> Iterator[str]:
     for key, value in entries.items():
         if path[0] in ("*", key):
             yield from _present(value, path[1:], f"{where}.{key}")
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every key and string; they go to terminals and pages, so they must be text."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
@@ -107,8 +129,8 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     prior = manifest.calibration.prior
     if prior is not None and not 0 < prior < 1:
         yield f"calibration.prior {prior} is not between 0 and 1"
-    if not 0 <= manifest.roi.margin <= 4:
-        yield f"roi.margin {manifest.roi.margin} is not between 0 and 4"
+    if not 0 <= manifest.roi.margin <= 2:
+        yield f"roi.margin {manifest.roi.margin} is not between 0 and 2"
     for name, stage, kind in (
         ("segmenter", manifest.segmenter, "probability_map"),
         ("classifier", manifest.classifier, "probabilities"),
@@ -136,9 +158,19 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
             yield f"parity gate failed: {gate.artifact} {gate.measure} {gate.value} is not {gate.relation} {gate.limit}"
     if manifest.classifier.input.height != manifest.classifier.input.width:
         yield "classifier.input must be square"
-    for file in manifest.files:
+    for file, listed_as in manifest.files.items():
+        if not _SHA256.fullmatch(listed_as.sha256) or not 0 <= listed_as.bytes <= _LARGEST_FILE:
+            yield f"files: '{file}' has no SHA-256 and size of a file"
         parts = PurePosixPath(file)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in file or ":" in file:
+        if (
+            parts.is_absolute()
+            or ".." in parts.parts
+            or "\\" in file
+            or ":" in file
+            or file != str(parts)
+            or file == "."
+            or "\n" in file
+        ):
             yield f"files: '{file}' leaves the bundle's folder"
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from edge_infer.bundle.manifest import MANIFEST, FileEntry, Manifest, StageName
@@ -16,22 +17,26 @@ from edge_infer.errors import (
     BundleNotFoundError,
     BundleSchemaError,
     BundleTamperedError,
+    BundleUnsafeError,
 )
 
 DEFAULT_BUNDLE = "mobile"
 SEARCH_VARIABLE = "EDGE_INFER_BUNDLES"
+_LARGEST_MANIFEST = 2**24
 
 
 @dataclass(frozen=True)
 class Bundle:
     """A bundle on disk whose manifest was read and whose files match their hashes.
 
-    `sha256` is the hash of `bundle.json`; as that lists every file's hash, it identifies the whole bundle.
+    `sha256` is the hash of `bundle.json`; as that lists every file's hash, it identifies the whole bundle. `raw` are
+    the bytes of `bundle.json` that were read.
     """
 
     path: Path
     manifest: Manifest
     sha256: str
+    raw: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -61,58 +66,97 @@ class Bundle:
         return self.path / self.manifest.variant(stage, name).file
 
 
-def load_bundle(bundle: str | os.PathLike[str] | None = None) -> Bundle:
+def load_bundle(
+    bundle: str | os.PathLike[str] | None = None, *, require_signature: str | os.PathLike[str] | None = None
+) -> Bundle:
     """Finds a bundle and checks every file against the manifest before anything is used.
 
     Args:
         bundle: a folder's path, a bundle's name, or None for the default one. A name is looked up in the folders
             listed in the environment variable EDGE_INFER_BUNDLES, then among the bundles shipped with the package.
+        require_signature: path of a public key whose owner must have signed it; see `edge_infer.bundle.signature`.
 
     Raises:
         BundleNotFoundError: nothing there.
+        BundleSignatureError: it is not signed, or not with this key.
         BundleSchemaError: the manifest cannot be read.
+        BundleUnsafeError: a file is a link out of the folder, or no regular file.
         BundleFileMissingError: a listed file is absent.
         BundleTamperedError: a file's hash differs.
     """
     folder = find_bundle(bundle)
-    loaded = read_manifest(folder)
+    loaded = read_manifest(folder, require_signature)
     for name, entry in loaded.manifest.files.items():
         verify_file(folder, name, entry)
     return loaded
 
 
-def read_manifest(folder: Path) -> Bundle:
-    """Reads a bundle's manifest without checking its files (for listings)."""
+def read_manifest(folder: Path, require_signature: str | os.PathLike[str] | None = None) -> Bundle:
+    """Reads a bundle's manifest without checking its files (for listings). Errors as for `load_bundle`."""
+    path = folder / MANIFEST
     try:
-        raw = (folder / MANIFEST).read_bytes()
-        text = raw.decode("utf-8")
+        raw = _read_regular(path, _LARGEST_MANIFEST)
     except OSError as error:
         raise BundleNotFoundError(
-            f"Cannot read '{folder / MANIFEST}': {error.strerror}.", "Check its permissions."
+            f"Cannot read '{path}': {error.strerror or error}.", "Check its permissions."
         ) from error
+    if require_signature is not None:
+        from edge_infer.bundle import signature
+
+        signature.require_signature(folder, raw, require_signature)
+    try:
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BundleSchemaError(
-            f"'{folder / MANIFEST}' is not UTF-8 text.", "Restore the bundle from its source."
-        ) from error
-    return Bundle(folder, parse_manifest(text), hashlib.sha256(raw).hexdigest())
+        raise BundleSchemaError(f"'{path}' is not UTF-8 text.", "Restore the bundle from its source.") from error
+    return Bundle(folder, parse_manifest(text), hashlib.sha256(raw).hexdigest(), raw)
 
 
 def verify_file(folder: Path, name: str, entry: FileEntry) -> None:
-    """Checks one file of a bundle against its manifest entry. Raises as `load_bundle` does."""
+    """Checks one file of a bundle against its manifest entry. Raises as `read_file` does."""
+    read_file(folder, name, entry)
+
+
+def read_file(folder: Path, name: str, entry: FileEntry) -> bytes:
+    """Reads one file of a bundle, once, and checks these bytes: what was hashed is what is used.
+
+    Raises:
+        BundleFileMissingError: it cannot be read.
+        BundleTamperedError: size or hash differ from the manifest.
+        BundleUnsafeError: it is a link out of the bundle's folder, or no regular file.
+    """
     path = folder / name
     try:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
+        real = path.resolve(strict=True)
+        if not real.is_relative_to(folder.resolve()):
+            raise BundleUnsafeError(
+                f"'{path}' is a link out of its bundle, to '{real}'.", "Copy the file itself there."
+            )
+        data = _read_regular(real, entry.bytes)
+    except (OSError, RuntimeError) as error:
         raise BundleFileMissingError(
-            f"'{path}' is listed in {MANIFEST} and cannot be read: {error.strerror}.",
+            f"'{path}' is listed in {MANIFEST} and cannot be read: {getattr(error, 'strerror', None) or error}.",
             "Copy the whole bundle again.",
         ) from error
-    if digest != entry.sha256:
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != entry.sha256 or len(data) != entry.bytes:
         raise BundleTamperedError(
-            f"'{path}' has SHA-256 {digest[:12]}…, the manifest says {entry.sha256[:12]}….",
+            f"'{path}' has SHA-256 {digest[:12]}… in {len(data)} bytes, the manifest says {entry.sha256[:12]}… in "
+            f"{entry.bytes}.",
             "The file was changed or damaged; restore the bundle from its source.",
         )
+    return data
+
+
+def _read_regular(path: Path, expected: int) -> bytes:
+    """At most one byte more than expected, so that a file without an end is not read to its end."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BundleUnsafeError(f"'{path}' is no regular file.", "Copy the whole bundle again.")
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read(min(expected, os.fstat(descriptor).st_size) + 1)
+    finally:
+        os.close(descriptor)
 
 
 def search_path() -> list[Path]:

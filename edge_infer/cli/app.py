@@ -18,7 +18,9 @@ from edge_infer.cli.grouped import GroupedCommand
 from edge_infer.cli.guard import EXIT_CODES, guarded
 from edge_infer.cli.kiosk import kiosk
 from edge_infer.cli.serve import serve
+from edge_infer.cli.sign import sign
 from edge_infer.cli.vectors import vectors
+from edge_infer.cli.watch import watch
 
 app = typer.Typer(
     name="edge-infer",
@@ -60,6 +62,8 @@ for command, summary in (
     (verify, None),
     (evaluate, None),
     (calibrate, None),
+    (watch, None),
+    (sign, None),
     (benchmark, "Measure a bundle on this device."),
     (kiosk, "Serve the web application for a stand to this machine's browser."),
     (doctor, None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from edge_infer.cli.options import (
     PrecisionOption,
     PrevalenceOption,
     ProviderOption,
+    SignatureOption,
     ThreadsOption,
     VariantOption,
 )
@@ -92,6 +94,7 @@ def verify(
     variant: VariantOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    require_signature: SignatureOption = None,
 ) -> None:
     """Check a bundle on this device.
 
@@ -99,12 +102,14 @@ def verify(
     largest deviation from what the trainer stored, and the bundle's own bound. A variant, such as int8, has bounds of
     its own.
     """
-    from edge_infer.bundle.store import find_bundle, read_manifest, verify_file
+    from edge_infer.bundle.store import find_bundle, read_file, read_manifest, verify_file
 
     folder = find_bundle(bundle)
-    manifest = read_manifest(folder).manifest
+    manifest = read_manifest(folder, require_signature).manifest
     prepare_stdout(Format.CARD)
     typer.echo(f"bundle {manifest.name} {manifest.version} in {folder}")
+    if require_signature is not None:
+        typer.echo(f"  ok      signed by the owner of {require_signature}")
     failure: EdgeInferError | None = None
     for name, entry in manifest.files.items():
         try:
@@ -121,9 +126,15 @@ def verify(
     from edge_infer.diagnoser import Diagnoser
 
     with Diagnoser.load(
-        folder, providers=provider or None, threads=threads, variant=variant, precision=precision
+        folder,
+        providers=provider or None,
+        threads=threads,
+        variant=variant,
+        precision=precision,
+        require_signature=require_signature,
     ) as diagnoser:
-        traces = read_golden(folder / manifest.golden.file)
+        golden = manifest.golden.file
+        traces = read_golden(io.BytesIO(read_file(folder, golden, manifest.files[golden])))
         typer.echo(f"{len(traces)} stored examples run again on {diagnoser.provider}, variant {diagnoser.variant}")
         typer.echo(f"  {'':<8}{'step':<30}{'measure':<24}{'largest':>12}{'bound':>12}")
         failed = []

@@ -20,6 +20,7 @@ from edge_infer.cli.options import (
     PrecisionOption,
     PrevalenceOption,
     ProviderOption,
+    SignatureOption,
     SiteOption,
     ThreadsOption,
     VariantOption,
@@ -111,6 +112,7 @@ def diagnose(
     provider: ProviderOption = None,
     variant: VariantOption = None,
     precision: PrecisionOption = None,
+    require_signature: SignatureOption = None,
     threads: ThreadsOption = None,
     batch_size: Annotated[
         int,
@@ -143,14 +145,23 @@ def diagnose(
     from edge_infer.engines.loading import start_loading
 
     # The networks get ready while the rest is imported.
-    loading = start_loading(bundle, providers=provider or None, threads=threads, variant=variant, precision=precision)
+    loading = start_loading(
+        bundle,
+        providers=provider or None,
+        threads=threads,
+        variant=variant,
+        precision=precision,
+        require_signature=require_signature,
+    )
 
     from edge_infer.diagnoser import Diagnoser
     from edge_infer.output.saved import PictureSink
     from edge_infer.output.sink import Run, opened
     from edge_infer.steps.image import DEFAULT_MAX_PIXELS
+    from edge_infer.steps.native import keep_off_stderr
 
     limit_opencv(threads)
+    keep_off_stderr()
     prepare_stdout(format)
     limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     saving: list[Sink] = [PictureSink(kind, folder) for kind, folder in wanted.items()]

@@ -91,6 +91,18 @@ PrecisionOption = Annotated[
 ]
 
 
+SignatureOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--require-signature",
+        metavar="KEY",
+        help="Use the bundle only if the owner of this public key (Ed25519, PEM) signed it; see `edge-infer sign`.",
+        show_default="hashes are checked, the publisher is not",
+        rich_help_panel=RUNNING,
+    ),
+]
+
+
 VariantOption = Annotated[
     str | None,
     typer.Option(

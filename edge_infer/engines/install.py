@@ -27,7 +27,7 @@ _DISTRIBUTION_FOLDER = re.compile(r"(onnxruntime(?:[-_.][a-z]+)*)-[^-]*\.(?:dist
 
 
 def load_onnxruntime() -> Any:
-    """Imports ONNX Runtime after checking that exactly one build of it is installed.
+    """Imports ONNX Runtime, its telemetry switched off, after checking that exactly one build of it is installed.
 
     Raises:
         EngineNotInstalledError, EngineConflictError.
@@ -39,6 +39,8 @@ def load_onnxruntime() -> Any:
             f"Several ONNX Runtime builds are installed and overwrite each other: {', '.join(found)}.",
             f"Run: pip uninstall -y {' '.join(found)} && pip install {found[-1]}",
         )
+    # From 1.32 on, ONNX Runtime's own wheels for Linux keep a device id and events in the user's cache, and send them.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         runtime = importlib.import_module("onnxruntime")
     except ImportError as error:
@@ -56,6 +58,8 @@ def load_onnxruntime() -> Any:
             "ONNX Runtime's files are incomplete (another build was probably removed).",
             f"Run: pip install --force-reinstall {found[0] if found else 'onnxruntime'}",
         )
+    if hasattr(runtime, "disable_telemetry_events"):  # where the application imported it before us
+        runtime.disable_telemetry_events()
     return runtime
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from edge_infer.bundle.manifest import DEFAULT_VARIANT, StageName
-from edge_infer.bundle.store import Bundle, find_bundle, read_manifest, verify_file
+from edge_infer.bundle.store import Bundle, find_bundle, read_file, read_manifest
 from edge_infer.engines.base import (
     NATIVE_COREML,
     ComputeUnits,
@@ -42,7 +42,7 @@ class Loading:
         bundle: Bundle,
         variant: str,
         prepare: Callable[[], object],
-        opener: Callable[[StageName], Engine],
+        opener: Callable[[StageName, bytes | None], Engine],
         threads: int = 1,
     ) -> None:
         """Starts the threads.
@@ -52,14 +52,18 @@ class Loading:
             variant: whose files are checked.
             prepare: called once, in this thread, while files are hashed; imports what `opener` needs. Two threads that
                 import the same library at the same time would wait for each other, or see it half made.
-            opener: loads one stage; called in that stage's thread after its files were checked.
+            opener: loads one stage; called in that stage's thread after its files were checked, with the bytes of the
+                stage's own file: what was hashed is what is loaded. None where the variant is a folder.
             threads: that `opener` gives a network.
         """
         self.bundle, self.variant, self.threads = bundle, variant, threads
         self._prepared = threading.Event()
         self._failure: BaseException | None = None
         files = files_of(bundle, variant)
-        self._parts = [_Part(bundle, stage, files[stage], opener, self._prepared) for stage in STAGES]
+        self._parts = [
+            _Part(bundle, stage, files[stage], opener, bundle.manifest.variant(stage, variant).file, self._prepared)
+            for stage in STAGES
+        ]
         for part in self._parts:
             part.start()
         try:
@@ -100,12 +104,13 @@ class _Part(threading.Thread):
         bundle: Bundle,
         stage: StageName,
         files: Sequence[str],
-        opener: Callable[[StageName], Engine],
+        opener: Callable[[StageName, bytes | None], Engine],
+        own: str,
         prepared: threading.Event,
     ) -> None:
         super().__init__(name=f"load-{stage}", daemon=True)
         self._bundle, self._stage, self._files, self._opener = bundle, stage, files, opener
-        self._prepared = prepared
+        self._own, self._prepared = own, prepared
         self.give_up = False
         self.engine: Engine | None = None
         self.failure: BaseException | None = None
@@ -113,11 +118,13 @@ class _Part(threading.Thread):
     def run(self) -> None:
         """The thread's work; what goes wrong is kept for `Loading.wait`."""
         try:
+            own = None
             for name in self._files:
-                verify_file(self._bundle.path, name, self._bundle.manifest.files[name])
+                data = read_file(self._bundle.path, name, self._bundle.manifest.files[name])
+                own = data if name == self._own else own
             self._prepared.wait()
             if not self.give_up:
-                self.engine = self._opener(self._stage)
+                self.engine = self._opener(self._stage, own)
         except BaseException as error:
             self.failure = error
 
@@ -149,6 +156,7 @@ def start_loading(
     threads: int | None = None,
     variant: str | None = None,
     precision: str | None = None,
+    require_signature: str | os.PathLike[str] | None = None,
 ) -> Loading:
     """Finds a bundle, reads its manifest, and starts to check and load its networks.
 
@@ -160,16 +168,23 @@ def start_loading(
             providers, or a precision that the engine does not take.
         What comes later is raised by `Loading.wait`.
     """
-    found = read_manifest(find_bundle(bundle))
+    found = read_manifest(find_bundle(bundle), require_signature)
     units = _compute_units(providers)
     computed = check_precision(precision, providers)
     name = _choose_variant(found, variant, units)
     chosen = None if units is not None else providers
     count = threads or available_threads()
 
-    def opener(stage: StageName) -> Engine:
+    def opener(stage: StageName, data: bytes | None) -> Engine:
         return open_variant(
-            found, stage, name, providers=chosen, threads=count, compute_units=units or "ALL", precision=computed
+            found,
+            stage,
+            name,
+            providers=chosen,
+            threads=count,
+            compute_units=units or "ALL",
+            precision=computed,
+            data=data,
         )
 
     format = found.manifest.variant("segmenter", name).format

@@ -49,11 +49,13 @@ class OnnxEngine:
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         oldest: str | None = None,
+        data: bytes | None = None,
     ) -> None:
         """Loads an ONNX file.
 
         Args:
             path: the model.
+            data: its bytes, where they were read and checked already; the file is not read again then.
             providers: short or full provider names, in order of preference; the first must become active. None tries
                 those in `PROVIDERS` that are installed, in that order.
             threads: threads inside an operator; None takes what affinity and the cgroup quota allow.
@@ -84,7 +86,7 @@ class OnnxEngine:
             choices = [resolve_providers(providers, installed)]
         for i, wanted in enumerate(choices):
             try:
-                session = runtime.InferenceSession(str(path), options, providers=wanted)
+                session = runtime.InferenceSession(str(path) if data is None else data, options, providers=wanted)
             except Exception as error:
                 if wanted[0] == PROVIDERS["cpu"]:
                     raise EngineError(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_infer.bundle.manifest import StageName
-from edge_infer.bundle.store import Bundle
+from edge_infer.bundle.onnx_file import check_network
+from edge_infer.bundle.store import Bundle, read_file
 from edge_infer.engines.base import ComputeUnits, Engine, Precision, wants_openvino
 from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.errors import ProviderUnavailableError
@@ -20,6 +21,7 @@ def open_variant(
     threads: int | None = None,
     compute_units: ComputeUnits = "ALL",
     precision: Precision = "float32",
+    data: bytes | None = None,
 ) -> Engine:
     """Loads one network of a bundle whose files were checked.
 
@@ -31,20 +33,25 @@ def open_variant(
         threads: the same.
         compute_units: of Core ML; only for Core ML packages.
         precision: of OpenVINO itself.
+        data: the checked bytes of an ONNX file; None reads and checks it.
 
     Raises:
-        BundleError: the bundle has no such variant of this stage.
+        BundleError: the bundle has no such variant of this stage, or its file is not what a bundle may hold.
         ProviderUnavailableError: a provider is not available, or a Core ML package is to run in ONNX Runtime.
         EngineError: the network cannot be loaded; see its subclasses.
     """
     entry, path = bundle.manifest.variant(stage, variant), bundle.variant_file(stage, variant)
-    if entry.format == "onnx" and wants_openvino(providers):
-        from edge_infer.engines.openvino import OpenVinoEngine
-
-        digest = bundle.manifest.files[entry.file].sha256
-        return OpenVinoEngine(path, threads=threads, precision=precision, digest=digest)
     if entry.format == "onnx":
-        return OnnxEngine(path, providers=providers, threads=threads, oldest=bundle.manifest.min_onnxruntime)
+        checked = read_file(bundle.path, entry.file, bundle.manifest.files[entry.file]) if data is None else data
+        check_network(checked, getattr(bundle.manifest, stage), str(path))
+        if wants_openvino(providers):
+            from edge_infer.engines.openvino import OpenVinoEngine
+
+            digest = bundle.manifest.files[entry.file].sha256
+            return OpenVinoEngine(path, threads=threads, precision=precision, digest=digest)
+        return OnnxEngine(
+            path, providers=providers, threads=threads, oldest=bundle.manifest.min_onnxruntime, data=checked
+        )
     if providers:
         raise ProviderUnavailableError(
             f"Variant '{variant}' is a Core ML package; the provider '{providers[0]}' cannot run it.",

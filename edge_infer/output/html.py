@@ -14,13 +14,18 @@ from numpy.typing import NDArray
 from edge_infer import __version__
 from edge_infer.bundle.store import Bundle
 from edge_infer.diagnosis import MELANOMA, Diagnosis
-from edge_infer.files import make_writable_folder, write_atomically
+from edge_infer.files import PRIVATE, make_writable_folder, write_atomically
 from edge_infer.output.picture import draw_outline, encode_jpeg
 from edge_infer.output.sink import Result, Run
 from edge_infer.output.wording import DISCLAIMER, advice, assumption, decision, percent, reason_title, sentence
 from edge_infer.rules import OperatingPoint
 
 _THUMBNAIL = 400
+_POLICY = (
+    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+    "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">"
+)
+"""Whatever slipped through the escaping could load nothing, run nothing and send nothing."""
 
 STYLE = """
 :root { color-scheme: light dark; --alarm: #d98200; --calm: #2b8cc4; --unsure: #b3a200; --failed: #c0392b; }
@@ -59,7 +64,7 @@ class HtmlSink:
     def close(self, complete: bool) -> None:
         """See `Sink.close`."""
         if complete:
-            write_atomically(self._file, self._report.page().encode("utf-8"))
+            write_atomically(self._file, self._report.page().encode("utf-8"), mode=PRIVATE)
 
 
 class HtmlReport:
@@ -106,7 +111,7 @@ class HtmlReport:
         ]
         made = datetime.now().astimezone().isoformat(" ", "minutes")
         return (
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>edge-infer report</title>'
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{_POLICY}<title>edge-infer report</title>'
             f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>\n'
             f"<h1>{len(self._articles)} pictures: {', '.join(counts)}</h1>\n"
             f'<p class="notice">{escape(DISCLAIMER)} {escape(manifest.intended_use)}</p>\n'

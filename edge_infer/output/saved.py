@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.files import make_writable_folder, write_atomically
+from edge_infer.files import make_writable_folder, write_below
 from edge_infer.output.picture import draw_overlay, encode_png, mask_picture
 from edge_infer.output.sink import Result, Run
 
@@ -31,9 +31,7 @@ class PictureSink:
         """See `Sink.add`."""
         image = _DRAW[self._kind](result)
         if image is not None:
-            file = self._folder / f"{result.place}.png"
-            write_atomically(file, encode_png(image))
-            result.saved[self._kind] = str(file)
+            result.saved[self._kind] = str(write_below(self._folder, f"{result.place}.png", encode_png(image)))
 
     def close(self, complete: bool) -> None:
         """See `Sink.close`."""

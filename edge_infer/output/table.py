@@ -55,7 +55,10 @@ def csv_header(manifest: Manifest) -> str:
 
 
 def to_csv(diagnosis: Diagnosis, saved: Mapping[str, str], manifest: Manifest) -> str:
-    """One result as one CSV record, with its newline; unknown values are empty, warnings are joined by " | "."""
+    """One result as one CSV record, with its newline; unknown values are empty, warnings are joined by " | ".
+
+    A file name such as `=1+1.jpg` becomes `'=1+1.jpg`, so that no spreadsheet computes it; JSON has it as it is.
+    """
     values = to_row(diagnosis, saved)
     return _csv_line([values.get(column) for column in csv_columns(manifest)])
 
@@ -98,7 +101,13 @@ def to_row(diagnosis: Diagnosis, saved: Mapping[str, str]) -> dict[str, object]:
     return values
 
 
+def _no_formula(value: object) -> object:
+    """Text that a spreadsheet would take for a formula gets a ' before it, as OWASP advises; numbers stay."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
+
+
 def _csv_line(values: Sequence[object]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(["" if value is None else value for value in values])
-    return line.getvalue()
+    # Whatever the line ends with is what gets quoted, and a lone "\r" in a name would end a row too.
+    csv.writer(line, lineterminator="\r\n").writerow(["" if value is None else _no_formula(value) for value in values])
+    return line.getvalue().removesuffix("\r\n") + "\n"

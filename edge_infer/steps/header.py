@@ -6,9 +6,13 @@ import struct
 from dataclasses import dataclass
 
 from edge_infer.errors import ImageDecodeError, ImageUnsupportedError
+from edge_infer.steps.container import png_chunks
 
 FORMATS = "JPEG, PNG, WebP, BMP, TIFF"
 _CONVERT = "Convert the picture to JPEG or PNG first."
+_AGAIN = "Export the picture again."
+MAX_JPEG_SCANS = 64
+"""Every scan of a progressive JPEG goes over the whole picture, so a small file with thousands of them takes hours."""
 _SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TIFF_TYPE_FORMATS = {3: "H", 4: "I", 16: "Q"}
 
@@ -22,12 +26,14 @@ class Header:
         width: stored columns, before any EXIF rotation.
         height: stored rows.
         notes: what decoding to 8-bit RGB leaves out, in sentences for people.
+        alpha: whether there is a channel, or a colour, of transparency.
     """
 
     format: str
     width: int
     height: int
     notes: tuple[str, ...] = ()
+    alpha: bool = False
 
 
 def read_header(data: bytes) -> Header:
@@ -51,12 +57,12 @@ def read_header(data: bytes) -> Header:
             header = _tiff(data)
         else:
             raise _unsupported(data)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, OverflowError) as error:
         raise ImageDecodeError(
             "The picture file ends before its size is known.", "Check that it was copied or downloaded completely."
         ) from error
     if header.width < 1 or header.height < 1:
-        raise ImageDecodeError(f"The {header.format} header gives an empty size.", "Export the picture again.")
+        raise ImageDecodeError(f"The {header.format} header gives an empty size.", _AGAIN)
     return header
 
 
@@ -78,13 +84,13 @@ def _is_srgb(profile: bytes) -> bool:
 
 
 def _notes(
-    *, profile: bytes | None = None, alpha: bool = False, deep: bool = False, more: bool = False
+    *, profile: bytes | None = None, deep: bool = False, more: bool = False, palette: bool = False
 ) -> tuple[str, ...]:
     notes = []
     if profile is not None and not _is_srgb(profile):
         notes.append("The embedded colour profile was not applied; colours may be off.")
-    if alpha:
-        notes.append("Transparency was ignored.")
+    if palette:
+        notes.append("The picture has at most 256 colours; finer shades were lost when it was saved.")
     if deep:
         notes.append("16-bit samples were reduced to 8 bits.")
     if more:
@@ -96,7 +102,7 @@ def _jpeg(data: bytes) -> Header:
     position, profile = 2, None
     while True:
         if data[position] != 0xFF:
-            raise ImageDecodeError("The JPEG header is damaged.", "Export the picture again.")
+            raise ImageDecodeError("The JPEG header is damaged.", _AGAIN)
         marker = data[position + 1]
         if marker == 0xFF:
             position += 1
@@ -107,28 +113,40 @@ def _jpeg(data: bytes) -> Header:
         (length,) = struct.unpack_from(">H", data, position + 2)
         if marker in _SOF_MARKERS:
             height, width = struct.unpack_from(">HH", data, position + 5)
+            _check_scans(data, position)
             return Header("JPEG", width, height, _notes(profile=profile))
         if marker in (0xD9, 0xDA) or length < 2:
-            raise ImageDecodeError("The JPEG header is damaged: it gives no size.", "Export the picture again.")
+            raise ImageDecodeError("The JPEG header is damaged: it gives no size.", _AGAIN)
         segment = data[position + 4 : position + 2 + length]
         if marker == 0xE2 and segment.startswith(b"ICC_PROFILE\0"):
             profile = (profile or b"") + segment
         position += 2 + length
 
 
+def _check_scans(data: bytes, position: int) -> None:
+    # In coded data 0xFF is never followed by 0xDA, so this counts scans, and at most a few chance pairs in metadata.
+    scans = data.count(b"\xff\xda", position)
+    if scans > MAX_JPEG_SCANS:
+        raise ImageDecodeError(
+            f"The JPEG picture has {scans} scans, more than the limit of {MAX_JPEG_SCANS}; no camera writes that.",
+            _AGAIN,
+        )
+
+
 def _png(data: bytes) -> Header:
+    if data[12:16] != b"IHDR":
+        raise ImageDecodeError("The PNG header is damaged: it gives no size.", _AGAIN)
     width, height, depth, color = struct.unpack_from(">IIBB", data, 16)
-    profile, alpha, position = None, color in (4, 6), 8
-    while position + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
+    profile, alpha, animated = None, color in (4, 6), False
+    for kind, position, _ in png_chunks(data):
         if kind == b"IDAT":
             break
         if kind == b"iCCP":
             # The profile itself is compressed; the chunk begins with its name.
-            profile = data[position + 8 : position + 8 + min(length, 80)]
-        alpha = alpha or kind == b"tRNS"
-        position += 12 + length
-    return Header("PNG", width, height, _notes(profile=profile, alpha=alpha, deep=depth == 16))
+            profile = data[position + 8 : position + 88]
+        alpha, animated = alpha or kind == b"tRNS", animated or kind == b"acTL"
+    notes = _notes(profile=profile, deep=depth == 16, more=animated, palette=color == 3)
+    return Header("PNG", width, height, notes, alpha)
 
 
 def _webp(data: bytes) -> Header:
@@ -138,8 +156,7 @@ def _webp(data: bytes) -> Header:
         return Header("WebP", width & 0x3FFF, height & 0x3FFF)
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
-        alpha = bool(bits >> 28 & 1)
-        return Header("WebP", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, _notes(alpha=alpha))
+        return Header("WebP", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, alpha=bool(bits >> 28 & 1))
     if kind == b"VP8X":
         flags = data[20]
         width = int.from_bytes(data[24:27], "little") + 1
@@ -147,8 +164,8 @@ def _webp(data: bytes) -> Header:
         profile = data[: min(len(data), 8192)] if flags & 0x20 else None
         if len(data) < 30:
             raise IndexError
-        return Header("WebP", width, height, _notes(profile=profile, alpha=bool(flags & 0x10), more=bool(flags & 0x02)))
-    raise ImageDecodeError("The WebP header is damaged.", "Export the picture again.")
+        return Header("WebP", width, height, _notes(profile=profile, more=bool(flags & 0x02)), bool(flags & 0x10))
+    raise ImageDecodeError("The WebP header is damaged.", _AGAIN)
 
 
 def _bmp(data: bytes) -> Header:
@@ -157,6 +174,13 @@ def _bmp(data: bytes) -> Header:
         width, height = struct.unpack_from("<HH", data, 18)
     else:
         width, height = struct.unpack_from("<ii", data, 18)
+    if size in (52, 56):
+        raise ImageDecodeError("BMP headers of versions 2 and 3 are not supported.", _CONVERT)
+    if size >= 40:
+        (offset,), (depth,) = struct.unpack_from("<I", data, 10), struct.unpack_from("<H", data, 28)
+        (used,) = struct.unpack_from("<I", data, 46)
+        if depth <= 8 and offset < 14 + size + 4 * (used or 1 << depth):
+            raise ImageDecodeError("The BMP header is damaged: its pixels begin inside its palette.", _AGAIN)
     return Header("BMP", abs(width), abs(height))
 
 
@@ -172,7 +196,7 @@ def _tiff(data: bytes) -> Header:
         (count,) = struct.unpack_from(order + "H", data, offset)
         first, step, value_at = offset + 2, 12, 8
     if count > 4096:
-        raise ImageDecodeError("The TIFF header is damaged.", "Export the picture again.")
+        raise ImageDecodeError("The TIFF header is damaged.", _AGAIN)
     tags: dict[int, int] = {}
     lengths: dict[int, int] = {}
     for i in range(count):
@@ -192,5 +216,5 @@ def _tiff(data: bytes) -> Header:
     end = first + count * step
     (following,) = struct.unpack_from(order + ("Q" if big else "I"), data, end)
     profile = data[tags[34675] : tags[34675] + lengths[34675]] if 34675 in tags else None
-    notes = _notes(profile=profile, alpha=338 in tags, deep=tags.get(258, 8) == 16, more=following != 0)
-    return Header("TIFF", tags.get(256, 0), tags.get(257, 0), notes)
+    notes = _notes(profile=profile, deep=tags.get(258, 8) == 16, more=following != 0, palette=tags.get(262) == 3)
+    return Header("TIFF", tags.get(256, 0), tags.get(257, 0), notes, 338 in tags)

@@ -4,12 +4,18 @@ Decoding is OpenCV's (5.0 or later), which applies EXIF orientation for every su
 CMYK and 16-bit samples into 8-bit RGB, and refuses files that are cut short.
 
 What cannot be told: bytes changed in the middle of a JPEG. Its entropy-coded data has no checksum, and nearly every
-other string of bits decodes to some picture, mostly without a warning of the decoder either. PNG has checksums.
+other string of bits decodes to some picture, mostly without a warning of the decoder either. Where it warns and
+`edge_infer.steps.native` listens, so does the picture. PNG has checksums.
+
+Bounds, all checked before anything is allocated: pixels (`max_pixels`), bytes of a file (8 a pixel and 64 MB), scans of
+a JPEG (`edge_infer.steps.header.MAX_JPEG_SCANS`). Decoding then takes at most 12 bytes a pixel beside the file.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +31,9 @@ from edge_infer.errors import (
     ImageNotFoundError,
     ImageTooLargeError,
 )
-from edge_infer.steps.header import read_header
+from edge_infer.steps.container import for_decoder
+from edge_infer.steps.header import Header, read_header
+from edge_infer.steps.native import decoding
 
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 
@@ -93,8 +101,11 @@ def open_picture(image: ImageInput, *, max_pixels: int = DEFAULT_MAX_PIXELS, min
         shorter = min(header.height, header.width)
         reduction = max((factor for factor in (1, 2, 4, 8) if shorter // factor >= min_side), default=1)
 
+    encoded = for_decoder(data, header.format)
+    damage: list[str] = []
+
     def decode(factor: int) -> NDArray[np.uint8]:
-        return _decode(data, factor, header.format)
+        return _decode(encoded, factor, header, damage)
 
     pixels = decode(reduction)
     rows, columns = pixels.shape[:2]
@@ -107,7 +118,9 @@ def open_picture(image: ImageInput, *, max_pixels: int = DEFAULT_MAX_PIXELS, min
     else:
         turned = (rows > columns) != (header.height > header.width)
         height, width = (header.width, header.height) if turned else (header.height, header.width)
-    return Picture(pixels, height, width, reduction, header.notes, decode)
+    notes = [*header.notes, *(["Transparency was ignored."] if _has_alpha(encoded, header) else [])]
+    notes += [f"The picture is damaged, and parts of it may be wrong. The decoder: {damage[0]}"] if damage else []
+    return Picture(pixels, height, width, reduction, tuple(notes), decode)
 
 
 def _from_array(array: NDArray[np.uint8], max_pixels: int) -> Picture:
@@ -130,41 +143,100 @@ def _check_pixels(height: int, width: int, max_pixels: int) -> None:
 
 
 def _read_file(path: Path, max_pixels: int) -> bytes:
+    """Opened once and then asked what it is: a name that is given another file meanwhile deceives nobody."""
     try:
-        if path.is_dir():
-            raise ImageNotFoundError(f"'{path}' is a folder, not a picture.", "Give the pictures inside it.")
-        if not path.exists():
-            raise ImageNotFoundError(f"There is no file {str(path)!r}.", "Check the path.")
-        if not path.is_file():
-            raise ImageNotFoundError(f"'{path}' is not a regular file.", "Give a picture file, or its bytes.")
-        size = path.stat().st_size
-        # Uncompressed 16-bit RGBA takes 8 bytes a pixel; metadata gets some room on top.
-        if size > 8 * max_pixels + 2**26:
-            raise ImageTooLargeError(
-                f"'{path}' has {size / 1e6:.0f} MB, more than {max_pixels / 1e6:g} million pixels can need.",
-                "Check the file, or raise max_pixels.",
-            )
-        return path.read_bytes()
+        # Opening a FIFO without O_NONBLOCK waits until somebody writes to it.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            return _read_regular(descriptor, path, max_pixels)
+        finally:
+            os.close(descriptor)
+    except IsADirectoryError as error:
+        raise ImageNotFoundError(f"'{path}' is a folder, not a picture.", "Give the pictures inside it.") from error
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise ImageNotFoundError(f"There is no file {str(path)!r}.", "Check the path.") from error
     except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise _not_regular(path) from error
+        if os.path.isdir(path):  # noqa: PTH112 - Windows says "permission denied" for folders; this raises nothing
+            raise ImageNotFoundError(f"'{path}' is a folder, not a picture.", "Give the pictures inside it.") from error
         raise ImageAccessError(f"'{path}' cannot be read: {error.strerror}.", "Check its permissions.") from error
 
 
-def _decode(data: bytes, reduction: int, format: str) -> NDArray[np.uint8]:
+def _read_regular(descriptor: int, path: Path, max_pixels: int) -> bytes:
+    found = os.fstat(descriptor)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError
+    if not stat.S_ISREG(found.st_mode):
+        raise _not_regular(path)
+    # Uncompressed 16-bit RGBA takes 8 bytes a pixel; metadata gets some room on top.
+    limit, size = 8 * max_pixels + 2**26, found.st_size
+    parts: list[bytes] = []
+    while size <= limit:
+        # A file of /proc says that it has 0 bytes, and one that is being written grows meanwhile.
+        part = os.read(descriptor, max(found.st_size, 2**16) + 1)
+        if not part:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.append(part)
+        size = max(size, sum(map(len, parts)))
+    raise ImageTooLargeError(
+        f"'{path}' has {size / 1e6:.0f} MB, more than {max_pixels / 1e6:g} million pixels can need.",
+        "Check the file, or raise max_pixels.",
+    )
+
+
+def _not_regular(path: Path) -> ImageNotFoundError:
+    return ImageNotFoundError(f"'{path}' is not a regular file.", "Give a picture file, or its bytes.")
+
+
+def _decode(data: bytes, reduction: int, header: Header, damage: list[str]) -> NDArray[np.uint8]:
     buffer = np.frombuffer(data, np.uint8)
+    flags = cv2.IMREAD_COLOR_RGB if reduction == 1 else _REDUCED_FLAGS[reduction]
     failure: Exception | None = None
     pixels: NDArray[np.uint8] | None = None
     try:
-        if reduction == 1:
-            pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB)
-        else:
-            pixels = cv2.imdecode(buffer, _REDUCED_FLAGS[reduction])
-            if pixels is not None:
-                cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+        pixels, said = decoding(lambda: cv2.imdecode(buffer, flags))
+        if said is not None:
+            damage.append(said)
     except (cv2.error, MemoryError) as error:
         failure = error
     if pixels is None:
         raise ImageDecodeError(
-            f"The {format} picture is damaged or cut short.",
+            f"The {header.format} picture is damaged or cut short.",
             "Check that it was copied or downloaded completely, or export it again.",
         ) from failure
+    expected = sorted(-(-side // reduction) for side in (header.height, header.width))
+    if any(abs(side - want) > 1 for side, want in zip(sorted(pixels.shape[:2]), expected, strict=True)):
+        raise ImageDecodeError(
+            f"The {header.format} header promises {header.width}x{header.height} pixels, and the file holds another "
+            "picture.",
+            "Export the picture again.",
+        )
+    if reduction != 1:
+        cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
     return pixels
+
+
+def _has_alpha(data: bytes, header: Header) -> bool:
+    """Whether a transparency was left out that changes what is seen.
+
+    Raises:
+        ImageDecodeError: pixels are wholly transparent; the colours that are stored there are nobody's picture.
+    """
+    if not header.alpha:
+        return False
+    try:
+        pixels, _ = decoding(lambda: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+    except (cv2.error, MemoryError):
+        return True
+    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4:
+        return True
+    alpha = pixels[..., 3]
+    hidden = alpha.size - cv2.countNonZero(alpha)
+    if hidden:
+        raise ImageDecodeError(
+            f"The {header.format} picture is transparent in {hidden / alpha.size:.2%} of its pixels: the colours that "
+            "are stored there are not those of a photograph.",
+            "Save the picture without transparency, as JPEG for example.",
+        )
+    return bool((alpha != np.iinfo(alpha.dtype).max).any())

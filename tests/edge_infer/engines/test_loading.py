@@ -50,7 +50,7 @@ def test_a_bundle_that_needs_a_newer_runtime_is_not_opened(tmp_path: Path) -> No
 def test_both_stages_load_at_the_same_time(toy_bundle: Path) -> None:
     meet = threading.Barrier(2, timeout=60)
 
-    def opener(stage: StageName) -> Any:
+    def opener(stage: StageName, data: bytes | None) -> Any:
         meet.wait()
         return Stub()
 
@@ -61,7 +61,7 @@ def test_both_stages_load_at_the_same_time(toy_bundle: Path) -> None:
 def test_a_changed_file_is_never_opened_and_the_other_network_is_freed(damaged: Path) -> None:
     opened: dict[str, Stub] = {}
 
-    def opener(stage: StageName) -> Any:
+    def opener(stage: StageName, data: bytes | None) -> Any:
         opened[stage] = Stub()
         return opened[stage]
 
@@ -89,7 +89,7 @@ def test_a_missing_engine_is_told_and_a_changed_file_is_told_first(toy_bundle: P
     def prepare() -> None:
         raise errors.EngineNotInstalledError("none")
 
-    def opener(stage: StageName) -> Any:
+    def opener(stage: StageName, data: bytes | None) -> Any:
         raise AssertionError("nothing can be opened without an engine")
 
     with pytest.raises(errors.EngineNotInstalledError):
@@ -101,7 +101,7 @@ def test_a_missing_engine_is_told_and_a_changed_file_is_told_first(toy_bundle: P
 def test_a_network_that_does_not_load_frees_the_other(toy_bundle: Path) -> None:
     stub = Stub()
 
-    def opener(stage: StageName) -> Any:
+    def opener(stage: StageName, data: bytes | None) -> Any:
         if stage == "segmenter":
             raise errors.EngineError("broken")
         return stub

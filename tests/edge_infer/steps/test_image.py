@@ -263,11 +263,11 @@ def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     locked = tmp_path / "locked.jpg"
     locked.write_bytes(JPEG)
 
-    def refuse(self: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path: Path, flags: int) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
 
     # The tests may run as root, whom no file mode stops.
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(errors.ImageAccessError, match="Permission denied"):
         open_picture(locked)
 

@@ -1,0 +1,98 @@
+"""What native decoders print: kept off stderr, and told in the result where it matters.
+
+libjpeg and libpng print warnings straight to the process's standard error, past Python and past OpenCV's log level.
+After `keep_off_stderr` they go to an anonymous file instead. That changes file descriptor 2 of the whole process while
+a picture is decoded, and pictures are then decoded one after the other, so a library must not do it unasked: our
+commands do, for they own their process. An application that embeds `edge_infer.Diagnoser` may ask for the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import BinaryIO, TypeVar
+
+T = TypeVar("T")
+
+_DAMAGE = re.compile(
+    r"Corrupt JPEG data|Premature end of JPEG|Inconsistent progression sequence|Invalid SOS parameters"
+    r"|libpng (?:warning|error): IDAT"
+)
+"""The messages (libjpeg's `jerror.h`, libpng's `pngrutil.c`) that mean that the coded picture itself is damaged."""
+_NATIVE = re.compile(
+    r"Corrupt JPEG|Premature end|Inconsistent progression|Invalid |Unknown |Warning: |Application transferred"
+    r"|libpng (?:warning|error)|\[ ?(?:WARN|ERROR|INFO|FATAL):|OpenCV|>|where$|Unsupported |\s*$"
+)
+_LONGEST = 1 << 16
+_lock = threading.Lock()
+_printed: BinaryIO | None = None
+
+
+def keep_off_stderr() -> None:
+    """From now on, what decoders print in this process does not reach standard error. Calling it twice is harmless."""
+    global _printed
+    with _lock:
+        if _printed is None:
+            _printed = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process lives
+
+
+def decoding(decode: Callable[[], T]) -> tuple[T, str | None]:
+    """Calls a native decoder.
+
+    Args:
+        decode: what to call; its exceptions pass through.
+
+    Returns:
+        Its result, and the decoder's own words where they mean that the picture is damaged; always None before
+        `keep_off_stderr`.
+    """
+    if _printed is None:
+        return decode(), None
+    with _lock:
+        try:
+            stderr = os.dup(2)
+        except OSError:  # closed: nothing can reach it
+            return decode(), None
+        try:
+            _flush()
+            os.dup2(_printed.fileno(), 2)
+            try:
+                result = decode()
+            finally:
+                _flush()
+                os.dup2(stderr, 2)
+                said = _take(_printed)
+                _pass_on(said)
+        finally:
+            os.close(stderr)
+    damage = next((line.strip() for line in said.splitlines() if _DAMAGE.search(line)), None)
+    return result, damage
+
+
+def _flush() -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.flush()
+
+
+def _take(printed: BinaryIO) -> str:
+    size = os.fstat(printed.fileno()).st_size
+    if not size:
+        return ""
+    os.lseek(printed.fileno(), 0, os.SEEK_SET)
+    said = os.read(printed.fileno(), min(size, _LONGEST)).decode("utf-8", "replace")
+    os.lseek(printed.fileno(), 0, os.SEEK_SET)
+    os.ftruncate(printed.fileno(), 0)
+    return said
+
+
+def _pass_on(said: str) -> None:
+    """Lines that no decoder wrote came from another thread: they go where they were meant to go."""
+    foreign = [line for line in said.splitlines() if not _NATIVE.match(line)]
+    if foreign:
+        with contextlib.suppress(OSError):
+            os.write(2, ("\n".join(foreign) + "\n").encode("utf-8", "replace"))

@@ -1,0 +1,76 @@
+"""Coverage-guided fuzzing (atheris) of what intake itself does with bytes before any decoder sees them.
+
+Run alone, it is libFuzzer's command: `python -m tests.robustness.fuzz_headers -runs=100000 CORPUS`.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.robustness.measure import REPOSITORY, Measure, environment, share_of_a_core, throttled
+
+RUNS = {"seconds": 20_000, "minutes": 1_000_000, "hours": 10_000_000}
+FINDINGS = Path(tempfile.gettempdir()) / "edge-infer-fuzz"
+
+
+def trial(size: str) -> Measure:
+    """Fuzzes `read_header` and `for_decoder`; a crash, an untyped error or a time-out ends the run and is a loss."""
+    measure = Measure("Intake's own code, coverage-guided (atheris)")
+    if find_spec("atheris") is None:
+        measure.figures["left out"] = "atheris is not installed"
+        return measure
+    from tests.support.hostile_files import CASES
+
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder, "corpus")
+        corpus.mkdir()
+        for number, case in enumerate(CASES.values()):
+            (corpus / str(number)).write_bytes(case.make()[:4096])
+        FINDINGS.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "tests.robustness.fuzz_headers", f"-runs={RUNS[size]}", "-seed=1"]
+        command += ["-max_len=4096", "-timeout=10", "-rss_limit_mb=2048", f"-artifact_prefix={FINDINGS}/", str(corpus)]
+        log = Path(folder, "log")
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                command, cwd=REPOSITORY, env=environment(), stdout=stream, stderr=stream, text=True
+            )
+            with throttled(process, share_of_a_core()):
+                process.wait()
+        text = log.read_text(errors="replace")
+    found = re.findall(r"^#(\d+)\s.*?cov: (\d+) ft: (\d+)", text, re.MULTILINE)
+    if found:
+        measure.tried = int(found[-1][0])
+        measure.figures["coverage"] = f"{found[-1][1]} edges, {found[-1][2]} features"
+    if process.returncode != 0:
+        measure.lose(f"exit {process.returncode}: {text[-1500:]}")
+    return measure
+
+
+def main() -> None:
+    """libFuzzer's own command line."""
+    import atheris
+
+    with atheris.instrument_imports(include=["edge_infer.steps.header", "edge_infer.steps.container"]):
+        from edge_infer.steps.container import for_decoder
+        from edge_infer.steps.header import read_header
+    from edge_infer.errors import ImageDecodeError
+
+    def one(data: bytes) -> None:
+        try:
+            header = read_header(data)
+            assert header.width > 0 and header.height > 0
+            for_decoder(data, header.format)
+        except ImageDecodeError:
+            pass
+
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
