@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,29 @@ from edge_infer.benchmark.runners import Sample, Segment
 from edge_infer.errors import EngineNotInstalledError, InferenceError
 
 
-class TorchEngine:
+_ONE = ("probabilities",)
+
+
+class _OneOutput:
+    """A peer's engine, of networks with a single output."""
+
+    provider: str
+
+    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Engine.run`."""
+        raise NotImplementedError
+
+    def run_named(self, batch: NDArray[np.uint8], names: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
+        """See `Engine.run_named`; peers give a bundle's first output alone."""
+        if len(names) != 1:
+            raise InferenceError(
+                f"{self.provider} gives one output here, and {len(names)} were asked for.",
+                "Compare a bundle without the output `familiarity`.",
+            )
+        return (self.run(batch),)
+
+
+class TorchEngine(_OneOutput):
     """A serving network in PyTorch; see `edge_infer.engines.base.Engine`."""
 
     def __init__(self, network: Any, labels: str | None, mode: str) -> None:
@@ -35,6 +57,7 @@ class TorchEngine:
         self.metadata: Mapping[str, str] = {} if labels is None else {"edge_infer.labels": labels}
         self.input_shape: tuple[int | None, int | None, int | None] = (None, None, 3)
         self.warnings: tuple[str, ...] = ()
+        self.outputs = _ONE
         self._torch, self._bf16 = torch, mode == "compile-bf16"
         self._network = network
         if mode != "eager":
@@ -58,7 +81,7 @@ class TorchEngine:
         self._network = None
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(_OneOutput):
     """An ONNX file in OpenVINO's own runtime; see `edge_infer.engines.base.Engine`."""
 
     def __init__(self, path: Path, labels: str | None, threads: int) -> None:
@@ -81,6 +104,7 @@ class OpenVinoEngine:
         self.metadata: Mapping[str, str] = {} if labels is None else {"edge_infer.labels": labels}
         self.input_shape: tuple[int | None, int | None, int | None] = (None, None, 3)
         self.warnings: tuple[str, ...] = ()
+        self.outputs = _ONE
         self._request = ov.Core().compile_model(str(path), "CPU", options).create_infer_request()
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:

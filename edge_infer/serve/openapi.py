@@ -37,6 +37,7 @@ def diagnosis_schema(manifest: Manifest) -> dict[str, Any]:
         "band": {"type": ["array", "null"], "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
         "probabilities": _NUMBERS,
         "image_size": {"type": "array", "items": {"type": "integer"}, "description": "height, width"},
+        "prior": _NUMBER,
         "lesion_box": _BOX,
         "roi_box": _BOX,
         "lesion_area_fraction": _NUMBER,

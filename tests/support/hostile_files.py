@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_infer.errors import ImageDecodeError, ImageError, ImageTooLargeError
+from edge_infer.errors import ImageDecodeError, ImageError, ImageTooLargeError, ImageUnsupportedError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -171,7 +171,7 @@ CASES: dict[str, Case] = {
     "zeros": Case(lambda: bytes(10_000), _DECODE),
     "zip": Case(lambda: b"PK\x03\x04" + bytes(100), _DECODE),
     "gif": Case(lambda: encoded("GIF", Image.fromarray(pixels()).convert("P")), _DECODE),
-    "heic": Case(lambda: b"\0\0\0\x18ftypheic" + bytes(100), _DECODE),
+    "heic": Case(lambda: b"\0\0\0\x18ftypheic" + bytes(100), ImageUnsupportedError),
     "dicom": Case(lambda: bytes(128) + b"DICM" + bytes(100), _DECODE),
     **{f"{f} cut at half": Case(lambda f=f: cut(encoded(f), 0.5), _DECODE) for f in ("JPEG", "PNG", "BMP", "WEBP")},  # type: ignore[misc]
     **{f"{f} header alone": Case(lambda f=f: encoded(f)[:33], _DECODE) for f in ("JPEG", "PNG", "BMP", "WEBP", "TIFF")},  # type: ignore[misc]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,10 @@ class Bent:
         self._engine, self._error, self._left = engine, error, fails_after
         self.provider, self.metadata = engine.provider, engine.metadata
         self.input_shape, self.warnings = engine.input_shape, engine.warnings
+        self.outputs = engine.outputs
+
+    def run_named(self, batch: NDArray[np.uint8], names: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
+        return self._engine.run_named(batch, names)
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         if self._left is not None:
