@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import time
-from collections.abc import Mapping, Sequence, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from benchmarks.networks import CLASSIFIER_SIDE, SEGMENTER_SIDE
 from edge_infer.benchmark.runners import Sample, Segment
 from edge_infer.errors import EngineNotInstalledError, InferenceError
-
 
 _ONE = ("probabilities",)
 
