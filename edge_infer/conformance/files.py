@@ -23,7 +23,7 @@ def decode_cases(spec: InputSpec) -> Iterator[Case]:
     """Every kind of file. Lossless ones must be equal; JPEG and lossy WebP depend on the decoder's arithmetic."""
     small, picture = pattern(28, 40), pattern(48, 64)
     grey = picture[..., 1].copy()
-    alpha = np.dstack([picture, np.tile(np.arange(64, dtype=np.uint8) * np.uint8(4) + np.uint8(3), (48, 1))])
+    alpha = np.dstack([picture, np.tile(np.arange(64, 256, 3, dtype=np.uint8), (48, 1))])
     deep = picture.astype(np.uint16) * np.uint16(256) + np.uint16(77)
     files: tuple[tuple[str, str, bytes, str, dict[str, dict[str, float]]], ...] = (
         ("jpeg-444", "baseline JPEG, full colour", encode.jpeg(picture), ".jpg", _FULL_COLOUR),
@@ -46,7 +46,13 @@ def decode_cases(spec: InputSpec) -> Iterator[Case]:
         ),
         ("png", "PNG", encode.png(picture), ".png", {}),
         ("png-grey", "grey PNG", encode.png(grey), ".png", {}),
-        ("png-alpha", "PNG with transparency: dropped, colours as stored", encode.png(alpha), ".png", {}),
+        (
+            "png-alpha",
+            "PNG with transparency, nowhere complete: dropped, colours as stored",
+            encode.png(alpha),
+            ".png",
+            {},
+        ),
         ("png-16", "PNG of 16 bits: the upper 8 stay", encode.png(deep), ".png", {"image": {"max_abs": 1.0}}),
         ("webp-lossless", "lossless WebP", encode.webp(picture, 101), ".webp", {}),
         ("webp-lossy", "lossy WebP", encode.webp(picture, 90), ".webp", _HALVED_COLOUR),

@@ -9,9 +9,15 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from edge_infer.bundle.store import DEFAULT_BUNDLE
+from edge_infer.conformance.run import STEPS, compute
+from edge_infer.conformance.small_steps import computed
+from edge_infer.conformance.store import FORMAT, BundleEntry, Index, Vector, write_folder
 from edge_infer.conformance.write import write_vectors
 from edge_infer.diagnoser import Diagnoser
 from tests.conftest import REPOSITORY
@@ -68,3 +74,21 @@ def test_it_passes_the_vectors_of_every_schema(built: None, folder: Path, tmp_pa
         write_vectors(diagnoser, tmp_path)
     variables = {"EDGE_INFER_VECTORS": str(tmp_path), "EDGE_INFER_BUNDLE": str(folder)}
     run("node", "--test", "--test-reporter=dot", "test/vectors.test.mjs", **variables)
+
+
+def test_random_pictures_are_resized_to_the_same_bytes(built: None, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2026)
+    folder = REPOSITORY / "exported" / DEFAULT_BUNDLE
+    vectors: list[Vector] = []
+    with Diagnoser.load(folder, providers=["cpu"], threads=1) as diagnoser:
+        for number in range(150):
+            rows, columns, height, width = (int(size) for size in rng.integers(2, 60, 4))
+            if number % 5 == 0:
+                rows, columns = height * int(rng.integers(1, 5)), width * int(rng.integers(1, 5))
+            image = rng.integers(0, 256, (rows, columns, 3), dtype=np.uint8)
+            given: dict[str, Any] = {"image": image, "height": height, "width": width}
+            vectors.append(computed((f"random-{number}", "resize", "", given, {}), compute("resize", given, diagnoser)))
+        entry = BundleEntry(diagnoser.manifest.name, diagnoser.manifest.version, diagnoser.bundle.sha256)
+    steps = {name: step[0] for name, step in STEPS.items()}
+    write_folder(tmp_path, Index(FORMAT, entry, steps, tuple(vectors)), "")
+    run("node", "--test", "--test-reporter=dot", "test/vectors.test.mjs", EDGE_INFER_VECTORS=str(tmp_path))

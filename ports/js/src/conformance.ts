@@ -331,9 +331,11 @@ const STEPS: Readonly<Record<string, Step>> = {
       dermoscopy: table.dermoscopy === null ? null : rules.dermoscopyRule(table.dermoscopy, "dermoscopy"),
       mask: rules.maskRule(table.mask, "mask"),
       roi: rules.roiRule(table.roi, "roi"),
+      familiarity: table.familiarity == null ? null : rules.familiarityRule(table.familiarity, "familiarity"),
     };
+    const score = "familiarity" in given.values ? given.number("familiarity") : null;
     const work = examine(given.image(), stepRules);
-    if (work.problem === null) locate(work, given.map(), stepRules);
+    if (work.problem === null) locate(work, given.map(), stepRules, score);
     return {
       segmenter_input: picture(work.segmenterInput),
       reason: reason(work.problem),

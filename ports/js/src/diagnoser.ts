@@ -9,6 +9,7 @@ import { operatingPoint } from "./manifest.js";
 import type { Band, OperatingPoint } from "./rules.js";
 import { decide } from "./steps/decide.js";
 import { DEFAULT_MAX_PIXELS } from "./steps/header.js";
+import { correctClasses, knownRatio, move } from "./steps/prevalence.js";
 import type { Decoder, Diagnosis, ImageInput, Label, ProbabilityMap, Result, RgbImage } from "./types.js";
 import type { StepRules, Work } from "./work.js";
 import { checkPicture, examine, locate, openPicture } from "./work.js";
@@ -23,6 +24,11 @@ export interface DiagnoserOptions {
   readonly operatingPoint?: string;
   /** Share of least certain pictures to leave undecided, one that the operating point has a band for. */
   readonly abstain?: number;
+  /**
+   * Share of melanoma among the pictures to come, such as 0.02: probabilities are corrected for it, and thresholds with
+   * them. Left out, the share that the bundle's probabilities assume.
+   */
+  readonly prevalence?: number;
   /** Larger pictures are refused before they are decoded; left out, 100 million. */
   readonly maxPixels?: number;
   /** Another ONNX form of both networks, such as `int8`. */
@@ -65,6 +71,7 @@ export class Diagnoser {
   readonly #point: OperatingPoint;
   readonly #band: Band | null;
   readonly #rules: StepRules;
+  readonly #ratio: number;
   #closed = false;
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -80,8 +87,9 @@ export class Diagnoser {
     [this.#segmenter, this.#classifier] = engines;
     this.provider = this.#segmenter.provider;
     this.#options = options;
-    this.#point = point;
-    this.#band = options.abstain === undefined ? null : bandOf(point, options.abstain);
+    this.#ratio = knownRatio(manifest.calibration, options.prevalence);
+    this.#point = options.prevalence === undefined ? point : move(point, this.#ratio);
+    this.#band = options.abstain === undefined ? null : bandOf(this.#point, options.abstain);
     this.#rules = {
       segmenter: manifest.segmenter.input,
       classifier: manifest.classifier.input,
@@ -89,22 +97,27 @@ export class Diagnoser {
       dermoscopy: manifest.dermoscopy,
       mask: manifest.mask,
       roi: manifest.roi,
+      familiarity: manifest.familiarity,
     };
   }
 
   /**
    * Reads a bundle, checks its files' hashes and opens both networks.
    *
-   * @throws BundleError - missing, tampered with, or of another schema; see its subclasses.
+   * @throws BundleError - missing, tampered with, or of another schema; see its subclasses. Also without a
+   * prior to correct, or with networks that do not fit the manifest.
+   * @throws PrevalenceError - the prevalence is not between 0 and 1.
    * @throws EngineError - the engine does not start.
    */
   static async load(source: BundleSource, options: DiagnoserOptions): Promise<Diagnoser> {
     const bundle = await loadBundle(source, options);
     const point = operatingPoint(bundle.manifest, options.operatingPoint);
     if (options.abstain !== undefined) bandOf(point, options.abstain);
+    knownRatio(bundle.manifest.calibration, options.prevalence);
     const first = await options.engine(bundle.segmenter, bundle.manifest.segmenter);
     let second: Engine;
     try {
+      checkScore(first, bundle.manifest);
       second = await options.engine(bundle.classifier, bundle.manifest.classifier);
     } catch (error) {
       await first.close();
@@ -118,9 +131,14 @@ export class Diagnoser {
     return this.#rules;
   }
 
-  /** The operating point in use. */
+  /** The operating point in use, moved where a prevalence was given. */
   get operatingPoint(): OperatingPoint {
     return this.#point;
+  }
+
+  /** Share of melanoma that the probabilities assume: the one that was stated, otherwise the bundle's. */
+  get prior(): number | null {
+    return this.#options.prevalence ?? this.manifest.calibration.prior;
   }
 
   /**
@@ -140,9 +158,9 @@ export class Diagnoser {
     clock.lap("preprocess");
     let probabilities: Float32Array | null = null;
     if (work.problem === null) {
-      const map = await this.segment(work.segmenterInput, options);
+      const { map, score } = await this.segmentAndScore(work.segmenterInput, options);
       clock.lap("segment");
-      const roi = locate(work, map, this.#rules);
+      const roi = locate(work, map, this.#rules, score);
       clock.lap("postprocess");
       if (roi !== null) {
         probabilities = await this.classify(roi, options);
@@ -174,10 +192,20 @@ export class Diagnoser {
 
   /** The segmenter alone: a picture of its input size to a lesion probability map. */
   async segment(image: RgbImage, options: DiagnoseOptions = {}): Promise<ProbabilityMap> {
+    return (await this.segmentAndScore(image, options)).map;
+  }
+
+  /** As {@link Diagnoser.segment}, with the score of familiarity of the same run: null where the bundle has none. */
+  async segmentAndScore(
+    image: RgbImage,
+    options: DiagnoseOptions = {},
+  ): Promise<{ readonly map: ProbabilityMap; readonly score: number | null }> {
     const { input, output } = this.manifest.segmenter;
     const outputs = await this.#run(this.#segmenter, image, options.signal);
     const data = checkProbabilities("segmenter", outputs[output.name], input.height * input.width);
-    return { height: input.height, width: input.width, data };
+    const map = { height: input.height, width: input.width, data };
+    const rule = this.manifest.familiarity;
+    return { map, score: rule && scoreOf(outputs[rule.output]) };
   }
 
   /** The classifier alone: a crop of its input size to calibrated probabilities, in the order of `manifest.labels`. */
@@ -236,13 +264,18 @@ export class Diagnoser {
     let [probability, label]: [number | null, Label | null] = [null, null];
     let problem = work.problem;
     if (row !== null) {
+      const corrected =
+        this.#ratio === 1 ? row : correctClasses(row, manifest.labels.indexOf(manifest.melanoma_label), this.#ratio);
       manifest.labels.forEach((name, i) => {
-        probabilities[name] = row[i] ?? Number.NaN;
+        probabilities[name] = corrected[i] ?? Number.NaN;
       });
       probability = probabilities[manifest.melanoma_label] ?? Number.NaN;
       ({ label, problem } = decide(probability, this.#point, this.#band));
     }
-    const score = work.dermoscopy === null ? {} : { dermoscopy: work.dermoscopy };
+    const scores = {
+      ...(work.dermoscopy === null ? {} : { dermoscopy: work.dermoscopy }),
+      ...(work.familiarity === null ? {} : { familiarity: work.familiarity }),
+    };
     return {
       status: problem === null ? "ok" : "indeterminate",
       reason: problem?.reason ?? null,
@@ -251,6 +284,7 @@ export class Diagnoser {
       label,
       threshold: this.#point.threshold,
       operating_point: this.#point.name,
+      prior: this.prior,
       band: this.#band && [this.#band.low, this.#band.high],
       probabilities,
       image_size: [work.picture.height, work.picture.width],
@@ -260,7 +294,7 @@ export class Diagnoser {
       roi: work.roi,
       lesion_area_fraction: work.area,
       lesion_confidence: work.confidence,
-      quality: { ...work.quality, ...score },
+      quality: { ...work.quality, ...scores },
       timings_ms: clock.timings(),
       provider: this.provider,
       bundle: manifest.name,
@@ -313,6 +347,23 @@ function stopIfAborted(signal: AbortSignal | undefined): void {
 
 async function bytesOf(input: ArrayBuffer | Blob): Promise<ArrayBuffer> {
   return input instanceof ArrayBuffer ? input : input.arrayBuffer();
+}
+
+function checkScore(segmenter: Engine, { familiarity }: Manifest): void {
+  if (familiarity && segmenter.outputs && !segmenter.outputs.includes(familiarity.output)) {
+    throw new BundleMismatchError(
+      `The segmenter has no output '${familiarity.output}', only ${segmenter.outputs.join(", ")}.`,
+      "Restore the bundle from its source.",
+    );
+  }
+}
+
+function scoreOf(values: Float32Array | undefined): number {
+  const [score] = values ?? [];
+  if (values?.length !== 1 || score === undefined || !Number.isFinite(score)) {
+    throw new InferenceError("The segmenter gave no score of familiarity.", "Restore the bundle from its source.");
+  }
+  return score;
 }
 
 function checkProbabilities(stage: string, values: Float32Array | undefined, count: number): Float32Array {

@@ -7,6 +7,8 @@ import type { StageManifest } from "./manifest.js";
 export interface Engine {
   /** What runs it, for the record. */
   readonly provider: string;
+  /** Names of its outputs, where the engine knows them. */
+  readonly outputs?: readonly string[];
   /** Runs it on one picture. Throws `InferenceError`. */
   run(pixels: Uint8Array, height: number, width: number): Promise<Readonly<Record<string, Float32Array>>>;
   /** Frees it. */
@@ -65,6 +67,7 @@ export function ortEngine(ort: OrtModule, options: OrtSessionOptions = {}): Engi
       );
     }
     return {
+      outputs: session.outputNames,
       provider: providers.map((each) => providerName(each)).join(", "),
       async run(pixels, height, width) {
         let outputs: Record<string, { readonly data: unknown }>;

@@ -76,6 +76,11 @@ export class BundleMismatchError extends BundleError {
   override readonly code = "bundle-mismatch";
 }
 
+/** The share of melanoma that the caller states is no share between 0 and 1. */
+export class PrevalenceError extends EdgeInferError {
+  override readonly code = "prevalence";
+}
+
 /** The inference engine cannot be used. */
 export class EngineError extends EdgeInferError {
   override readonly code: string = "engine-error";

@@ -20,6 +20,7 @@ export { cropRoi, lesionBox, roiBox } from "./steps/crop.js";
 export { decide } from "./steps/decide.js";
 export { DEFAULT_MAX_PIXELS, checkPixels, readHeader } from "./steps/header.js";
 export type { Header } from "./steps/header.js";
+export { correct, correctClasses, knownRatio, move, oddsRatio } from "./steps/prevalence.js";
 export { areaFraction, cleanMask, largestRegion, lesionConfidence } from "./steps/mask.js";
 export { lesionProblem, measureQuality, pictureProblem } from "./steps/quality.js";
 export type { Quality } from "./steps/quality.js";

@@ -2,19 +2,39 @@
 
 import { BundleError, BundleSchemaError } from "./errors.js";
 import * as rules from "./rules.js";
-import type { DermoscopyRule, InputSpec, MaskRule, Metric, OperatingPoint, QualityLimits, RoiRule } from "./rules.js";
+import type {
+  DermoscopyRule,
+  FamiliarityRule,
+  InputSpec,
+  MaskRule,
+  Metric,
+  OperatingPoint,
+  QualityLimits,
+  RoiRule,
+} from "./rules.js";
 import type { Check } from "./schema.js";
 import { SchemaError, anything, integer, list, nullable, number, object, oneOf, optional, record, text } from "./schema.js";
 import { APPEARANCE_MEASURES } from "./steps/appearance.js";
 
 /** The newest schema version that is read; all from 1 on are. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 /** The version of a bundle that was written before bundles had one. */
 export const UNVERSIONED = "0.0.0";
 /** Keys that came after schema version 1: the version that brought them, and what older ones mean. */
 const SINCE: Readonly<Record<string, readonly [number, unknown]>> = {
   version: [2, UNVERSIONED],
   min_onnxruntime: [2, null],
+  familiarity: [3, null],
+};
+/** The same for keys further inside, `*` standing for any; in older versions they have their defaults. */
+const INNER_SINCE: Readonly<Record<string, number>> = {
+  "calibration.bias": 3,
+  "calibration.prior": 3,
+  "operating_points.*.basis": 3,
+  "golden.max_familiarity": 3,
+  "provenance.familiarity": 3,
+  "segmenter.variants.*.tolerance.max_familiarity": 3,
+  "classifier.variants.*.tolerance.max_familiarity": 3,
 };
 
 /** A network's output, float32 in 0 to 1. */
@@ -37,6 +57,8 @@ export interface Tolerance {
   readonly min_mask_iou: number;
   readonly max_probability: number;
   readonly max_end_to_end: number;
+  /** Of the score of familiarity, where there is one. */
+  readonly max_familiarity: number | null;
 }
 /** Another form of a network. */
 export interface Variant {
@@ -61,9 +83,13 @@ export interface StageManifest {
 }
 /** Post-hoc calibration, already inside the classifier. */
 export interface Calibration {
-  readonly method: "none" | "temperature";
+  readonly method: "none" | "temperature" | "platt";
   readonly temperature: number;
   readonly fitted_on: string;
+  /** Share of melanoma that the probabilities assume; null where the bundle does not say. */
+  readonly prior: number | null;
+  /** Added to the logit of melanoma after the temperature. */
+  readonly bias: number;
 }
 /** What was measured, on what, and the command that measures it again. */
 export interface Evaluation {
@@ -80,6 +106,7 @@ export interface Golden {
   readonly max_map: number;
   readonly min_mask_iou: number;
   readonly max_probability: number;
+  readonly max_familiarity: number | null;
 }
 /** Where the weights come from and what may be done with them. */
 export interface Provenance {
@@ -92,6 +119,8 @@ export interface Provenance {
   readonly packages: Readonly<Record<string, string>>;
   readonly recipes: Readonly<Record<string, unknown>>;
   readonly bundle_recipe: Readonly<Record<string, unknown>>;
+  /** What the segmenter's score was fitted on; empty where it has none. */
+  readonly familiarity: Readonly<Record<string, unknown>>;
 }
 /** One file of the bundle. */
 export interface FileEntry {
@@ -123,7 +152,9 @@ export interface Manifest {
   readonly provenance: Provenance;
   readonly files: Readonly<Record<string, FileEntry>>;
   readonly variants_left_out: Readonly<Record<string, string>>;
+  /** What does not look like dermoscopy is refused by one of these two rules, or by none. */
   readonly dermoscopy: DermoscopyRule | null;
+  readonly familiarity: FamiliarityRule | null;
 }
 
 const gate: Check<ParityGate> = object<ParityGate>({
@@ -145,6 +176,7 @@ const variant: Check<Variant> = object<Variant>({
     min_mask_iou: number,
     max_probability: number,
     max_end_to_end: number,
+    max_familiarity: optional<number | null>(nullable(number), null),
   }),
 });
 const stage: Check<StageManifest> = object<StageManifest>({
@@ -175,10 +207,22 @@ const manifest: Check<Manifest> = object<Manifest>({
   mask: rules.maskRule,
   roi: rules.roiRule,
   quality: rules.qualityLimits,
-  calibration: object<Calibration>({ method: oneOf("none", "temperature"), temperature: number, fitted_on: text }),
+  calibration: object<Calibration>({
+    method: oneOf("none", "temperature", "platt"),
+    temperature: number,
+    fitted_on: text,
+    prior: optional<number | null>(nullable(number), null),
+    bias: optional(number, 0),
+  }),
   operating_points: list(rules.operatingPoint),
   default_operating_point: text,
-  golden: object<Golden>({ file: text, max_map: number, min_mask_iou: number, max_probability: number }),
+  golden: object<Golden>({
+    file: text,
+    max_map: number,
+    min_mask_iou: number,
+    max_probability: number,
+    max_familiarity: optional<number | null>(nullable(number), null),
+  }),
   parity: list(gate),
   evaluations: list(
     object<Evaluation>({
@@ -200,10 +244,12 @@ const manifest: Check<Manifest> = object<Manifest>({
     packages: record(text),
     recipes: optional(record(anything), {}),
     bundle_recipe: optional(record(anything), {}),
+    familiarity: optional(record(anything), {}),
   }),
   files: record(object<FileEntry>({ sha256: text, bytes: integer })),
   variants_left_out: optional(record(text), {}),
   dermoscopy: optional<DermoscopyRule | null>(nullable(rules.dermoscopyRule), null),
+  familiarity: optional<FamiliarityRule | null>(nullable(rules.familiarityRule), null),
 });
 
 /**
@@ -237,6 +283,12 @@ export function parseManifest(source: string): Manifest {
     }
     filled[key] = meaning;
   }
+  for (const [path, since] of Object.entries(INNER_SINCE)) {
+    if (since <= version) continue;
+    for (const key of present(table, path.split("."))) {
+      throw new BundleSchemaError(`bundle.json: ${key}: unknown key in schema version ${String(version)}.`, remedy);
+    }
+  }
   let parsed: Manifest;
   try {
     parsed = manifest(filled, "");
@@ -246,6 +298,19 @@ export function parseManifest(source: string): Manifest {
   }
   for (const problem of contradictions(parsed)) throw new BundleSchemaError(`bundle.json: ${problem}.`, remedy);
   return parsed;
+}
+
+/** Every place that a path leads to; `*` goes into every entry of a table or a list. */
+function* present(data: unknown, path: readonly string[], where = ""): Generator<string> {
+  const [first, ...rest] = path;
+  if (first === undefined) {
+    yield where;
+    return;
+  }
+  if (typeof data !== "object" || data === null) return;
+  for (const [key, value] of Object.entries(data)) {
+    if (first === "*" || (first === key && !Array.isArray(data))) yield* present(value, rest, where ? `${where}.${key}` : key);
+  }
 }
 
 /**
@@ -287,7 +352,10 @@ function* contradictions(m: Manifest): Generator<string> {
     }
     if (!(m.dermoscopy.clip > 0)) yield "dermoscopy.clip is not positive";
   }
-  if (!(roi.margin >= 0 && roi.margin <= 4)) yield "roi.margin is not between 0 and 4";
+  yield* familiarity(m);
+  const { prior } = m.calibration;
+  if (prior !== null && !(prior > 0 && prior < 1)) yield `calibration.prior ${String(prior)} is not between 0 and 1`;
+  if (!(roi.margin >= 0 && roi.margin <= 2)) yield "roi.margin is not between 0 and 2";
   yield* stages(m);
   if (!Object.hasOwn(m.files, m.golden.file)) yield `golden.file '${m.golden.file}' is not listed in files`;
   if (m.classifier.input.height !== m.classifier.input.width) yield "classifier.input must be square";
@@ -295,6 +363,19 @@ function* contradictions(m: Manifest): Generator<string> {
     if (file.startsWith("/") || /[\\:]/.test(file) || file.split("/").includes("..")) {
       yield `files: '${file}' leaves the bundle's folder`;
     }
+  }
+}
+
+function* familiarity(m: Manifest): Generator<string> {
+  const rule = m.familiarity;
+  if (!rule) return;
+  if (m.dermoscopy) yield "familiarity and dermoscopy: a bundle has one of the two rules";
+  if (rule.output === "" || rule.output === m.segmenter.output.name) {
+    yield `familiarity.output '${rule.output}' is no second output of the segmenter`;
+  }
+  if (m.golden.max_familiarity === null) yield "golden.max_familiarity is missing, and the bundle has a score to replay";
+  for (const [name, form] of Object.entries(m.segmenter.variants)) {
+    if (form.tolerance.max_familiarity === null) yield `segmenter.variants.${name}.tolerance.max_familiarity is missing`;
   }
 }
 

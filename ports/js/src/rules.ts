@@ -59,6 +59,14 @@ export interface DermoscopyRule {
   readonly min_score: number;
 }
 
+/** When a picture is unlike those that the segmenter learnt from, so no dermoscopy. */
+export interface FamiliarityRule {
+  /** Name of the segmenter's output that holds the score: float32, one a picture, higher means more familiar. */
+  readonly output: string;
+  /** Below it there is no probability. */
+  readonly threshold: number;
+}
+
 /** A figure with its 95 % interval. */
 export interface Metric {
   readonly value: number;
@@ -84,6 +92,11 @@ export interface OperatingPoint {
   readonly chosen_on: string;
   readonly metrics: Readonly<Record<string, Metric>>;
   readonly bands: readonly Band[];
+  /**
+   * What becomes of the threshold where the user states another share of melanoma: one chosen by `ranking` moves with the
+   * probabilities, one that is a `probability` in itself stays.
+   */
+  readonly basis: "ranking" | "probability";
 }
 
 const maybe: Check<number | null> = (value, where) => (value === null ? null : number(value, where));
@@ -121,6 +134,7 @@ export const dermoscopyRule: Check<DermoscopyRule> = object<DermoscopyRule>({
   intercept: number,
   min_score: number,
 });
+export const familiarityRule: Check<FamiliarityRule> = object<FamiliarityRule>({ output: text, threshold: number });
 export const metrics: Check<Readonly<Record<string, Metric>>> = record(
   object<Metric>({ value: number, low: optional(maybe, null), high: optional(maybe, null) }),
 );
@@ -135,4 +149,5 @@ export const operatingPoint: Check<OperatingPoint> = object<OperatingPoint>({
     list(object<Band>({ referred: number, low: number, high: number, metrics: optional(metrics, {}) })),
     [],
   ),
+  basis: optional<"ranking" | "probability">(oneOf("ranking", "probability"), "ranking"),
 });

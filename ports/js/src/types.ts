@@ -76,6 +76,8 @@ export interface Diagnosis {
   /** The decision threshold that was used. */
   readonly threshold: number;
   readonly operating_point: string;
+  /** Share of melanoma among pictures that the probabilities assume; null where the bundle does not say. */
+  readonly prior: number | null;
   /** With abstention: the probabilities between which there is no decision. */
   readonly band: readonly [number, number] | null;
   /** By class, in the bundle's order; empty where `melanoma_probability` is null. */
@@ -93,8 +95,8 @@ export interface Diagnosis {
   readonly lesion_area_fraction: number | null;
   /** The segmenter's mean probability inside its outline. */
   readonly lesion_confidence: number | null;
-  /** Luminance, contrast, sharpness, and the score `dermoscopy` where the bundle has a rule for it. */
-  readonly quality: Readonly<Quality & { dermoscopy?: number }>;
+  /** Luminance, contrast, sharpness, and the score `dermoscopy` or `familiarity` where the bundle has a rule for it. */
+  readonly quality: Readonly<Quality & { dermoscopy?: number; familiarity?: number }>;
   /** Milliseconds of each step, and their sum as `total`. */
   readonly timings_ms: Readonly<Record<string, number>>;
   /** The execution providers that were asked for. */

@@ -1,8 +1,8 @@
 /** One picture on its way: what is known of it so far, and the steps before and between the networks. */
 
 import { ImageArrayError, ImageDecodeError } from "./errors.js";
-import type { DermoscopyRule, InputSpec, MaskRule, QualityLimits, RoiRule } from "./rules.js";
-import { appearanceProblem, dermoscopyScore, measureAppearance } from "./steps/appearance.js";
+import type { DermoscopyRule, FamiliarityRule, InputSpec, MaskRule, QualityLimits, RoiRule } from "./rules.js";
+import { appearanceProblem, dermoscopyScore, familiarityProblem, measureAppearance } from "./steps/appearance.js";
 import { cropRoi, lesionBox, roiBox } from "./steps/crop.js";
 import { checkPixels, readHeader } from "./steps/header.js";
 import { areaFraction, cleanMask, lesionConfidence } from "./steps/mask.js";
@@ -19,6 +19,7 @@ export interface StepRules {
   readonly dermoscopy: DermoscopyRule | null;
   readonly mask: MaskRule;
   readonly roi: RoiRule;
+  readonly familiarity: FamiliarityRule | null;
 }
 
 /** A picture and what is known of it. The steps after the one that found `problem` are left out. */
@@ -27,6 +28,7 @@ export interface Work {
   readonly segmenterInput: RgbImage;
   readonly quality: Quality;
   readonly dermoscopy: number | null;
+  familiarity: number | null;
   problem: Problem | null;
   mask: Mask | null;
   lesionBox: Box | null;
@@ -77,6 +79,7 @@ export function examine(picture: RgbImage, rules: StepRules, notes: readonly str
     segmenterInput,
     quality,
     dermoscopy,
+    familiarity: null,
     problem,
     mask: null,
     lesionBox: null,
@@ -89,18 +92,27 @@ export function examine(picture: RgbImage, rules: StepRules, notes: readonly str
 }
 
 /**
- * Between the networks: mask, box and crop from the segmenter's map, or the reason why there are none.
+ * Between the networks: mask, box and crop from the segmenter's map, or the reason why there are none. An outline is
+ * kept where there is one, even if the picture is refused.
  *
+ * @param score - how familiar the picture is, where the bundle has a rule for it.
  * @returns the crop, or null where there is none.
  */
-export function locate(work: Work, map: ProbabilityMap, rules: StepRules): RgbImage | null {
+export function locate(
+  work: Work,
+  map: ProbabilityMap,
+  rules: StepRules,
+  score: number | null = null,
+): RgbImage | null {
   const { height, width } = work.picture;
   const small = cleanMask(map, rules.mask.threshold);
   const mask = restoreMask(small, height, width);
   const box = lesionBox(mask);
   const area = areaFraction(mask);
   const confidence = lesionConfidence(map, small);
-  work.problem = lesionProblem(area, confidence, rules.mask);
+  work.familiarity = rules.familiarity && score;
+  const strange = rules.familiarity && score !== null ? familiarityProblem(score, rules.familiarity) : null;
+  work.problem = strange ?? lesionProblem(area, confidence, rules.mask);
   if (box === null) return null;
   [work.mask, work.lesionBox, work.area, work.confidence] = [mask, box, area, confidence];
   if (work.problem !== null) return null;

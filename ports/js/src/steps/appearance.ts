@@ -1,6 +1,6 @@
 /** Step 3, second part: does the picture look like dermoscopy? Colour and texture measures, weighed by the bundle. */
 
-import type { DermoscopyRule } from "../rules.js";
+import type { DermoscopyRule, FamiliarityRule } from "../rules.js";
 import type { Problem, RgbImage } from "../types.js";
 import { greyOf, moments } from "./grey.js";
 import { areaRows, rowsOf } from "./resize.js";
@@ -82,6 +82,17 @@ export function appearanceProblem(score: number, rule: Pick<DermoscopyRule, "min
   };
 }
 
+/** Why a picture whose segmenter gave this score gets no probability, or null. */
+export function familiarityProblem(score: number, rule: Pick<FamiliarityRule, "threshold">): Problem | null {
+  if (score >= rule.threshold) return null;
+  return {
+    reason: "not_dermoscopy",
+    message:
+      `The picture does not look like dermoscopy: familiarity ${score.toFixed(1)}, ` +
+      `at least ${rule.threshold.toFixed(1)} needed.`,
+  };
+}
+
 function logOf(value: number | undefined): number {
   return LOG[value ?? 0] ?? 0;
 }
@@ -94,11 +105,11 @@ function octaves(
   variance: number,
 ): Record<(typeof OCTAVES)[number], number> {
   const found = { octave_1: 0, octave_2: 0, octave_3: 0, octave_4: 0, octave_5: 0 };
-  let current: Uint8Array | Float64Array = grey;
+  let current: Uint8Array | Float32Array = grey;
   let left = variance;
   for (const octave of OCTAVES) {
     const [rows, columns] = [Math.floor(height / 2), Math.floor(width / 2)];
-    const halved = new Float64Array(rows * columns);
+    const halved = new Float32Array(rows * columns);
     areaRows(rowsOf(current, height, width, 1), rows, columns, (y, row) => {
       halved.set(row, y * columns);
     });

@@ -13,7 +13,7 @@ export function greyOf(image: RgbImage): Uint8Array {
 }
 
 /** Mean and variance (divided by n). */
-export function moments(values: Uint8Array | Float64Array): { mean: number; variance: number } {
+export function moments(values: Uint8Array | Float32Array | Float64Array): { mean: number; variance: number } {
   let sum = 0;
   for (const value of values) sum += value;
   const mean = sum / values.length;
