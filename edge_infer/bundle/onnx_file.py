@@ -19,6 +19,8 @@ from edge_infer.errors import BundleMismatchError, BundleUnsafeError
 
 Span = tuple[int, int]
 _DOMAINS = ("", "ai.onnx")
+_IMPORTED = ("ai.onnx.", "com.microsoft", "com.ms.internal.", "org.pytorch.aten")
+"""How further domains begin that ONNX Runtime's tools import in every file that they write; no node may be of them."""
 _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
@@ -145,8 +147,9 @@ def _model(data: memoryview, name: str) -> _Graph:
             graphs.append(span)
         elif number == 8:
             for inner, _, where in _fields(data, span):
-                if inner == 1 and _text(data, where) not in _DOMAINS:
-                    raise _unsafe(name, f"needs operators of '{_text(data, where)}', which are not ONNX's own")
+                domain = _text(data, where) if inner == 1 else ""
+                if domain not in _DOMAINS and not domain.startswith(_IMPORTED):
+                    raise _unsafe(name, f"needs operators of '{domain}', which are not ONNX's own")
         elif number in (20, 25):
             raise _unsafe(name, "holds functions or training steps of its own")
     if len(graphs) != 1:

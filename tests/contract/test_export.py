@@ -52,6 +52,7 @@ from trainer.models.serving import ServingGraph, as_network
 from trainer.pipeline import answer_test, report, write_tables
 from trainer.report.model_card import model_card
 from trainer.report.tables import read_refused
+from trainer.scoring.ledger import LEDGER
 from trainer.scoring.networks import open_onnx
 from trainer.scoring.predict import Rules, predict, select
 from trainer.scoring.predictions import read_predictions, write_predictions
@@ -234,7 +235,7 @@ def test_a_failed_export_keeps_the_old_bundle(
     with pytest.raises(RuntimeError, match="disk full"):
         write(tmp_path / "toy", records, tmp_path / "results")
     assert load_bundle(tmp_path / "toy").sha256 == before
-    assert {path.name for path in tmp_path.iterdir()} == {"toy", "results"}
+    assert {path.name for path in tmp_path.iterdir()} == {"toy", "results", LEDGER}
 
 
 def test_a_second_export_replaces_the_first(
@@ -245,7 +246,7 @@ def test_a_second_export_replaces_the_first(
     write(tmp_path / "toy", records, tmp_path / "results")
     load_bundle(tmp_path / "toy")
     assert not (tmp_path / "toy/stray.txt").exists()
-    assert {path.name for path in tmp_path.iterdir()} == {"toy", "results"}
+    assert {path.name for path in tmp_path.iterdir()} == {"toy", "results", LEDGER}
 
 
 def test_float_and_uint8_pictures_give_the_same(records: list[Record]) -> None:
