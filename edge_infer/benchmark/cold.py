@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING  # noqa: E402
 if TYPE_CHECKING:
     from edge_infer.benchmark.results import Cold
 
-BARE = ("-c", "import onnxruntime, cv2")
+BARE = ("-c", "import os; os.environ['ORT_DISABLE_TELEMETRY'] = '1'; import onnxruntime, cv2")
 _TIMEOUT = 600
 
 
