@@ -17,6 +17,7 @@ figures_app = typer.Typer(
 )
 
 Data = Annotated[Path, typer.Option(help="Folder of the data set.")]
+Sources = Annotated[list[Path], typer.Option("--data", help="Folder of a data set; may be repeated.")]
 Out = Annotated[Path, typer.Option(help="PNG file to write.")]
 Split = Annotated[str, typer.Option(help="train, val or test.")]
 Images = Annotated[list[str] | None, typer.Option("--image", help="Image id; may be given several times.")]
@@ -64,6 +65,30 @@ def extremes(
     seer = _seer(bundle, segmenter, classifier)
     chosen = choose(read_predictions(predictions), count)
     cases = [(kind, look(record, seer)) for kind, ids in chosen.items() for record in _records(data, "", ids, len(ids))]
+    draw_panels(out, cases, seer)
+    typer.echo(out)
+
+
+@figures_app.command()
+def mistakes(
+    data: Sources,
+    out: Out,
+    predictions: Annotated[Path, typer.Option(help="Parquet file of per-image predictions of the same bundle.")],
+    bundle: Annotated[str, typer.Option(help="Bundle by path or name.")],
+    source: Annotated[str | None, typer.Option(help="Only pictures of this source.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Pictures of each kind.")] = 3,
+) -> None:
+    """What a bundle gets most wrong: missed melanomas, false alarms, outlines, refusals of good pictures."""
+    from trainer.data.sources import read_sources
+    from trainer.figures.cases import look, open_bundle
+    from trainer.figures.cases import mistakes as choose
+    from trainer.figures.panels import draw_panels
+    from trainer.scoring.predictions import read_predictions
+
+    found = [p for p in read_predictions(predictions) if source is None or p.source == source]
+    known = {record.image_id: record for record in read_sources(data)}
+    seer = open_bundle(bundle)
+    cases = [(kind, look(known[name], seer)) for kind, ids in choose(found, count).items() for name in ids]
     draw_panels(out, cases, seer)
     typer.echo(out)
 

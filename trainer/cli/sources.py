@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-ARMS = Path(__file__).parents[1] / "results" / "sources"
+CHOICES = Path(__file__).parents[1] / "results" / "choices"
+LEFT_OUT = Path(__file__).parents[1] / "results" / "left-out"
 
 Data = Annotated[list[Path], typer.Option(help="Folder of a data set; may be repeated.")]
 Cache = Annotated[Path, typer.Option(help="Folder for decoded pictures, reused by later runs.")]
@@ -60,7 +61,8 @@ def leave_out(
     source: Annotated[str, typer.Argument(help="The source that is not shown.")],
     recipe: Annotated[str, typer.Argument(help="Name of a recipe in trainer/recipes, or path of a TOML file.")],
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder of the run; scores.csv and table.md are written there too.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted one there goes on.")],
+    results: Annotated[Path, typer.Option(help="Folder of rows and of their table.")] = LEFT_OUT,
     init_weights: Annotated[Path | None, typer.Option(help="State dict to start from.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many pictures of each part: a trial.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -70,29 +72,29 @@ def leave_out(
     """Train without a source, and report on it beside the validation pictures of the others."""
     import torch
 
-    from edge_infer.files import write_atomically
     from trainer.data.sources import read_sources
     from trainer.papers.leave_out import leave_out as run
+    from trainer.papers.sources.left_out import keep
     from trainer.recipe import load_recipe
-    from trainer.scoring.alone import figures, table, write_scores
+    from trainer.scoring.alone import figures, table
 
     if threads:
         torch.set_num_threads(threads)
     options = {"weights": init_weights, "limit": limit, "cache": cache, "device": device}
-    scores = run(load_recipe(recipe), source, read_sources(data), out, **options)  # type: ignore[arg-type]
-    found = figures(scores)
-    shown = {f"{name} (left out)" if name == source else name: row for name, row in found.items()}
-    write_scores(scores, out / "scores.csv")
-    write_atomically(out / "table.md", table(shown).encode())
-    typer.echo(table(shown))
+    known = load_recipe(recipe)
+    found = run(known, source, read_sources(data), out, **options)  # type: ignore[arg-type]
+    path = keep(results, known, source, out, found, init_weights)
+    by_source = figures(found.scores)
+    typer.echo(table({f"{name} (left out)" if name == source else name: row for name, row in by_source.items()}))
+    typer.echo(path)
 
 
 def compare_sources(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe in trainer/recipes, or path of a TOML file.")],
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder of results; the recipe gets a folder in it.")] = ARMS,
+    out: Annotated[Path, typer.Option(help="Folder of results; the recipe gets a folder in it.")] = CHOICES,
     runs: Annotated[Path, typer.Option(help="Folder of the training runs; interrupted ones go on.")] = Path(
-        "runs/sources"
+        "runs/choices"
     ),
     only: Annotated[list[str] | None, typer.Option(help="Only this arm; may be given several times.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Of training; may be given several times.")] = None,

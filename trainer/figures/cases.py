@@ -17,7 +17,7 @@ from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.mask import clean_mask, restore_mask
 from edge_infer.steps.resize import resize, to_batch
-from trainer.data.ham10000 import Record, read_mask
+from trainer.data.ham10000 import MELANOMA, Record, read_mask
 from trainer.errors import DataError
 from trainer.recipe import Recipe
 from trainer.scoring.networks import TorchNetwork, open_segmenter
@@ -58,18 +58,18 @@ class Case:
     Attributes:
         record: label and metadata.
         picture: RGB uint8, shape (h, w, 3).
-        truth, mask: uint8 0/1, shape (h, w): the true and the predicted lesion.
-        dice: of the predicted mask at the true mask's own size, as in the tables.
-        box: the crop's square; None where no lesion was found.
+        truth, mask: uint8 0/1, shape (h, w): the true lesion, None where the picture has no mask; the predicted one.
+        dice: of the predicted mask at the true mask's own size, as in the tables; None without a true mask.
+        box: the crop's rectangle; None where no lesion was found.
         crop: RGB uint8, shape (s, s, 3), as the classifier sees it; None likewise.
         probabilities: by class; empty without a crop or a classifier.
     """
 
     record: Record
     picture: NDArray[np.uint8]
-    truth: NDArray[np.uint8]
+    truth: NDArray[np.uint8] | None
     mask: NDArray[np.uint8]
-    dice: float
+    dice: float | None
     box: Box | None
     crop: NDArray[np.uint8] | None
     probabilities: dict[str, float]
@@ -77,7 +77,6 @@ class Case:
 
 def open_bundle(name: str) -> Seer:
     """A bundle by path or name, at its default operating point."""
-    from trainer.data.ham10000 import MELANOMA
     from trainer.scoring.networks import open_onnx
 
     bundle = load_bundle(name)
@@ -120,8 +119,8 @@ def look(record: Record, seer: Seer) -> Case:
     height, width = picture.shape[:2]
     small = resize(picture, rules.segmenter_input.height, rules.segmenter_input.width)
     found = clean_mask(seer.segment(to_batch([small]))[0], rules.mask.threshold)
-    truth = read_mask(record.mask_path)
-    counts: Counts = overlap(found, truth)
+    truth = None if record.mask_path is None else read_mask(record.mask_path)
+    counts: Counts | None = None if truth is None else overlap(found, truth)
     mask = restore_mask(found, height, width)
     lesion = lesion_box(mask)
     box = None if lesion is None else roi_box(lesion, height, width, rules.roi.margin, rules.roi.outside)
@@ -131,7 +130,8 @@ def look(record: Record, seer: Seer) -> Case:
         if seer.classify is not None:
             row = seer.classify(to_batch([crop]))[0]
             answers = {label: float(value) for label, value in zip(rules.labels, row, strict=True)}
-    return Case(record, picture, restore_mask(truth, height, width), mask, counts.dice, box, crop, answers)
+    shown = None if truth is None else restore_mask(truth, height, width)
+    return Case(record, picture, shown, mask, None if counts is None else counts.dice, box, crop, answers)
 
 
 def view_of(record: Record, recipe: Recipe) -> NDArray[np.uint8]:
@@ -150,6 +150,28 @@ def view_of(record: Record, recipe: Recipe) -> NDArray[np.uint8]:
         raise DataError(f"{record.mask_path} is empty: there is no lesion to crop.", "Name another picture.")
     rule = recipe.data.roi
     return crop_roi(picture, mask, roi_box(lesion, height, width, rule.margin, rule.outside), rule, side)
+
+
+def mistakes(predictions: Sequence[Prediction], count: int, positive: str = MELANOMA) -> dict[str, list[str]]:
+    """Image ids of what a bundle gets most wrong, `count` of each kind at most.
+
+    Missed melanomas, false alarms, the worst outlines, and good pictures that were refused.
+
+    Raises:
+        DataError: none of the predictions is of a labelled picture with an answer.
+    """
+    answered = [p for p in predictions if p.dx and not p.reason and positive in p.probabilities]
+    if not answered:
+        raise DataError("No prediction has an answer and a diagnosis.", "Give those of a bundle's split.")
+    by_score = sorted(answered, key=lambda p: p.probabilities[positive])
+    outlined = sorted((p for p in predictions if p.clean is not None), key=lambda p: p.clean.dice if p.clean else 1.0)
+    found = {
+        "missed": [p for p in by_score if p.dx == positive],
+        "false alarm": [p for p in reversed(by_score) if p.dx != positive],
+        "outline": outlined,
+        "refused": [p for p in predictions if p.reason],
+    }
+    return {kind: [p.image_id for p in items[:count]] for kind, items in found.items()}
 
 
 def extremes(predictions: Sequence[Prediction], count: int) -> dict[str, list[str]]:

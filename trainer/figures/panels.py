@@ -45,11 +45,13 @@ def draw_panels(path: Path, cases: Sequence[tuple[str, Case]], seer: Seer) -> No
         line[0].set_ylabel(f"{word}\n{case.record.image_id}".strip(), fontsize=9)
         line[0].set_xlabel(f"diagnosis: {case.record.dx or 'unknown'}", fontsize=9)
         line[1].imshow(case.picture)
-        _outline(line[1], case.truth, TRUE_COLOUR)
-        line[1].set_xlabel(f"{case.truth.mean():.1%} of the picture", fontsize=9)
+        if case.truth is not None:
+            _outline(line[1], case.truth, TRUE_COLOUR)
+        said = "no mask" if case.truth is None else f"{case.truth.mean():.1%} of the picture"
+        line[1].set_xlabel(said, fontsize=9)
         line[2].imshow(case.picture)
         _outline(line[2], case.mask, FOUND_COLOUR)
-        line[2].set_xlabel(f"Dice {case.dice:.3f}", fontsize=9)
+        line[2].set_xlabel("" if case.dice is None else f"Dice {case.dice:.3f}", fontsize=9)
         _crop(line[2], line[3], case)
         _decision(line[4], case, seer)
     figure.suptitle(f"{seer.name}", fontsize=12)
@@ -75,10 +77,10 @@ def _crop(over: Axes, axes: Axes, case: Case) -> None:
     if case.box is None or case.crop is None:
         axes.text(0.5, 0.5, "no lesion found", ha="center", va="center", transform=axes.transAxes)
         return
-    side = case.box.x1 - case.box.x0
-    for colour, width in (("black", 2.4), (BOX_COLOUR, 1.2)):
+    width, height = case.box.x1 - case.box.x0, case.box.y1 - case.box.y0
+    for colour, thickness in (("black", 2.4), (BOX_COLOUR, 1.2)):
         corner = (case.box.x0 - 0.5, case.box.y0 - 0.5)
-        over.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=width))
+        over.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=thickness))
     over.set(xlim=(-0.5, case.picture.shape[1] - 0.5), ylim=(case.picture.shape[0] - 0.5, -0.5))
     axes.imshow(case.crop)
     axes.set_xlabel(f"{case.crop.shape[1]} x {case.crop.shape[0]}", fontsize=9)

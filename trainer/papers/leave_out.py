@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainer.data.cache import CACHE_FOLDER
@@ -15,6 +15,19 @@ from trainer.recipe import Recipe
 from trainer.scoring.alone import Scores, score
 from trainer.training.checkpoint import BEST, load_checkpoint
 from trainer.training.loop import train
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What came of a training without a source.
+
+    Attributes:
+        scores: of the source that was left out, then of the validation pictures of the others.
+        train_images: pictures that taught.
+    """
+
+    scores: Scores
+    train_images: int
 
 
 def without_source(recipe: Recipe, source: str) -> Recipe:
@@ -42,7 +55,7 @@ def leave_out(
     limit: int | None = None,
     cache: Path = CACHE_FOLDER,
     device: str = "cpu",
-) -> Scores:
+) -> LeftOut:
     """Trains without a source and scores the network on it, and on the validation pictures of the others.
 
     The `test` split of no source is read: of the source that is left out, `train` and `val` are scored.
@@ -88,4 +101,4 @@ def leave_out(
         cache=cache,
         device=device,
     )
-    return score(load_checkpoint(out / BEST), [*scored, *validating], cache)
+    return LeftOut(score(load_checkpoint(out / BEST), [*scored, *validating], cache), len(learnt))

@@ -21,7 +21,8 @@ from trainer.data.ham10000 import Record
 from trainer.data.splits import standard_split
 from trainer.errors import DataError, MissingPackageError
 from trainer.figures.attention import attention_maps, last_feature_map
-from trainer.figures.cases import extremes, look, open_bundle, open_checkpoints
+from trainer.figures.cases import extremes, look, mistakes, open_bundle, open_checkpoints
+from trainer.figures.panels import draw_panels
 from trainer.papers.predictions import reference_masks
 from trainer.recipe import Recipe
 from trainer.scoring.predict import predict
@@ -86,6 +87,27 @@ def test_extremes_by_hand() -> None:
     assert extremes(found, 2)["worst"] == ["i1", "i2"]
     with pytest.raises(DataError, match="are needed"):
         extremes(found, 3)
+
+
+def test_mistakes_by_hand() -> None:
+    named = [("mel", 0.1, ""), ("mel", 0.8, ""), ("nv", 0.7, ""), ("nv", 0.2, ""), ("mel", 0.0, "blurred")]
+    found = [
+        replace(prediction(i, 10 * (i + 1), 5, 5, 100), dx=dx, reason=reason, probabilities={"mel": p, "nv": 1 - p})
+        for i, (dx, p, reason) in enumerate(named)
+    ]
+    chosen = mistakes(found, 1)
+    assert chosen == {"missed": ["i0"], "false alarm": ["i2"], "outline": ["i0"], "refused": ["i4"]}
+    assert mistakes(found, 9)["missed"] == ["i0", "i1"]
+    with pytest.raises(DataError, match="No prediction"):
+        mistakes([replace(item, dx="") for item in found], 1)
+
+
+def test_a_picture_without_a_mask_is_shown_too(drawn_records: list[Record], toy_bundle: Path, tmp_path: Path) -> None:
+    seer = open_bundle(str(toy_bundle))
+    case = look(replace(drawn_records[0], mask_path=None), seer)
+    assert case.truth is None and case.dice is None
+    draw_panels(tmp_path / "panels.png", [("missed", case)], seer)
+    assert cv2.imread(str(tmp_path / "panels.png")) is not None
 
 
 def test_a_case_agrees_with_the_evaluation(drawn_records: list[Record], toy_bundle: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,8 @@ from trainer.data.sources import read_sources
 from trainer.data.splits import standard_split
 from trainer.errors import DataError
 from trainer.papers.leave_out import leave_out, without_source
+from trainer.papers.sources.left_out import to_markdown
+from trainer.papers.sources.rows import read_arms, read_scores, stem_of
 from trainer.recipe import DataConfig, ModelConfig, Recipe, SourceConfig, save_recipe
 from trainer.scoring.probe import source_probe
 from trainer.training.checkpoint import BEST, load_checkpoint
@@ -46,18 +47,32 @@ def test_command_trains_without_the_source_and_reports_on_it(
     save_recipe(recipe, tmp_path / "r.toml")
     data = ["--data", str(drawn_folder), "--data", str(extra), "--cache", str(tmp_path / "cache")]
     result = CliRunner().invoke(
-        app, ["leave-out", "clinic", str(tmp_path / "r.toml"), *data, "--out", str(tmp_path / "run")]
+        app,
+        [
+            "leave-out",
+            "clinic",
+            str(tmp_path / "r.toml"),
+            *data,
+            "--out",
+            str(tmp_path / "run"),
+            "--results",
+            str(tmp_path),
+        ],
     )
     assert result.exit_code == 0, result.output
     records = read_sources([drawn_folder, extra])
     learnt = load_checkpoint(tmp_path / "run" / BEST).learnt_lesions
     train = standard_split(records)["train"]
     assert learnt == {record.lesion_id for record in train if record.source != "clinic"}
-    rows = list(csv.DictReader((tmp_path / "run" / "scores.csv").open()))
+    (row,) = read_arms(tmp_path)
+    assert (row.left_out, row.train_images) == ("clinic", sum(record.source != "clinic" for record in train))
+    scored = read_scores(tmp_path / f"{stem_of(row.name, row.seed)}.parquet").records
     unseen = {r.image_id for r in records if r.source == "clinic" and r.split != "test"}
-    assert {row["image_id"] for row in rows if row["source"] == "clinic"} == unseen
-    assert not {row["image_id"] for row in rows} & {r.image_id for r in records if r.split == "test"}
-    assert "| clinic (left out) |" in (tmp_path / "run" / "table.md").read_text()
+    assert {item.image_id for item in scored if item.source == "clinic"} == unseen
+    assert not {item.image_id for item in scored} & {r.image_id for r in records if r.split == "test"}
+    assert "| clinic (left out) |" in result.output
+    assert (tmp_path / "README.md").read_text("utf-8") == to_markdown(read_arms(tmp_path))
+    assert "| clinic | left out |" in to_markdown([row])
 
     probed = CliRunner().invoke(app, ["probe", str(tmp_path / "run" / BEST), *data])
     assert probed.exit_code == 0, probed.output
