@@ -68,6 +68,36 @@ def decode_cases(spec: InputSpec) -> Iterator[Case]:
     yield "phone", "decode", about, given, {"resized": {"mean_abs": 0.5, "max_abs": 4.0}}
 
 
+def transparent_cases() -> Iterator[Case]:
+    """Transparency: dropped where every pixel is seen, refused where one is not."""
+    picture = pattern(48, 64)
+    opaque = np.full(picture.shape[:2], 255, np.uint8)
+    hole = opaque.copy()
+    hole[20, 30] = 0
+    colours = pattern(16, 16)[3]
+    indices = ((np.arange(48)[:, None] * 3 + np.arange(64)) % len(colours)).astype(np.uint8)
+    files = (
+        ("png-opaque", "an alpha channel, opaque everywhere", encode.png(np.dstack([picture, opaque])), ".png"),
+        ("png-hole", "one pixel is wholly transparent", encode.png(np.dstack([picture, hole])), ".png"),
+        ("png-palette", "colours of a palette", encode.palette_png(indices, colours), ".png"),
+        (
+            "png-palette-seen",
+            "a palette with a colour that is half transparent",
+            encode.palette_png(indices, colours, b"\x80"),
+            ".png",
+        ),
+        (
+            "png-palette-hole",
+            "a palette with a transparent colour that occurs",
+            encode.palette_png(indices, colours, b"\xff\0"),
+            ".png",
+        ),
+        ("webp-hole", "WebP with one transparent pixel", encode.webp(np.dstack([picture, hole]), 101), ".webp"),
+    )
+    for name, about, data, suffix in files:
+        yield name, "decode", about, {"file": FileBytes(data, suffix)}, {}
+
+
 def damaged_cases() -> Iterator[Case]:
     """Files that must be refused, and why."""
     picture = pattern(48, 64)
