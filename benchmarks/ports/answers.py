@@ -89,7 +89,7 @@ def _pair(diagnoser: Diagnoser, address: str, picture: Path) -> Pair:
 
 
 def _said(answer: dict[str, Any]) -> tuple[str | None, ...]:
-    if "error" in answer:
+    if answer.get("error"):
         return ("error", answer["error"]["code"], None)
     return (answer["status"], answer["reason"], answer["label"])
 
