@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.ports.command import app as ports
 from edge_infer.errors import EdgeInferError
 
 app = typer.Typer(
@@ -36,6 +37,9 @@ Shipped = Annotated[
 Segmenter = Annotated[str, typer.Option(help="Of the pair: a segmenter in the trainer's registry.")]
 Classifier = Annotated[str, typer.Option(help="Of the pair: a classifier in the trainer's registry.")]
 EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+app.add_typer(ports, name="ports")
 
 
 @app.callback()

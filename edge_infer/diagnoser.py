@@ -197,6 +197,27 @@ class Diagnoser:
             site=overlay,
         )
 
+    def with_prevalence(self, prevalence: float) -> Diagnoser:
+        """The same networks for pictures with another share of melanoma; close one of the two, when neither is needed.
+
+        Raises:
+            PrevalenceError: the prevalence is not between 0 and 1.
+            BundleError: the bundle does not state its prior.
+            InputError: a site's overlay is in use, which holds a share of its own.
+        """
+        return Diagnoser(
+            self._bundle,
+            _running(self._segmenter),
+            _running(self._classifier),
+            variant=self._variant,
+            operating_point=self._operating_point.name,
+            abstain=None if self._band is None else self._band.referred,
+            prevalence=prevalence,
+            max_pixels=self._max_pixels,
+            threads=self._threads,
+            site=self._site,
+        )
+
     @property
     def bundle(self) -> Bundle:
         """The bundle in use."""

@@ -63,7 +63,7 @@ class ImageDecodeError(ImageError):
 
 
 class ImageUnsupportedError(ImageDecodeError):
-    """A picture of a format that is not decoded here, such as HEIC."""
+    """A picture of a format that is not decoded here, such as HEIC without the extra `[heif]`."""
 
     code = "image-unsupported"
 

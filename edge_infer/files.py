@@ -10,7 +10,9 @@ from typing import ClassVar, TextIO
 
 from edge_infer.errors import EdgeInferError
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"})
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif", ".bmp", ".dib", ".tif", ".tiff"}
+)
 """Files with other suffixes are left out when a folder is searched; a file that is named itself is always tried."""
 PRIVATE = 0o600
 """Results tell of patients: they are for whoever asked for them."""

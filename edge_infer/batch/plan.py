@@ -25,7 +25,8 @@ PLAN, LISTS, PARTS, LOGS = "plan.json", "lists", "parts", "logs"
 class Options:
     """What decides about answers; see `Diagnoser.load` and `diagnose_many`.
 
-    `bundle` is a name or an absolute path, as the bundle is looked up when the plan is run.
+    `bundle` is a name or an absolute path, as the bundle is looked up when the plan is run. `prevalence` is None where
+    the bundle's own share of melanoma holds.
     """
 
     bundle: str
@@ -35,6 +36,7 @@ class Options:
     providers: tuple[str, ...] | None
     batch_size: int
     max_pixels: int
+    prevalence: float | None = None
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ def open_diagnoser(plan: Plan, bundle: str | None = None) -> Diagnoser:
         variant=options.variant,
         operating_point=options.operating_point,
         abstain=options.abstain,
+        prevalence=options.prevalence,
         max_pixels=options.max_pixels,
     )
 

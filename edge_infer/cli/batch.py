@@ -13,7 +13,7 @@ import typer
 
 from edge_infer.cli.grouped import DECIDING, RUNNING, GroupedCommand
 from edge_infer.cli.guard import EXIT_BROKEN, EXIT_CODES, EXIT_IMAGE, complain, guarded
-from edge_infer.cli.options import BundleOption, ProviderOption, VariantOption
+from edge_infer.cli.options import BundleOption, PrevalenceOption, ProviderOption, VariantOption
 from edge_infer.cli.terminal import note
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def plan(
             rich_help_panel=DECIDING,
         ),
     ] = None,
+    prevalence: PrevalenceOption = None,
     variant: VariantOption = None,
     provider: ProviderOption = None,
     batch_size: Annotated[
@@ -100,20 +101,22 @@ def plan(
 ) -> None:
     """List pictures into partitions.
 
-    Everything that decides about an answer is fixed here: bundle by its hash, variant, operating point, batches. The
-    folder appears whole or not at all. Memory does not grow with the number of pictures.
+    Everything that decides about an answer is fixed here: bundle by its hash, variant, operating point, prevalence,
+    batches. The folder appears whole or not at all. Memory does not grow with the number of pictures.
     """
     from edge_infer.batch.listing import list_entries
     from edge_infer.batch.plan import Options, portable_bundle, write_plan
     from edge_infer.bundle.store import DEFAULT_BUNDLE, find_bundle, read_manifest
     from edge_infer.extras import need
     from edge_infer.steps.image import DEFAULT_MAX_PIXELS
+    from edge_infer.steps.prevalence import known_ratio
 
     need("pyarrow", "batch")
     found = read_manifest(find_bundle(bundle))
     point = found.manifest.operating_point(operating_point)
     if abstain is not None:
         point.band(abstain)
+    known_ratio(found.manifest.calibration, prevalence)
     found.manifest.variant("segmenter", variant)
     options = Options(
         bundle=portable_bundle(bundle, DEFAULT_BUNDLE),
@@ -123,6 +126,7 @@ def plan(
         providers=tuple(provider) if provider else None,
         batch_size=batch_size,
         max_pixels=DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels,
+        prevalence=prevalence,
     )
     made = write_plan(
         output,
@@ -271,8 +275,12 @@ def summary(
     from edge_infer.batch.plan import read_plan
     from edge_infer.batch.summary import summary_page
     from edge_infer.files import write_atomically
+    from edge_infer.steps.prevalence import known_ratio, move
 
-    point = _manifest(folder, bundle).operating_point(read_plan(folder).options.operating_point)
+    manifest, options = _manifest(folder, bundle), read_plan(folder).options
+    point = manifest.operating_point(options.operating_point)
+    if options.prevalence is not None:
+        point = move(point, known_ratio(manifest.calibration, options.prevalence))
     write_atomically(output, summary_page(folder, point).encode("utf-8"))
     typer.echo(str(output))
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edge_infer.cli.grouped import DECIDING
-from edge_infer.cli.options import BundleOption
+from edge_infer.cli.options import BundleOption, PrevalenceOption
 
 
 class Language(StrEnum):
@@ -65,6 +65,7 @@ def kiosk(
             rich_help_panel=DECIDING,
         ),
     ] = None,
+    prevalence: PrevalenceOption = None,
 ) -> None:
     """Serve the kiosk to this machine's browser, until Ctrl-C.
 
@@ -84,7 +85,7 @@ def kiosk(
     from edge_infer.kiosk.server import KioskServer
     from edge_infer.kiosk.site import Settings, make_site, save_site
 
-    settings = Settings(operating_point, idle_seconds, save, language.value if language else None)
+    settings = Settings(operating_point, idle_seconds, save, language.value if language else None, prevalence)
     site = make_site(find_app(), load_bundle(bundle), settings)
     if export is not None:
         save_site(site, export)

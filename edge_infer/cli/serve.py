@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edge_infer.cli.grouped import DECIDING
-from edge_infer.cli.options import BundleOption, ProviderOption, SiteOption, VariantOption
+from edge_infer.cli.options import BundleOption, PrevalenceOption, ProviderOption, SiteOption, VariantOption
 from edge_infer.cli.terminal import note
 
 TOKEN_VARIABLE = "EDGE_INFER_TOKEN"
@@ -80,6 +80,7 @@ def serve(
             rich_help_panel=DECIDING,
         ),
     ] = None,
+    prevalence: PrevalenceOption = None,
     site: SiteOption = None,
     provider: ProviderOption = None,
     variant: VariantOption = None,
@@ -115,6 +116,7 @@ def serve(
         variant=variant,
         operating_point=operating_point,
         abstain=abstain,
+        prevalence=prevalence,
         max_pixels=max_pixels,
         site=site,
     ) as diagnoser:

@@ -11,7 +11,14 @@ from typing import Annotated
 import typer
 
 from edge_infer.cli.grouped import DECIDING, RUNNING
-from edge_infer.cli.options import BundleOption, ProviderOption, SignatureOption, ThreadsOption, VariantOption
+from edge_infer.cli.options import (
+    BundleOption,
+    PrevalenceOption,
+    ProviderOption,
+    SignatureOption,
+    ThreadsOption,
+    VariantOption,
+)
 from edge_infer.cli.terminal import limit_opencv, note
 
 _TELLING = "What others are told"
@@ -74,6 +81,7 @@ def watch(
             rich_help_panel=DECIDING,
         ),
     ] = None,
+    prevalence: PrevalenceOption = None,
     provider: ProviderOption = None,
     variant: VariantOption = None,
     require_signature: SignatureOption = None,
@@ -125,6 +133,7 @@ def watch(
             threads=threads,
             variant=variant,
             operating_point=operating_point,
+            prevalence=prevalence,
             max_pixels=DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels,
             require_signature=require_signature,
         ) as diagnoser,

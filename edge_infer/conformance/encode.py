@@ -31,13 +31,35 @@ def webp(image: Pixels, quality: int) -> bytes:
     return _encode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])
 
 
+def palette_png(indices: NDArray[np.uint8], colours: NDArray[np.uint8], alpha: bytes = b"") -> bytes:
+    """A PNG of at most 256 colours.
+
+    Args:
+        indices: of each pixel's colour.
+        colours: RGB, shape (n, 3).
+        alpha: of the first colours, 0 transparent to 255 opaque; the others are opaque.
+    """
+    rows = b"".join(b"\0" + row.tobytes() for row in indices)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", indices.shape[1], indices.shape[0], 8, 3, 0, 0, 0)),
+        (b"PLTE", colours.tobytes()),
+        *([(b"tRNS", alpha)] if alpha else []),
+        (b"IDAT", zlib.compress(rows, 9)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(kind, body) for kind, body in chunks)
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def with_orientation(data: bytes, orientation: int) -> bytes:
     """A JPEG or PNG with an EXIF orientation, 1 to 8."""
     entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
     exif = b"II*\0" + struct.pack("<IH", 8, 1) + entry + struct.pack("<I", 0)
     if data.startswith(b"\x89PNG"):
-        chunk = b"eXIf" + exif
-        return data[:33] + struct.pack(">I", len(exif)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+        return data[:33] + _png_chunk(b"eXIf", exif) + data[33:]
     return _with_segment(data, 0xE1, b"Exif\0\0" + exif)
 
 

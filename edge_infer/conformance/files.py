@@ -16,6 +16,8 @@ from edge_infer.rules import InputSpec
 
 _FULL_COLOUR = {"image": {"mean_abs": 1.0, "max_abs": 6.0}}
 _HALVED_COLOUR = {"image": {"mean_abs": 1.5, "max_abs": 40.0}}
+_SEEN_THROUGH = {"image": {"max_abs": 2.0, "mean_abs": 1.0}}
+"""A canvas multiplies colours by alpha and divides them again."""
 PHONE = (3024, 4032)
 
 
@@ -51,7 +53,7 @@ def decode_cases(spec: InputSpec) -> Iterator[Case]:
             "PNG with transparency, nowhere complete: dropped, colours as stored",
             encode.png(alpha),
             ".png",
-            {},
+            _SEEN_THROUGH,
         ),
         ("png-16", "PNG of 16 bits: the upper 8 stay", encode.png(deep), ".png", {"image": {"max_abs": 1.0}}),
         ("webp-lossless", "lossless WebP", encode.webp(picture, 101), ".webp", {}),
@@ -66,6 +68,38 @@ def decode_cases(spec: InputSpec) -> Iterator[Case]:
     given: dict[str, Any] = {"file": FileBytes(phone_file(), ".jpg"), "resized_to": [spec.height, spec.width]}
     about = "a phone's size, decoded in full and resized to the segmenter's input"
     yield "phone", "decode", about, given, {"resized": {"mean_abs": 0.5, "max_abs": 4.0}}
+
+
+def transparent_cases() -> Iterator[Case]:
+    """Transparency: dropped where every pixel is seen, refused where one is not."""
+    picture = pattern(48, 64)
+    opaque = np.full(picture.shape[:2], 255, np.uint8)
+    hole = opaque.copy()
+    hole[20, 30] = 0
+    colours = pattern(16, 16)[3]
+    indices = ((np.arange(48)[:, None] * 3 + np.arange(64)) % len(colours)).astype(np.uint8)
+    files: tuple[tuple[str, str, bytes, str, dict[str, dict[str, float]]], ...] = (
+        ("png-opaque", "an alpha channel, opaque everywhere", encode.png(np.dstack([picture, opaque])), ".png", {}),
+        ("png-hole", "one pixel is wholly transparent", encode.png(np.dstack([picture, hole])), ".png", {}),
+        ("png-palette", "colours of a palette", encode.palette_png(indices, colours), ".png", {}),
+        (
+            "png-palette-seen",
+            "a palette with a colour that is half transparent",
+            encode.palette_png(indices, colours, b"\x80"),
+            ".png",
+            _SEEN_THROUGH,
+        ),
+        (
+            "png-palette-hole",
+            "a palette with a transparent colour that occurs",
+            encode.palette_png(indices, colours, b"\xff\0"),
+            ".png",
+            {},
+        ),
+        ("webp-hole", "WebP with one transparent pixel", encode.webp(np.dstack([picture, hole]), 101), ".webp", {}),
+    )
+    for name, about, data, suffix, tolerance in files:
+        yield name, "decode", about, {"file": FileBytes(data, suffix)}, tolerance
 
 
 def damaged_cases() -> Iterator[Case]:

@@ -81,6 +81,33 @@ def decision_cases(manifest: Manifest) -> Iterator[Case]:
                     )
 
 
+PREVALENCES = (0.02, 0.4)
+"""Rarer and more frequent than in any bundle."""
+
+
+def prevalence_cases(manifest: Manifest) -> Iterator[Case]:
+    """Other shares of melanoma: probabilities and thresholds move together, and decisions stay."""
+    if manifest.calibration.prior is None:
+        return
+    about = "corrected for another share of melanoma; the threshold moves unless it is a risk in itself"
+    for point in manifest.operating_points:
+        for prevalence in PREVALENCES:
+            given: dict[str, Any] = {"operating_point": point.name, "abstain": None, "prevalence": prevalence}
+            for name, value in around(point.threshold):
+                if name == "at":
+                    continue  # corrected, either side of it is as right
+                case = f"{point.name}-prevalence-{prevalence:g}-{name}"
+                yield _decision(case, about, given, value, manifest)
+            for band in point.bands[:1]:
+                case = f"{point.name}-prevalence-{prevalence:g}-abstain"
+                middle = (band.low + point.threshold) / 2
+                yield _decision(case, about, given | {"abstain": band.referred}, float(np.float32(middle)), manifest)
+    given = {"operating_point": manifest.default_operating_point, "abstain": None}
+    for prevalence in (0.0, 1.0):
+        about = "no share between 0 and 1"
+        yield _decision(f"no-prevalence-{prevalence:g}", about, given | {"prevalence": prevalence}, 0.5, manifest)
+
+
 def around(limit: float) -> list[tuple[str, float]]:
     """The float32 numbers next to a limit: the largest below it, the one at it where there is one, the next above."""
     nearest = np.float32(limit)
@@ -93,4 +120,5 @@ def around(limit: float) -> list[tuple[str, float]]:
 def _decision(name: str, about: str, given: dict[str, Any], value: float, manifest: Manifest) -> Case:
     rest = float(np.float32((1 - value) / (len(manifest.labels) - 1)))
     probabilities = [value if label == manifest.melanoma_label else rest for label in manifest.labels]
-    return name, "decide", about, given | {"probabilities": probabilities}, {"melanoma_probability": {"max_abs": 1e-9}}
+    tolerance = {"melanoma_probability": {"max_abs": 1e-9}, "threshold": {"max_abs": 1e-9}}
+    return name, "decide", about, given | {"probabilities": probabilities}, tolerance

@@ -13,6 +13,7 @@ from edge_infer.bundle.golden import Trace
 from edge_infer.bundle.manifest import Manifest
 from edge_infer.conformance import encode
 from edge_infer.conformance.files import phone_file
+from edge_infer.conformance.limits import PREVALENCES, around
 from edge_infer.conformance.pictures import disc, noise, probability_map, skin
 from edge_infer.conformance.small_steps import Case
 from edge_infer.conformance.store import FileBytes
@@ -42,10 +43,14 @@ def path_cases(manifest: Manifest, compute: Compute) -> Iterator[Case]:
     """
     rules = small_rules(manifest)
     usual: dict[str, Any] = {"rules": rules, "probability_map": probability_map(disc(*SIZE, (30, 42), 17))}
+    if manifest.familiarity is not None:
+        usual["familiarity"] = manifest.familiarity.threshold + 1
     picture = skin(*SIZE)
     yield "usable", "path", "a lesion in the middle", usual | {"image": picture}, _STRICT
     yield from _pictures(usual, picture, compute)
     yield from _lesions(usual, picture, manifest)
+    if manifest.familiarity is not None:
+        yield from _scores(usual | {"image": picture}, manifest.familiarity.threshold)
     yield from _crops(usual)
 
 
@@ -58,6 +63,7 @@ def small_rules(manifest: Manifest) -> dict[str, Any]:
         "dermoscopy": dump(manifest.dermoscopy),
         "mask": dump(manifest.mask),
         "roi": dump(manifest.roi),
+        "familiarity": dump(manifest.familiarity),
     }
 
 
@@ -134,6 +140,17 @@ def _lesions(usual: dict[str, Any], picture: Image, manifest: Manifest) -> Itera
         yield name, "path", about, usual | {"image": picture, "probability_map": given}, _STRICT
 
 
+def _scores(usual: dict[str, Any], threshold: float) -> Iterator[Case]:
+    """Scores just on either side of the least familiar one that is taken."""
+    beyond, *_, before = (score for _, score in around(threshold))
+    empty = {"familiarity": beyond, "probability_map": probability_map(np.zeros(SIZE, bool))}
+    about = "just on either side of the least score: the outline stays, the crop does not"
+    yield "not_dermoscopy-before", "path", about, usual | {"familiarity": before}, _STRICT
+    yield "not_dermoscopy-beyond", "path", about, usual | {"familiarity": beyond}, _STRICT
+    about = "unfamiliar and without a lesion: the score is the reason"
+    yield "order-unfamiliar-first", "path", about, usual | empty, _STRICT
+
+
 def _crops(usual: dict[str, Any]) -> Iterator[Case]:
     """Where the map is smaller than the picture, and lesions at the edges."""
     picture = skin(90, 131)
@@ -164,16 +181,38 @@ def diagnose_cases(manifest: Manifest, traces: list[Trace]) -> Iterator[Case]:
         "lesion_confidence": {"max_abs": 0.005},
         "melanoma_probability": {"max_abs": max(end_to_end, 0.01)},
     }
+    if manifest.familiarity is not None:
+        tolerance["familiarity"] = {"max_abs": max(manifest.golden.max_familiarity or 0.0, 0.05)}
     about = "a drawn picture of the bundle's golden examples"
     for number, trace in enumerate(traces):
         image = np.asarray(trace["image"], np.uint8)
         data = encode.png(image) if image.size < 30_000 else encode.jpeg(image, 85)
-        yield f"golden-{number}", "diagnose", about, {"file": FileBytes(data, ".jpg")}, tolerance
+        given: dict[str, Any] = {"file": FileBytes(data, ".jpg")}
+        yield f"golden-{number}", "diagnose", about, given, tolerance
+        if number == 0 and manifest.calibration.prior is not None:
+            for prevalence in PREVALENCES:
+                case, words = f"golden-{number}-prevalence-{prevalence:g}", "for another share of melanoma"
+                yield case, "diagnose", words, given | {"prevalence": prevalence}, tolerance
     given = {"file": FileBytes(phone_file(), ".jpg")}
     phone = tolerance | {"melanoma_probability": {"max_abs": 0.05}}
     phone |= {"lesion_box": {"max_abs": 40.0}, "roi_box": {"max_abs": 60.0}}
     about = "a phone's size: Python decodes it at a reduced size, which a port need not"
     yield "phone", "diagnose", about, given, phone
     blank = FileBytes(encode.png(np.full((200, 240, 3), 120, np.uint8)), ".png")
+    yield from _transparent(np.asarray(traces[0]["image"], np.uint8), tolerance)
     yield "blank", "diagnose", "a blank picture", {"file": blank}, {}
     yield "no-picture", "diagnose", "no picture at all", {"file": FileBytes(b"no picture", ".jpg")}, {}
+
+
+def _transparent(image: Image, tolerance: dict[str, dict[str, float]]) -> Iterator[Case]:
+    """A small picture with an alpha channel: opaque, and with a corner that nobody sees."""
+    small = cv2.resize(image, (160, 120), interpolation=cv2.INTER_AREA)
+    opaque = np.full(small.shape[:2], 255, np.uint8)
+    corner = opaque.copy()
+    corner[:4, :4] = 0
+    for name, about, alpha in (
+        ("opaque", "a PNG with an alpha channel, opaque everywhere", opaque),
+        ("transparent", "a PNG with a transparent corner: refused before anything is looked at", corner),
+    ):
+        given = {"file": FileBytes(encode.png(np.dstack([small, alpha])), ".png")}
+        yield name, "diagnose", about, given, tolerance

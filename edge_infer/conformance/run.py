@@ -13,22 +13,23 @@ from edge_infer.conformance.store import Index, StepEntry, Vector, VectorsError
 from edge_infer.diagnoser import Diagnoser, decide
 from edge_infer.errors import EdgeInferError
 from edge_infer.geometry import Box
-from edge_infer.rules import DermoscopyRule, InputSpec, MaskRule, QualityLimits, RoiRule
+from edge_infer.rules import DermoscopyRule, FamiliarityRule, InputSpec, MaskRule, QualityLimits, RoiRule
 from edge_infer.schema import parse
 from edge_infer.steps.appearance import appearance_problem, dermoscopy_score, measure_appearance
 from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
 from edge_infer.steps.header import read_header
 from edge_infer.steps.image import DEFAULT_MAX_PIXELS, open_picture
 from edge_infer.steps.mask import clean_mask, lesion_confidence, restore_mask
+from edge_infer.steps.prevalence import correct_classes, known_ratio, move
 from edge_infer.steps.quality import Quality, lesion_problem, measure_quality, picture_problem
 from edge_infer.steps.resize import resize, to_batch
 from edge_infer.steps.work import StepRules, examine, locate
 
 ANSWER = (
     *("status", "reason", "label", "melanoma_probability", "image_size", "lesion_box", "roi_box"),
-    *("lesion_area_fraction", "lesion_confidence"),
+    *("lesion_area_fraction", "lesion_confidence", "threshold", "prior"),
 )
-"""What a `diagnose` vector expects of a diagnosis."""
+"""What a `diagnose` vector expects of a diagnosis, beside its score of familiarity."""
 Values = dict[str, Any]
 Step = Callable[[Values, Diagnoser], Values]
 
@@ -226,7 +227,8 @@ def _crop(given: Values, _: Diagnoser) -> Values:
 
 
 def _segment(given: Values, diagnoser: Diagnoser) -> Values:
-    return {"probability_map": diagnoser.segment(to_batch([given["image"]]))[0]}
+    maps, scores = diagnoser.segment_and_score(to_batch([given["image"]]))
+    return {"probability_map": maps[0], "familiarity": None if scores is None else float(scores[0])}
 
 
 def _classify(given: Values, diagnoser: Diagnoser) -> Values:
@@ -236,16 +238,25 @@ def _classify(given: Values, diagnoser: Diagnoser) -> Values:
 def _decide(given: Values, diagnoser: Diagnoser) -> Values:
     manifest = diagnoser.manifest
     point = manifest.operating_point(given["operating_point"])
+    row = np.asarray(given["probabilities"], np.float64)
+    if "prevalence" in given:
+        ratio = known_ratio(manifest.calibration, given["prevalence"])
+        point, row = move(point, ratio), correct_classes(row.astype(np.float32), manifest.melanoma_index, ratio)
     band = None if given["abstain"] is None else point.band(given["abstain"])
-    probability = float(given["probabilities"][manifest.melanoma_index])
+    probability = float(row[manifest.melanoma_index])
     label, problem = decide(probability, point, band)
-    return {"melanoma_probability": probability, "label": label, "reason": _reason(problem)}
+    return {
+        "melanoma_probability": probability,
+        "threshold": point.threshold,
+        "label": label,
+        "reason": _reason(problem),
+    }
 
 
 def step_rules(values: Values) -> StepRules:
     """The rules of a `path` vector."""
     first, second = values["segmenter"], values["classifier"]
-    dermoscopy = values["dermoscopy"]
+    dermoscopy, familiarity = values["dermoscopy"], values.get("familiarity")
     return StepRules(
         InputSpec("image", first["height"], first["width"]),
         InputSpec("image", second["height"], second["width"]),
@@ -253,6 +264,7 @@ def step_rules(values: Values) -> StepRules:
         None if dermoscopy is None else parse(DermoscopyRule, dermoscopy),
         parse(MaskRule, values["mask"]),
         parse(RoiRule, values["roi"]),
+        None if familiarity is None else parse(FamiliarityRule, familiarity),
     )
 
 
@@ -261,7 +273,7 @@ def _path(given: Values, _: Diagnoser) -> Values:
     work = examine(given["image"], rules, DEFAULT_MAX_PIXELS)
     found: Values = {"segmenter_input": work.segmenter_input}
     if work.problem is None:
-        locate(work, given["probability_map"], rules)
+        locate(work, given["probability_map"], rules, given.get("familiarity"))
     return found | {
         "reason": _reason(work.problem),
         "mask": work.mask,
@@ -274,8 +286,9 @@ def _path(given: Values, _: Diagnoser) -> Values:
 
 
 def _diagnose(given: Values, diagnoser: Diagnoser) -> Values:
-    found = diagnoser.diagnose(_picture(given)).to_dict()
-    return {name: found[name] for name in ANSWER}
+    asked = diagnoser.with_prevalence(given["prevalence"]) if "prevalence" in given else diagnoser
+    found = asked.diagnose(_picture(given)).to_dict()
+    return {name: found[name] for name in ANSWER} | {"familiarity": found["quality"].get("familiarity")}
 
 
 _TABLE: tuple[tuple[str, Step, str, str], ...] = (
@@ -293,7 +306,7 @@ _TABLE: tuple[tuple[str, Step, str, str], ...] = (
     ("lesion_problem", _lesion_problem, "nothing", "The first lesion limit that is broken, or null."),
     ("roi_box", _roi_box, "nothing", "The region that is cropped."),
     ("crop", _crop, "nothing", "Cut, fill, resize."),
-    ("path", _path, "nothing", "Steps 2 to 7 in order, with the probability map given."),
+    ("path", _path, "nothing", "Steps 2 to 7 in order, with the segmenter's answer given."),
     ("segment", _segment, "networks", "The bundle's segmenter."),
     ("classify", _classify, "networks", "The bundle's classifier."),
     ("decide", _decide, "manifest", "From the classifier's output to the answer."),

@@ -35,6 +35,7 @@ def _cases(diagnoser: Diagnoser) -> Iterator[Case]:
     manifest = diagnoser.manifest
     yield from files.header_cases()
     yield from files.decode_cases(manifest.segmenter.input)
+    yield from files.transparent_cases()
     yield from files.damaged_cases()
     yield from small_steps.resize_cases()
     yield from small_steps.quality_cases()
@@ -48,6 +49,7 @@ def _cases(diagnoser: Diagnoser) -> Iterator[Case]:
     traces = read_golden(diagnoser.bundle.path / manifest.golden.file)
     yield from _networks(manifest, traces)
     yield from limits.decision_cases(manifest)
+    yield from limits.prevalence_cases(manifest)
     yield from paths.diagnose_cases(manifest, traces)
 
 
@@ -56,6 +58,8 @@ def _networks(manifest: Manifest, traces: list[Trace]) -> Iterator[Case]:
     for number, trace in enumerate(traces[:1]):
         given: dict[str, Any] = {"image": trace["segmenter_input"]}
         tolerance = {"probability_map": {"mean_abs": bounds.max_map}}
+        if bounds.max_familiarity is not None:
+            tolerance["familiarity"] = {"max_abs": bounds.max_familiarity}
         yield f"golden-{number}", "segment", "the bundle's golden example", given, tolerance
     for number, trace in enumerate(traces[:1]):
         if "roi" in trace:

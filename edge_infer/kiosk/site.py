@@ -13,6 +13,7 @@ from edge_infer import __version__
 from edge_infer.bundle.manifest import MANIFEST
 from edge_infer.bundle.store import Bundle
 from edge_infer.files import OutputError, make_writable_folder, write_atomically
+from edge_infer.steps.prevalence import known_ratio
 
 RELEASE = "release.json"
 """Names every file of the site with its hash. Its own hash is the site's identity."""
@@ -37,12 +38,14 @@ class Settings:
         idle_seconds: seconds without a touch or a key, after which the last person's picture is cleared.
         save: whether a report may be saved as a file; on a shared device the next person could open it.
         language: code of the language that the kiosk starts with; None for the browser's.
+        prevalence: share of melanoma among the people who come; None for the one that the bundle assumes.
     """
 
     operating_point: str | None = None
     idle_seconds: int = IDLE_SECONDS
     save: bool = True
     language: str | None = None
+    prevalence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,13 @@ def make_site(app: Path, bundle: Bundle, settings: Settings) -> Site:
         settings: checked against the bundle.
 
     Raises:
-        BundleError: the bundle has no such operating point.
+        BundleError: the bundle has no such operating point, or no prior to correct.
+        PrevalenceError: the prevalence is not between 0 and 1.
     """
     manifest = bundle.manifest
     if settings.operating_point is not None:
         manifest.operating_point(settings.operating_point)
+    known_ratio(manifest.calibration, settings.prevalence)
     files = {path.relative_to(app).as_posix(): path.read_bytes() for path in sorted(app.rglob("*")) if path.is_file()}
     for name in (MANIFEST, manifest.segmenter.files["onnx"], manifest.classifier.files["onnx"]):
         files[f"{BUNDLE_FOLDER}/{name}"] = (bundle.path / name).read_bytes()

@@ -69,7 +69,7 @@ def read_header(data: bytes) -> Header:
 def _unsupported(data: bytes) -> ImageDecodeError:
     if data[4:8] == b"ftyp":
         brand = data[8:12].decode("ascii", "replace")
-        return ImageUnsupportedError(f"HEIC/AVIF pictures ({brand}) are not supported.", _CONVERT)
+        return ImageUnsupportedError(f"AVIF pictures and films ({brand}) are not supported.", _CONVERT)
     if data[128:132] == b"DICM":
         return ImageDecodeError(
             "This is a DICOM file, which is not supported.", "Export the picture as JPEG or PNG first."

@@ -1,7 +1,7 @@
 """Picture intake: a path, encoded bytes or an RGB array become one upright 8-bit RGB picture, or a typed error.
 
 Decoding is OpenCV's (5.0 or later), which applies EXIF orientation for every supported format, turns grey, palette,
-CMYK and 16-bit samples into 8-bit RGB, and refuses files that are cut short.
+CMYK and 16-bit samples into 8-bit RGB, and refuses files that are cut short. HEIC alone is libheif's.
 
 What cannot be told: bytes changed in the middle of a JPEG. Its entropy-coded data has no checksum, and nearly every
 other string of bits decodes to some picture, mostly without a warning of the decoder either. Where it warns and
@@ -33,11 +33,13 @@ from edge_infer.errors import (
 )
 from edge_infer.steps.container import for_decoder
 from edge_infer.steps.header import Header, read_header
+from edge_infer.steps.heif import decode_heif, is_heif
 from edge_infer.steps.native import decoding
 
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 
 DEFAULT_MAX_PIXELS = 100_000_000
+_IGNORED = "Transparency was ignored."
 _REDUCED_FLAGS = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
     4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -81,7 +83,8 @@ def open_picture(image: ImageInput, *, max_pixels: int = DEFAULT_MAX_PIXELS, min
             pixels; None decodes at full size. Other formats are always decoded at full size.
 
     Raises:
-        ImageNotFoundError, ImageAccessError, ImageDecodeError, ImageTooLargeError, ImageArrayError: see each.
+        ImageNotFoundError, ImageAccessError, ImageDecodeError, ImageUnsupportedError, ImageTooLargeError,
+        ImageArrayError: see each.
     """
     if isinstance(image, np.ndarray):
         return _from_array(image, max_pixels)
@@ -94,6 +97,8 @@ def open_picture(image: ImageInput, *, max_pixels: int = DEFAULT_MAX_PIXELS, min
             f"A picture cannot be given as {type(image).__name__}.",
             "Give a path, encoded bytes, or an RGB uint8 array of shape (height, width, 3).",
         )
+    if is_heif(data):
+        return _from_heif(data, max_pixels)
     header = read_header(data)
     _check_pixels(header.height, header.width, max_pixels)
     reduction = 1
@@ -118,7 +123,7 @@ def open_picture(image: ImageInput, *, max_pixels: int = DEFAULT_MAX_PIXELS, min
     else:
         turned = (rows > columns) != (header.height > header.width)
         height, width = (header.width, header.height) if turned else (header.height, header.width)
-    notes = [*header.notes, *(["Transparency was ignored."] if _has_alpha(encoded, header) else [])]
+    notes = [*header.notes, *([_IGNORED] if _has_alpha(encoded, header) else [])]
     notes += [f"The picture is damaged, and parts of it may be wrong. The decoder: {damage[0]}"] if damage else []
     return Picture(pixels, height, width, reduction, tuple(notes), decode)
 
@@ -131,6 +136,14 @@ def _from_array(array: NDArray[np.uint8], max_pixels: int) -> Picture:
         raise ImageArrayError(f"The array's shape is {array.shape}, not (height, width, 3).", remedy)
     _check_pixels(array.shape[0], array.shape[1], max_pixels)
     return Picture(np.ascontiguousarray(array), array.shape[0], array.shape[1])
+
+
+def _from_heif(data: bytes, max_pixels: int) -> Picture:
+    stored, notes = decode_heif(data, lambda height, width: _check_pixels(height, width, max_pixels))
+    if stored.shape[2] == 4 and _changes_what_is_seen(stored[..., 3], "HEIC"):
+        notes = (*notes, _IGNORED)
+    pixels = np.ascontiguousarray(stored[..., :3])
+    return Picture(pixels, pixels.shape[0], pixels.shape[1], warnings=notes)
 
 
 def _check_pixels(height: int, width: int, max_pixels: int) -> None:
@@ -231,11 +244,15 @@ def _has_alpha(data: bytes, header: Header) -> bool:
         return True
     if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4:
         return True
-    alpha = pixels[..., 3]
+    return _changes_what_is_seen(pixels[..., 3], header.format)
+
+
+def _changes_what_is_seen(alpha: NDArray[np.uint8], format: str) -> bool:
+    alpha = np.ascontiguousarray(alpha)
     hidden = alpha.size - cv2.countNonZero(alpha)
     if hidden:
         raise ImageDecodeError(
-            f"The {header.format} picture is transparent in {hidden / alpha.size:.2%} of its pixels: the colours that "
+            f"The {format} picture is transparent in {hidden / alpha.size:.2%} of its pixels: the colours that "
             "are stored there are not those of a photograph.",
             "Save the picture without transparency, as JPEG for example.",
         )

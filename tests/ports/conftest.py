@@ -10,8 +10,14 @@ import pytest
 REQUIRE = "EDGE_INFER_REQUIRE_PORTS"
 
 
-def unproven(reason: str) -> NoReturn:
-    """Skips, or fails where EDGE_INFER_REQUIRE_PORTS=1 says that the tools must be there."""
-    if os.environ.get(REQUIRE) == "1":
-        pytest.fail(f"{reason} ({REQUIRE} is set)")
+def is_required(port: str) -> bool:
+    """Whether the port's tools must be there: the variable is 1 for every port, or names some, such as `js,kotlin`."""
+    said = os.environ.get(REQUIRE, "")
+    return said == "1" or port in said.split(",")
+
+
+def unproven(port: str, reason: str) -> NoReturn:
+    """Skips, or fails where the port's tools must be there."""
+    if is_required(port):
+        pytest.fail(f"{reason} ({REQUIRE} asks for {port})")
     pytest.skip(reason)

@@ -1,12 +1,13 @@
 /** Decoding in a browser or a worker. */
 
 import { ImageDecodeError } from "./errors.js";
-import type { Decoder, RgbImage } from "./types.js";
+import type { Decoded, Decoder, RgbImage } from "./types.js";
 
 /**
  * Decodes with the browser's own decoder: upright by EXIF, colour profiles not applied.
  *
- * Pixels are read back through a 2D canvas, which multiplies colours by alpha: exact for opaque pictures alone.
+ * Pixels are read back through a 2D canvas, which multiplies colours by alpha: exact for opaque pictures alone, and nearly
+ * so for others.
  */
 export function bitmapDecoder(): Decoder {
   return async (data, format) => {
@@ -32,14 +33,17 @@ export function bitmapDecoder(): Decoder {
   };
 }
 
-function readPixels(bitmap: ImageBitmap): RgbImage {
+function readPixels(bitmap: ImageBitmap): Decoded {
   const { width, height } = bitmap;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   if (!context) {
     throw new ImageDecodeError("This browser gives no canvas to read pixels from.", "Close other pages, or update it.");
   }
   context.drawImage(bitmap, 0, 0);
-  return withoutAlpha(context.getImageData(0, 0, width, height));
+  const { data } = context.getImageData(0, 0, width, height);
+  const alpha = new Uint8Array(width * height);
+  for (let i = 0; i < alpha.length; i++) alpha[i] = data[4 * i + 3] ?? 0;
+  return { ...withoutAlpha({ width, height, data }), alpha };
 }
 
 /** RGB of an RGBA picture. */

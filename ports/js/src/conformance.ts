@@ -13,6 +13,7 @@ import { cropRoi, lesionBox, roiBox } from "./steps/crop.js";
 import { decide } from "./steps/decide.js";
 import { DEFAULT_MAX_PIXELS, readHeader } from "./steps/header.js";
 import { cleanMask, lesionConfidence } from "./steps/mask.js";
+import { correctClasses, knownRatio, move } from "./steps/prevalence.js";
 import { lesionProblem, measureQuality, pictureProblem } from "./steps/quality.js";
 import { resize, restoreMask } from "./steps/resize.js";
 import type { Box, Decoder, Mask, Problem, ProbabilityMap, RgbImage } from "./types.js";
@@ -54,6 +55,16 @@ export interface Outcome {
   readonly deviations: Readonly<Record<string, number>>;
 }
 
+/** How all vectors of a folder went, as every port reports it. */
+export interface Report {
+  readonly port: string;
+  readonly runtime: string;
+  readonly engine: string | null;
+  readonly bundle: string;
+  readonly bundle_sha256: string;
+  readonly vectors: readonly Outcome[];
+}
+
 /** What the vectors are run with; steps that need something absent are skipped. */
 export interface ConformanceOptions {
   readonly vectors: BundleSource;
@@ -84,6 +95,17 @@ const index: Check<VectorIndex> = object<VectorIndex>({
     }),
   ),
 });
+
+/** Runs all vectors of a folder. `port` and `runtime` say where: such as `node` and `Node 20.1`. */
+export async function conformanceReport(
+  options: ConformanceOptions & { readonly diagnoser: Diagnoser; readonly port: string; readonly runtime: string },
+): Promise<Report> {
+  const { diagnoser, port, runtime } = options;
+  const vectors: Outcome[] = [];
+  for await (const outcome of replayVectors(options)) vectors.push(outcome);
+  const { provider: engine, sha256 } = diagnoser;
+  return { port, runtime, engine, bundle: diagnoser.manifest.name, bundle_sha256: sha256, vectors };
+}
 
 /** Runs all vectors of a folder; yields one outcome each. */
 export async function* replayVectors(options: ConformanceOptions): AsyncGenerator<Outcome> {
@@ -229,6 +251,9 @@ class Given {
   number(name: string): number {
     return this.get(name, number);
   }
+  prevalence(): number | undefined {
+    return "prevalence" in this.values ? this.number("prevalence") : undefined;
+  }
   #array(name: string): ArrayValue {
     const value = this.values[name];
     if (!isArray(value)) throw new Error(`${name} is no array`);
@@ -347,22 +372,32 @@ const STEPS: Readonly<Record<string, Step>> = {
       roi: picture(work.roi),
     };
   },
-  segment: async (given, { diagnoser }) => ({ probability_map: plane(await diagnoser.segment(given.image())) }),
+  segment: async (given, { diagnoser }) => {
+    const { map, score } = await diagnoser.segmentAndScore(given.image());
+    return { probability_map: plane(map), familiarity: score };
+  },
   classify: async (given, { diagnoser }) => {
     const data = await diagnoser.classify(given.image());
     return { probabilities: { shape: [data.length], data } };
   },
   decide: (given, { diagnoser }) => {
     const { manifest } = diagnoser;
-    const point = operatingPoint(manifest, given.get("operating_point", text));
+    const ratio = knownRatio(manifest.calibration, given.prevalence());
+    const known = operatingPoint(manifest, given.get("operating_point", text));
+    const point = given.prevalence() === undefined ? known : move(known, ratio);
     const share = given.values.abstain as number | null;
-    const row = given.get("probabilities", list(number));
-    const probability = row[manifest.labels.indexOf(manifest.melanoma_label)] ?? Number.NaN;
+    const plain = given.get("probabilities", list(number));
+    const melanoma = manifest.labels.indexOf(manifest.melanoma_label);
+    const row = given.prevalence() === undefined ? plain : correctClasses(plain, melanoma, ratio);
+    const probability = row[melanoma] ?? Number.NaN;
     const { label, problem } = decide(probability, point, share === null ? null : bandOf(point, share));
-    return { melanoma_probability: probability, label, reason: reason(problem) };
+    return { melanoma_probability: probability, threshold: point.threshold, label, reason: reason(problem) };
   },
   diagnose: async (given, { diagnoser }) => {
-    const found = await diagnoser.diagnose("file" in given.values ? given.file() : given.image());
-    return { ...toRecord(found), mask: plane(found.mask), roi: picture(found.roi) };
+    const prevalence = given.prevalence();
+    const asked = prevalence === undefined ? diagnoser : diagnoser.withPrevalence(prevalence);
+    const found = await asked.diagnose("file" in given.values ? given.file() : given.image());
+    const familiarity = found.quality.familiarity ?? null;
+    return { ...toRecord(found), familiarity, mask: plane(found.mask), roi: picture(found.roi) };
   },
 };

@@ -72,8 +72,7 @@ export class Diagnoser {
   readonly #band: Band | null;
   readonly #rules: StepRules;
   readonly #ratio: number;
-  #closed = false;
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #shared: Shared;
 
   private constructor(
     manifest: Manifest,
@@ -81,7 +80,9 @@ export class Diagnoser {
     engines: readonly [Engine, Engine],
     point: OperatingPoint,
     options: DiagnoserOptions,
+    shared: Shared = { closed: false, queue: Promise.resolve() },
   ) {
+    this.#shared = shared;
     this.manifest = manifest;
     this.sha256 = sha256;
     [this.#segmenter, this.#classifier] = engines;
@@ -124,6 +125,18 @@ export class Diagnoser {
       throw error;
     }
     return new Diagnoser(bundle.manifest, bundle.sha256, [first, second], point, options);
+  }
+
+  /**
+   * The same networks for pictures with another share of melanoma. Both take turns, and closing one closes both.
+   *
+   * @throws PrevalenceError - the prevalence is not between 0 and 1.
+   * @throws BundleError - the bundle does not state its prior.
+   */
+  withPrevalence(prevalence: number): Diagnoser {
+    const engines = [this.#segmenter, this.#classifier] as const;
+    const point = operatingPoint(this.manifest, this.#options.operatingPoint);
+    return new Diagnoser(this.manifest, this.sha256, engines, point, { ...this.#options, prevalence }, this.#shared);
   }
 
   /** The rules of the steps outside the networks. */
@@ -228,9 +241,9 @@ export class Diagnoser {
 
   /** Frees the networks. Later calls throw `EngineError`; closing twice is harmless. */
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    await this.#queue;
+    if (this.#shared.closed) return;
+    this.#shared.closed = true;
+    await this.#shared.queue;
     await Promise.all([this.#segmenter.close(), this.#classifier.close()]);
   }
 
@@ -249,12 +262,12 @@ export class Diagnoser {
     image: RgbImage,
     signal: AbortSignal | undefined,
   ): Promise<Readonly<Record<string, Float32Array>>> {
-    const turn = this.#queue.then(() => {
-      if (this.#closed) throw new EngineError("This Diagnoser is closed.", "Load a new one.");
+    const turn = this.#shared.queue.then(() => {
+      if (this.#shared.closed) throw new EngineError("This Diagnoser is closed.", "Load a new one.");
       stopIfAborted(signal);
       return engine.run(image.data, image.height, image.width);
     });
-    this.#queue = turn.catch(() => undefined);
+    this.#shared.queue = turn.catch(() => undefined);
     return turn;
   }
 
@@ -324,6 +337,12 @@ export function bandOf(point: OperatingPoint, referred: number): Band {
     `Operating point '${point.name}' has no band that leaves ${String(referred)} of the pictures undecided.`,
     known ? `Choose one of: ${known}.` : "This bundle has none: leave it out, or use another bundle.",
   );
+}
+
+/** What diagnosers of the same networks share. */
+interface Shared {
+  closed: boolean;
+  queue: Promise<unknown>;
 }
 
 class Clock {

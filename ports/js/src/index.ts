@@ -25,6 +25,7 @@ export { areaFraction, cleanMask, largestRegion, lesionConfidence } from "./step
 export { lesionProblem, measureQuality, pictureProblem } from "./steps/quality.js";
 export type { Quality } from "./steps/quality.js";
 export { resize, restoreMask } from "./steps/resize.js";
+export { transparencyMatters } from "./steps/transparency.js";
 export { REASONS } from "./types.js";
 export type * from "./types.js";
 export { examine, locate, openPicture } from "./work.js";

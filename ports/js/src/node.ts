@@ -5,7 +5,7 @@ import path from "node:path";
 
 import type { BundleSource } from "./bundle.js";
 import { ImageDecodeError } from "./errors.js";
-import type { Decoder } from "./types.js";
+import type { Decoded, Decoder } from "./types.js";
 
 /** A bundle in a folder. */
 export function fromFolder(folder: string): BundleSource {
@@ -19,7 +19,6 @@ export type SharpModule = (
 ) => SharpPipeline;
 /** See {@link SharpModule}. */
 export interface SharpPipeline {
-  removeAlpha(): SharpPipeline;
   toColourspace(space: "srgb"): SharpPipeline;
   raw(options: { depth: "uchar" }): SharpPipeline;
   toBuffer(options: {
@@ -28,7 +27,7 @@ export interface SharpPipeline {
 }
 
 /**
- * Decodes with sharp (libvips): upright by EXIF, colour profiles not applied, alpha dropped.
+ * Decodes with sharp (libvips): upright by EXIF, colour profiles not applied, alpha beside the colours.
  *
  * @param sharp - the module's default export, 0.34 or newer.
  */
@@ -41,12 +40,10 @@ export function sharpDecoder(sharp: SharpModule): Decoder {
         autoOrient: true,
         ignoreIcc: true,
       })
-        .removeAlpha()
         .toColourspace("srgb")
         .raw({ depth: "uchar" })
         .toBuffer({ resolveWithObject: true });
-      const pixels = info.channels === 3 ? new Uint8Array(raw) : repeated(raw);
-      return { width: info.width, height: info.height, data: pixels };
+      return separated(raw, info);
     } catch (error) {
       throw new ImageDecodeError(
         `The ${format} picture is damaged or cut short.`,
@@ -57,9 +54,16 @@ export function sharpDecoder(sharp: SharpModule): Decoder {
   };
 }
 
-/** Grey in three channels. */
-function repeated(grey: Uint8Array): Uint8Array {
-  const data = new Uint8Array(grey.length * 3);
-  for (let i = 0; i < grey.length; i++) data.fill(grey[i] ?? 0, 3 * i, 3 * i + 3);
-  return data;
+/** Grey in three channels, and alpha apart. */
+function separated(raw: Uint8Array, info: { width: number; height: number; channels: number }): Decoded {
+  const { width, height, channels } = info;
+  if (channels === 3) return { width, height, data: new Uint8Array(raw), alpha: null };
+  const count = width * height;
+  const data = new Uint8Array(3 * count);
+  const alpha = channels % 2 === 0 ? new Uint8Array(count) : null;
+  for (let i = 0; i < count; i++) {
+    for (let c = 0; c < 3; c++) data[3 * i + c] = raw[channels * i + (channels > 2 ? c : 0)] ?? 0;
+    if (alpha) alpha[i] = raw[channels * i + channels - 1] ?? 0;
+  }
+  return { width, height, data, alpha };
 }

@@ -112,8 +112,14 @@ export interface Diagnosis {
 /** One result of {@link Diagnoser.diagnoseMany}: an answer, or the typed error of a picture that could not be used. */
 export type Result = { readonly diagnosis: Diagnosis } | { readonly error: EdgeInferError };
 
+/** What a {@link Decoder} gives: the colours as they are stored, and the transparency that was taken off them. */
+export interface Decoded extends RgbImage {
+  /** A sample for each pixel, 0 transparent to 255 opaque; null where the file has none. */
+  readonly alpha: Uint8Array | null;
+}
+
 /** Decodes an encoded picture to upright RGB at full size, or throws `ImageDecodeError`. See `bitmapDecoder`, `sharpDecoder`. */
-export type Decoder = (data: Uint8Array, format: string) => Promise<RgbImage>;
+export type Decoder = (data: Uint8Array, format: string) => Promise<Decoded>;
 
 /** What `diagnose` takes: encoded bytes (JPEG, PNG, WebP, ...) or an upright RGB picture. */
 export type ImageInput = Uint8Array | ArrayBuffer | Blob | RgbImage;

@@ -9,6 +9,7 @@ import { areaFraction, cleanMask, lesionConfidence } from "./steps/mask.js";
 import type { Quality } from "./steps/quality.js";
 import { lesionProblem, measureQuality, pictureProblem } from "./steps/quality.js";
 import { resize, restoreMask } from "./steps/resize.js";
+import { transparencyMatters } from "./steps/transparency.js";
 import type { Box, Decoder, Mask, Problem, ProbabilityMap, RgbImage } from "./types.js";
 
 /** What a bundle fixes for the steps outside its networks. */
@@ -47,11 +48,12 @@ export async function openPicture(
 ): Promise<{ readonly picture: RgbImage; readonly notes: readonly string[] }> {
   const header = readHeader(data);
   checkPixels(header.height, header.width, maxPixels);
-  const picture = await decoder(data, header.format);
+  const { alpha, ...picture } = await decoder(data, header.format);
   if (!isPicture(picture)) {
     throw new ImageDecodeError("The decoder gave no picture.", "Report which browser and which picture.");
   }
-  return { picture, notes: header.notes };
+  const ignored = header.alpha && (alpha === null || transparencyMatters(alpha, header.format));
+  return { picture, notes: ignored ? [...header.notes, "Transparency was ignored."] : header.notes };
 }
 
 /** Checks an array that is given as a picture. */

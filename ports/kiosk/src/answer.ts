@@ -20,6 +20,8 @@ export interface Loaded {
     sensitivity: number | null;
     specificity: number | null;
   };
+  /** Share of melanoma that the probabilities assume; null where nobody says. */
+  prior: number | null;
   threads: number;
   engine: string;
 }
@@ -44,7 +46,7 @@ export interface Answer {
 
 export type Source = Blob | ImageBitmap;
 export type Request = { id: number } & (
-  | { kind: "load"; base: string; release: string; files: Record<string, { sha256: string; bytes: number }>; manifest: string; operatingPoint: string | null; threads: number }
+  | { kind: "load"; base: string; release: string; files: Record<string, { sha256: string; bytes: number }>; manifest: string; operatingPoint: string | null; prevalence: number | null; threads: number }
   | { kind: "diagnose"; source: Source }
 );
 export type Reply = { id: number } & ({ result: unknown } | { code: string; detail: string });

@@ -43,6 +43,7 @@ export class Engine {
         files: release.files,
         manifest: release.bundle.sha256,
         operatingPoint: release.settings.operating_point,
+        prevalence: release.settings.prevalence,
         threads: crossOriginIsolated ? Math.max(1, Math.min(MAX_THREADS, navigator.hardwareConcurrency)) : 1,
       });
       return { engine, loaded };

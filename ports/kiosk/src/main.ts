@@ -240,6 +240,7 @@ function showAbout(): void {
       [text("about_use"), loaded.intendedUse, "en"],
       [text("about_bundle"), `${bundle.name} ${bundle.version} (${bundle.sha256.slice(0, 12)})`],
       [text("about_point"), `${pointName(loaded)}: ${percent(point.threshold)}`],
+      [text("about_prior"), loaded.prior === null ? text("about_prior_unknown") : percent(loaded.prior)],
       [text("about_release"), `edge-infer ${installed.release.edge_infer} (${installed.id.slice(0, 12)})`],
       [text("about_offline"), text(installed.offline ? "about_offline_yes" : "about_offline_no")],
       [text("about_update"), updateWords()],

@@ -12,6 +12,7 @@ export interface Settings {
   idle_seconds: number;
   save: boolean;
   language: string | null;
+  prevalence: number | null;
 }
 
 export interface Release {

@@ -43,13 +43,14 @@ self.onmessage = async ({ data }: MessageEvent<Request>) => {
 };
 
 async function load(request: Load): Promise<Loaded> {
-  const { base, operatingPoint, threads } = request;
+  const { base, operatingPoint, prevalence, threads } = request;
   ort.env.wasm.wasmPaths = { mjs: base + __ORT_MJS__, wasm: base + __ORT_WASM__ };
   ort.env.wasm.numThreads = threads;
   diagnoser = await Diagnoser.load(pinned(request), {
     engine: ortEngine(ort, { executionProviders: ["wasm"] }),
     decoder: bitmapDecoder(),
     ...(operatingPoint === null ? {} : { operatingPoint }),
+    ...(prevalence === null ? {} : { prevalence }),
   });
   await diagnoser.warmup();
   const { manifest, operatingPoint: point } = diagnoser;
@@ -65,6 +66,7 @@ async function load(request: Load): Promise<Loaded> {
       sensitivity: point.metrics["sensitivity"]?.value ?? null,
       specificity: point.metrics["specificity"]?.value ?? null,
     },
+    prior: diagnoser.prior,
     threads,
     engine: `ONNX Runtime Web ${ort.env.versions.web ?? ""} (${diagnoser.provider})`,
   };

@@ -25,7 +25,13 @@ def test_the_release_names_every_file_but_the_worker(fake_app: Path, toy_bundle:
         data = site.files[path]
         assert entry == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     assert release["bundle"] == {"name": "toy", "version": "1.2.3", "sha256": bundle.sha256}
-    assert release["settings"] == {"operating_point": "balanced", "idle_seconds": 30, "save": False, "language": "de"}
+    assert release["settings"] == {
+        "operating_point": "balanced",
+        "idle_seconds": 30,
+        "save": False,
+        "language": "de",
+        "prevalence": None,
+    }
     assert site.release == hashlib.sha256(site.files["release.json"]).hexdigest()
 
 

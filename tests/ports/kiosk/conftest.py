@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from edge_infer.bundle.store import load_bundle
 from edge_infer.kiosk.server import KioskServer
 from edge_infer.kiosk.site import RELEASE, Settings, Site, make_site
 from tests.conftest import REPOSITORY
+from tests.ports.conftest import unproven
 from tests.ports.kiosk.person import Person
 
 KIOSK = REPOSITORY / "ports/kiosk"
@@ -30,9 +30,7 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 def missing(what: str) -> NoReturn:
     """Skips, or fails where the ports must be tested."""
-    if os.environ.get("EDGE_INFER_REQUIRE_PORTS") == "1":
-        pytest.fail(f"EDGE_INFER_REQUIRE_PORTS is 1, but {what}")
-    pytest.skip(f"no kiosk test: {what}")
+    unproven("kiosk", f"no kiosk test: {what}")
 
 
 @pytest.fixture(scope="session")

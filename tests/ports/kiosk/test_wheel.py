@@ -15,6 +15,7 @@ import pytest
 
 from edge_infer.kiosk.app import BUILD_WHEEL
 from tests.conftest import REPOSITORY
+from tests.ports.conftest import is_required
 from tests.ports.kiosk.conftest import missing
 
 LARGEST = 25_000_000
@@ -23,7 +24,7 @@ LARGEST = 25_000_000
 def test_the_stated_command_makes_a_wheel_with_the_kiosk(tmp_path: Path) -> None:
     if shutil.which("npm") is None:
         missing("npm is not installed")
-    if os.environ.get("EDGE_INFER_REQUIRE_PORTS") != "1":
+    if not is_required("kiosk"):
         pytest.skip("it installs packages from npm: set EDGE_INFER_REQUIRE_PORTS=1")
     variable, *command = shlex.split(BUILD_WHEEL)
     name, value = variable.split("=")

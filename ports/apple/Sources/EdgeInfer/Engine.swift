@@ -18,7 +18,7 @@ public protocol Engine: AnyObject {
 /// Turns an encoded picture into pixels; the platform's own, because no two platforms share one.
 public protocol Decoder {
     /// Decodes at full size, to 8-bit RGB without applying colour profiles, **as stored**: the caller turns it upright. A JPEG comes
-    /// without its profile.
+    /// without its profile. A picture with transparent pixels is refused: see `refuseHidden`, which every decoder calls.
     ///
     /// - Parameters:
     ///   - header: what the file says about itself.

@@ -114,8 +114,13 @@ func result(_ step: String, _ given: Given) throws -> [String: Value]? {
     case "decide": return try decide(given)
     case "segment":
         let picture = try given.any("image").picture
-        let map = try given.networks!.segmenter.run(picture)[given.bundle.manifest.segmenter.output]!
-        return ["probability_map": .floats([picture.height, picture.width], map)]
+        let manifest = given.bundle.manifest
+        let outputs = try given.networks!.segmenter.run(picture)
+        let score = manifest.rules.familiarity.map { Double(outputs[$0.output]![0]) }
+        return [
+            "probability_map": .floats([picture.height, picture.width], outputs[manifest.segmenter.output]!),
+            "familiarity": shown(score),
+        ]
     case "classify":
         let row = try given.networks!.classifier.run(try given.any("image").picture)[given.bundle.manifest.classifier.output]!
         return ["probabilities": .floats([row.count], row)]
@@ -133,9 +138,10 @@ private func path(_ given: Given) throws -> [String: Value] {
         dermoscopy: try rules.any("dermoscopy").isNull ? nil : try dermoscopy(try rules.table("dermoscopy")),
         mask: try maskRule(try rules.table("mask")),
         roi: RoiRule(background: try background(roi), margin: try roi.number("margin"), outside: try outside(roi)),
-        familiarity: nil)
+        familiarity: try familiarity(rules))
     var work = examine(try given.any("image").picture, known)
-    if work.reason == nil { locate(&work, try given.any("probability_map").map, known) }
+    let score = given.values["familiarity"]?.number
+    if work.reason == nil { locate(&work, try given.any("probability_map").map, known, score: score) }
     return [
         "segmenter_input": shown(work.segmenterInput), "reason": shown(work.reason?.rawValue),
         "mask": work.mask.map { shown($0) } ?? .json(.null), "lesion_box": shown(work.lesionBox),
@@ -146,13 +152,14 @@ private func path(_ given: Given) throws -> [String: Value] {
 
 private func decide(_ given: Given) throws -> [String: Value] {
     let manifest = given.bundle.manifest
-    let point = try manifest.operatingPoint(try given.text("operating_point"))
+    let ratio = try oddsRatio(prior: manifest.prior, prevalence: given.values["prevalence"]?.number)
+    let point = move(try manifest.operatingPoint(try given.text("operating_point")), ratio: ratio)
     let band = try given.any("abstain").number.map(point.band)
     guard let row = try given.any("probabilities").numbers else { throw Mismatch("no probabilities") }
-    let probability = row[manifest.melanomaIndex]
+    let probability = correctClasses(row, melanoma: manifest.melanomaIndex, ratio: ratio)[manifest.melanomaIndex]
     let answer = isMelanoma(probability, point, band)
     return [
-        "melanoma_probability": shown(probability), "label": shown(answer.map { label($0) }),
+        "melanoma_probability": shown(probability), "threshold": shown(point.threshold), "label": shown(answer.map { label($0) }),
         "reason": shown(answer == nil ? Reason.uncertain.rawValue : nil),
     ]
 }
@@ -160,7 +167,8 @@ private func decide(_ given: Given) throws -> [String: Value] {
 private func diagnose(_ given: Given) throws -> [String: Value] {
     let networks = given.networks!
     let diagnoser = try Diagnoser(
-        bundle: given.bundle, segmenter: networks.segmenter, classifier: networks.classifier, decoder: given.decoder!)
+        bundle: given.bundle, segmenter: networks.segmenter, classifier: networks.classifier, decoder: given.decoder!,
+        prevalence: given.values["prevalence"]?.number)
     let fromFile = given.values["file"] != nil
     let found = try fromFile ? diagnoser.diagnose(try given.file("file")) : diagnoser.diagnose(try given.any("image").picture)
     return [
@@ -168,7 +176,14 @@ private func diagnose(_ given: Given) throws -> [String: Value] {
         "melanoma_probability": shown(found.melanomaProbability), "image_size": .list([shown(found.height), shown(found.width)]),
         "lesion_box": shown(found.lesionBox), "roi_box": shown(found.roiBox),
         "lesion_area_fraction": shown(found.areaFraction), "lesion_confidence": shown(found.confidence),
+        "familiarity": shown(found.familiarity), "threshold": shown(found.threshold), "prior": shown(found.prior),
     ]
+}
+
+private func familiarity(_ rules: Given) throws -> FamiliarityRule? {
+    guard let rule = rules.values["familiarity"], !rule.isNull else { return nil }
+    let table = try rules.table("familiarity")
+    return FamiliarityRule(output: try table.text("output"), threshold: try table.number("threshold"))
 }
 
 private func label(_ isMelanoma: Bool) -> String { isMelanoma ? "melanoma" : "not melanoma" }

@@ -15,6 +15,8 @@ export interface Header {
   readonly height: number;
   /** What decoding to 8-bit RGB leaves out, in sentences for people. */
   readonly notes: readonly string[];
+  /** Whether there is a channel, or a colour, of transparency. */
+  readonly alpha: boolean;
 }
 
 /**
@@ -109,12 +111,14 @@ function unsupported(file: Reader): ImageDecodeError {
   return new ImageDecodeError(`This is no picture of a supported format (${FORMATS}).`, convert);
 }
 
-function notes(found: { profile?: Uint8Array | null; alpha?: boolean; deep?: boolean; more?: boolean }): string[] {
+function notes(found: { profile?: Uint8Array | null; palette?: boolean; deep?: boolean; more?: boolean }): string[] {
   const said: string[] = [];
   if (found.profile && !isSrgb(found.profile)) {
     said.push("The embedded colour profile was not applied; colours may be off.");
   }
-  if (found.alpha === true) said.push("Transparency was ignored.");
+  if (found.palette === true) {
+    said.push("The picture has at most 256 colours; finer shades were lost when it was saved.");
+  }
   if (found.deep === true) said.push("16-bit samples were reduced to 8 bits.");
   if (found.more === true) said.push("The file holds several pictures; the first was used.");
   return said;
@@ -147,7 +151,8 @@ function jpeg(file: Reader): Header {
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
     if (isFrame) {
       const [height, width] = [file.u16(position + 5), file.u16(position + 7)];
-      return { format: "JPEG", width, height, notes: notes({ profile: profile.length ? Uint8Array.from(profile) : null }) };
+      const said = notes({ profile: profile.length ? Uint8Array.from(profile) : null });
+      return { format: "JPEG", width, height, notes: said, alpha: false };
     }
     if (marker === 0xd9 || marker === 0xda || length < 2) throw damaged("JPEG", ": it gives no size");
     const segment = file.data.subarray(position + 4, position + 2 + length);
@@ -160,34 +165,38 @@ function png(file: Reader): Header {
   const [width, height, depth, color] = [file.u32(16), file.u32(20), file.u8(24), file.u8(25)];
   let alpha = color === 4 || color === 6;
   let profile: Uint8Array | null = null;
+  let animated = false;
   for (let position = 8; position + 8 <= file.data.length; ) {
     const [length, kind] = [file.u32(position), file.text(position + 4, 4)];
     if (kind === "IDAT") break;
     // The profile itself is compressed; the chunk begins with its name.
     if (kind === "iCCP") profile = file.data.subarray(position + 8, position + 8 + Math.min(length, 80));
     alpha ||= kind === "tRNS";
+    animated ||= kind === "acTL";
     position += 12 + length;
   }
-  return { format: "PNG", width, height, notes: notes({ profile, alpha, deep: depth === 16 }) };
+  const said = notes({ profile, deep: depth === 16, more: animated, palette: color === 3 });
+  return { format: "PNG", width, height, notes: said, alpha };
 }
 
 function webp(file: Reader): Header {
   const kind = file.text(12, 4);
   if (kind === "VP8 ") {
-    return { format: "WebP", width: file.u16(26, true) & 0x3fff, height: file.u16(28, true) & 0x3fff, notes: [] };
+    const [width, height] = [file.u16(26, true) & 0x3fff, file.u16(28, true) & 0x3fff];
+    return { format: "WebP", width, height, notes: [], alpha: false };
   }
   if (kind === "VP8L") {
     const bits = file.u32(21, true);
     const [width, height] = [(bits & 0x3fff) + 1, ((bits >>> 14) & 0x3fff) + 1];
-    return { format: "WebP", width, height, notes: notes({ alpha: ((bits >>> 28) & 1) === 1 }) };
+    return { format: "WebP", width, height, notes: [], alpha: ((bits >>> 28) & 1) === 1 };
   }
   if (kind === "VP8X") {
     const flags = file.u8(20);
     const width = (file.u16(24, true) | (file.u8(26) << 16)) + 1;
     const height = (file.u16(27, true) | (file.u8(29) << 16)) + 1;
     const profile = flags & 0x20 ? file.data.subarray(0, 8192) : null;
-    const said = notes({ profile, alpha: (flags & 0x10) !== 0, more: (flags & 0x02) !== 0 });
-    return { format: "WebP", width, height, notes: said };
+    const said = notes({ profile, more: (flags & 0x02) !== 0 });
+    return { format: "WebP", width, height, notes: said, alpha: (flags & 0x10) !== 0 };
   }
   throw damaged("WebP");
 }
@@ -195,7 +204,7 @@ function webp(file: Reader): Header {
 function bmp(file: Reader): Header {
   const old = file.u32(14, true) === 12;
   const [width, height] = old ? [file.u16(18, true), file.u16(20, true)] : [file.i32(18, true), file.i32(22, true)];
-  return { format: "BMP", width: Math.abs(width), height: Math.abs(height), notes: [] };
+  return { format: "BMP", width: Math.abs(width), height: Math.abs(height), notes: [], alpha: false };
 }
 
 function tiff(file: Reader): Header {
@@ -225,6 +234,8 @@ function tiff(file: Reader): Header {
   const following = file.size(first + count * step, little, big);
   const start = tags.get(34675);
   const profile = start === undefined ? null : file.data.subarray(start, start + (lengths.get(34675) ?? 0));
-  const said = notes({ profile, alpha: tags.has(338), deep: (tags.get(258) ?? 8) === 16, more: following !== 0 });
-  return { format: "TIFF", width: tags.get(256) ?? 0, height: tags.get(257) ?? 0, notes: said };
+  const deep = (tags.get(258) ?? 8) === 16;
+  const said = notes({ profile, deep, more: following !== 0, palette: tags.get(262) === 3 });
+  const [width, height] = [tags.get(256) ?? 0, tags.get(257) ?? 0];
+  return { format: "TIFF", width, height, notes: said, alpha: tags.has(338) };
 }

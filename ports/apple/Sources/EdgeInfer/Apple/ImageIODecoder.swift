@@ -27,6 +27,9 @@
                     .imageDecode, "The \(header.format) picture is damaged or cut short.",
                     "Check that it was copied completely, or take another one.")
             }
+            if ![.none, .noneSkipFirst, .noneSkipLast].contains(image.alphaInfo) {
+                try refuseHidden(try hidden(image), of: image.width * image.height, header: header)
+            }
             return try plain(image) ?? drawn(image)
         }
 
@@ -52,6 +55,24 @@
                 }
             }
             return Picture(checked: image.height, image.width, pixels)
+        }
+
+        /// How many pixels are wholly transparent: the picture's alpha alone, drawn.
+        private func hidden(_ image: CGImage) throws -> Int {
+            let (height, width) = (image.height, image.width)
+            var alpha = [UInt8](repeating: 0, count: width * height)
+            let done = alpha.withUnsafeMutableBytes { memory -> Bool in
+                guard
+                    let context = CGContext(
+                        data: memory.baseAddress, width: width, height: height, bitsPerComponent: 8, bytesPerRow: width,
+                        space: nil, bitmapInfo: CGImageAlphaInfo.alphaOnly.rawValue)
+                else { return false }
+                context.setBlendMode(.copy)
+                context.draw(image, in: CGRect(x: 0, y: 0, width: width, height: height))
+                return true
+            }
+            if !done { throw EdgeInferError(.imageTooLarge, "There is no memory for this picture.", "Make it smaller.") }
+            return alpha.reduce(0) { $0 + ($1 == 0 ? 1 : 0) }
         }
 
         private func drawn(_ image: CGImage) throws -> Picture {

@@ -9,6 +9,7 @@ import io.github.edgeinfer.ImageTooLargeError
 import io.github.edgeinfer.ImageUnsupportedError
 import io.github.edgeinfer.Picture
 import io.github.edgeinfer.steps.Header
+import io.github.edgeinfer.steps.refuseHidden
 
 /**
  * Android's own decoder: JPEG, PNG, WebP, BMP, and HEIC where the phone has one (Android 9 on). It does not apply EXIF's
@@ -39,24 +40,27 @@ class BitmapDecoder : Decoder {
             "Check that it was copied completely, or take another one.",
         )
         try {
-            return pixels(bitmap)
+            return pixels(bitmap, header)
         } finally {
             bitmap.recycle()
         }
     }
 
-    private fun pixels(bitmap: Bitmap): Picture {
+    private fun pixels(bitmap: Bitmap, header: Header): Picture {
         val result = ByteArray(3 * bitmap.width * bitmap.height)
         val row = IntArray(bitmap.width)
         var at = 0
+        var hidden = 0
         for (y in 0 until bitmap.height) {
             bitmap.getPixels(row, 0, bitmap.width, 0, y, bitmap.width, 1)
             for (pixel in row) {
+                if (Color.alpha(pixel) == 0) hidden++
                 result[at++] = Color.red(pixel).toByte()
                 result[at++] = Color.green(pixel).toByte()
                 result[at++] = Color.blue(pixel).toByte()
             }
         }
+        refuseHidden(hidden, bitmap.width * bitmap.height, header)
         return Picture(bitmap.height, bitmap.width, result)
     }
 }

@@ -37,7 +37,8 @@ interface Decoder {
      *
      * @param maxPixels for formats whose header [io.github.edgeinfer.steps.readHeader] cannot read the size of: refuse larger ones.
      * @param header what the file says about itself.
-     * @throws ImageDecodeError damaged or cut short.
+     * @throws ImageDecodeError damaged or cut short, or transparent somewhere: see [io.github.edgeinfer.steps.refuseHidden], which every
+     *   decoder calls.
      * @throws ImageUnsupportedError of a format that this platform does not decode.
      * @throws ImageTooLargeError see `maxPixels`.
      */

@@ -5,6 +5,7 @@ import io.github.edgeinfer.ImageDecodeError
 import io.github.edgeinfer.ImageUnsupportedError
 import io.github.edgeinfer.Picture
 import io.github.edgeinfer.steps.Header
+import io.github.edgeinfer.steps.refuseHidden
 import java.awt.image.BufferedImage
 import java.awt.image.DataBuffer
 import java.awt.image.IndexColorModel
@@ -29,7 +30,9 @@ class ImageIoDecoder : Decoder {
         } catch (error: RuntimeException) { // some readers meet damaged files with an index out of bounds
             throw damaged(error)
         }
-        return pixels(image ?: throw damaged(null))
+        val found = image ?: throw damaged(null)
+        refuseHidden(hidden(found), found.width * found.height, header)
+        return pixels(found)
     }
 
     private fun damaged(cause: Exception?) = ImageDecodeError(
@@ -37,6 +40,17 @@ class ImageIoDecoder : Decoder {
         "Check that it was copied completely, or export it again.",
         cause,
     )
+
+    /** How many pixels are wholly transparent. */
+    private fun hidden(image: BufferedImage): Int {
+        if (!image.colorModel.hasAlpha()) return 0
+        if (image.colorModel is IndexColorModel) {
+            return (0 until image.width * image.height).count { image.getRGB(it % image.width, it / image.width) ushr 24 == 0 }
+        }
+        val alpha = image.alphaRaster
+        val row = IntArray(image.width)
+        return (0 until image.height).sumOf { y -> alpha.getSamples(0, y, image.width, 1, 0, row).count { it == 0 } }
+    }
 
     /** Samples as they are stored. `getRGB` would apply colour profiles, so only palettes go that way. */
     private fun pixels(image: BufferedImage): Picture {

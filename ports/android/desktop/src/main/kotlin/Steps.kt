@@ -5,6 +5,7 @@ import io.github.edgeinfer.Box
 import io.github.edgeinfer.DermoscopyRule
 import io.github.edgeinfer.Diagnoser
 import io.github.edgeinfer.Engine
+import io.github.edgeinfer.FamiliarityRule
 import io.github.edgeinfer.InputSpec
 import io.github.edgeinfer.Mask
 import io.github.edgeinfer.MaskRule
@@ -21,6 +22,7 @@ import io.github.edgeinfer.steps.DEFAULT_MAX_PIXELS
 import io.github.edgeinfer.steps.Quality
 import io.github.edgeinfer.steps.StepRules
 import io.github.edgeinfer.steps.cleanMask
+import io.github.edgeinfer.steps.correctClasses
 import io.github.edgeinfer.steps.cropRoi
 import io.github.edgeinfer.steps.dermoscopyScore
 import io.github.edgeinfer.steps.examine
@@ -31,6 +33,8 @@ import io.github.edgeinfer.steps.lesionProblem
 import io.github.edgeinfer.steps.locate
 import io.github.edgeinfer.steps.measureAppearance
 import io.github.edgeinfer.steps.measureQuality
+import io.github.edgeinfer.steps.move
+import io.github.edgeinfer.steps.oddsRatio
 import io.github.edgeinfer.steps.pictureProblem
 import io.github.edgeinfer.steps.readHeader
 import io.github.edgeinfer.steps.resize
@@ -49,7 +53,8 @@ class Given(private val values: Map<String, Any?>, val bundle: Bundle, val netwo
 
     fun number(key: String): Double = (any(key) as Number).toDouble()
 
-    fun numberOrNull(key: String): Double? = (any(key) as Number?)?.toDouble()
+    /** Null where it is null or not there. */
+    fun numberOrNull(key: String): Double? = (values[key] as Number?)?.toDouble()
 
     fun array(key: String): Values = any(key) as Values
 
@@ -139,9 +144,12 @@ val STEPS: Map<String, (Given) -> Map<String, Any?>> = mapOf(
     "diagnose" to { given -> diagnose(given) },
     "segment" to { given ->
         val picture = given.picture("image")
-        val name = given.bundle.manifest.segmenter.output
-        val map = given.networks!!.segmenter.run(picture).getValue(name)
-        mapOf("probability_map" to Values(listOf(picture.height, picture.width), null, map))
+        val manifest = given.bundle.manifest
+        val outputs = given.networks!!.segmenter.run(picture)
+        mapOf(
+            "probability_map" to Values(listOf(picture.height, picture.width), null, outputs.getValue(manifest.segmenter.output)),
+            "familiarity" to manifest.familiarity?.let { outputs.getValue(it.output)[0].toDouble() },
+        )
     },
     "classify" to { given ->
         val row = given.networks!!.classifier.run(given.picture("image")).getValue(given.bundle.manifest.classifier.output)
@@ -151,7 +159,9 @@ val STEPS: Map<String, (Given) -> Map<String, Any?>> = mapOf(
 
 private fun diagnose(given: Given): Map<String, Any?> {
     val networks = given.networks!!
-    val diagnoser = Diagnoser(given.bundle, networks.segmenter, networks.classifier, ImageIoDecoder())
+    val diagnoser = Diagnoser(
+        given.bundle, networks.segmenter, networks.classifier, ImageIoDecoder(), prevalence = given.numberOrNull("prevalence"),
+    )
     val found = if ("file" in given) diagnoser.diagnose(given.file("file")) else diagnoser.diagnose(given.picture("image"))
     return mapOf(
         "status" to found.status,
@@ -163,6 +173,9 @@ private fun diagnose(given: Given): Map<String, Any?> {
         "roi_box" to found.roiBox?.let { shown(it) },
         "lesion_area_fraction" to found.areaFraction,
         "lesion_confidence" to found.confidence,
+        "familiarity" to found.familiarity,
+        "threshold" to found.threshold,
+        "prior" to found.prior,
     )
 }
 
@@ -171,12 +184,15 @@ fun label(isMelanoma: Boolean): String = if (isMelanoma) "melanoma" else "not me
 
 private fun decide(given: Given): Map<String, Any?> {
     val manifest = given.bundle.manifest
-    val point = manifest.operatingPoint(given.text("operating_point"))
+    val ratio = oddsRatio(manifest.prior, given.numberOrNull("prevalence"))
+    val point = move(manifest.operatingPoint(given.text("operating_point")), ratio)
     val band = given.numberOrNull("abstain")?.let { point.band(it) }
-    val probability = ((given.any("probabilities") as List<*>)[manifest.melanomaIndex] as Number).toDouble()
+    val row = (given.any("probabilities") as List<*>).map { (it as Number).toDouble() }.toDoubleArray()
+    val probability = correctClasses(row, manifest.melanomaIndex, ratio)[manifest.melanomaIndex]
     val answer = isMelanoma(probability, point, band)
     return mapOf(
         "melanoma_probability" to probability,
+        "threshold" to point.threshold,
         "label" to answer?.let { label(it) },
         "reason" to if (answer == null) Reason.UNCERTAIN.value else null,
     )
@@ -212,13 +228,14 @@ private fun stepRules(given: Given): StepRules {
         if (given.any("dermoscopy") == null) null else dermoscopy(given.table("dermoscopy")),
         maskRule(given.table("mask")),
         RoiRule(background(roi), roi.number("margin"), outside(roi)),
+        if ("familiarity" in given && given.any("familiarity") != null) familiarity(given.table("familiarity")) else null,
     )
 }
 
 private fun path(given: Given): Map<String, Any?> {
     val rules = stepRules(given.table("rules"))
     val work = examine(given.picture("image"), rules)
-    if (work.reason == null) locate(work, given.array("probability_map").map(), rules)
+    if (work.reason == null) locate(work, given.array("probability_map").map(), rules, given.numberOrNull("familiarity"))
     return mapOf(
         "segmenter_input" to shown(work.segmenterInput),
         "reason" to work.reason?.value,
@@ -230,6 +247,8 @@ private fun path(given: Given): Map<String, Any?> {
         "roi" to work.roi?.let { shown(it) },
     )
 }
+
+private fun familiarity(given: Given) = FamiliarityRule(given.text("output"), given.number("threshold"))
 
 private fun dermoscopy(given: Given): DermoscopyRule {
     val terms = given.table("terms")
