@@ -39,7 +39,9 @@ def audit(python: str = sys.executable, timeout: float = 300.0) -> Audit:
         for flaw in entry.get("vulns", ())
     )
     skipped = [entry["name"] for entry in answer if "skip_reason" in entry]
-    says = f"{len(answer) - len(skipped)} of {len(locked())} locked versions audited, {len(found)} vulnerabilities known."
+    says = (
+        f"{len(answer) - len(skipped)} of {len(locked())} locked versions audited, {len(found)} vulnerabilities known."
+    )
     if skipped:
         few = ", ".join(skipped[:5]) + (", …" if len(skipped) > 5 else "")
         says = f"NOT AUDITED: {len(skipped)} versions that the database does not know ({few}). {says}"

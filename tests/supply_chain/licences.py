@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.metadata import Distribution
+from pathlib import Path
 
 PERMISSIVE = frozenset(
     {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "HPND", "ISC", "MIT", "PSF-2.0", "Python-2.0"}
@@ -96,8 +97,7 @@ def speaks_of_copyleft(installed: Distribution) -> bool:
     """Whether a licence or notice file of the distribution names a copyleft licence."""
     for file in installed.files or ():
         if _NOTICES.search(file.name) and file.suffix in ("", ".txt", ".md", ".rst"):
-            path = installed.locate_file(file)
-            with open(str(path), encoding="utf-8", errors="replace") as stream:
-                if _COPYLEFT.search(stream.read()):
-                    return True
+            text = Path(str(installed.locate_file(file))).read_text(encoding="utf-8", errors="replace")
+            if _COPYLEFT.search(text):
+                return True
     return False
