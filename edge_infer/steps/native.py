@@ -39,6 +39,8 @@ def keep_off_stderr() -> None:
     with _lock:
         if _printed is None:
             _printed = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process lives
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_part)
 
 
 def decoding(decode: Callable[[], T]) -> tuple[T, str | None]:
@@ -72,6 +74,19 @@ def decoding(decode: Callable[[], T]) -> tuple[T, str | None]:
             os.close(stderr)
     damage = next((line.strip() for line in said.splitlines() if _DAMAGE.search(line)), None)
     return result, damage
+
+
+def _part() -> None:
+    """A forked child gets a file of its own: the inherited one has one position and one content for both processes."""
+    global _printed
+    try:
+        if _printed is not None:
+            _printed.close()
+            _printed = tempfile.TemporaryFile()  # noqa: SIM115 - as above
+    except OSError:
+        _printed = None
+    finally:
+        _lock.release()
 
 
 def _flush() -> None:

@@ -10,14 +10,19 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.robustness import fuzz_decoders, fuzz_headers
-from tests.robustness.measure import REPOSITORY, SIZES, Measure, Trial
+from tests.robustness import determinism, faults, fuzz_decoders, fuzz_headers, load, network, soak
+from tests.robustness.measure import REPOSITORY, SIZES, Measure, Trial, Wish
 from tests.robustness.page import write_page
 
 RESULTS = REPOSITORY / "tests" / "robustness" / "results.json"
 TRIALS: dict[str, Trial] = {
     "headers": fuzz_headers.trial,
     "decoders": fuzz_decoders.trial,
+    "faults": faults.trial,
+    "soak": soak.trial,
+    "load": load.trial,
+    "determinism": determinism.trial,
+    "network": network.trial,
 }
 
 
@@ -25,13 +30,19 @@ def main() -> int:
     """Runs the wanted trials; exit code 1 where anything was lost."""
     parser = argparse.ArgumentParser(prog="python -m tests.robustness", description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="seconds", help="how long it may take; the tests use seconds")
-    parser.add_argument("--only", nargs="+", choices=TRIALS, metavar="TRIAL", help=f"of: {', '.join(TRIALS)}")
+    parser.add_argument("trials", nargs="*", metavar="TRIAL", help=f"of: {', '.join(TRIALS)}; default: all")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="soak: diagnose these, and the worst cases")
+    parser.add_argument("--count", type=int, metavar="N", help="soak: so many diagnoses")
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="soak, determinism: with this bundle")
     parser.add_argument("--write", action="store_true", help="keep the results, and write tests/ROBUSTNESS.md from all")
     wanted = parser.parse_args()
+    if unknown := [name for name in wanted.trials if name not in TRIALS]:
+        parser.error(f"there is no trial {', '.join(unknown)}; there are: {', '.join(TRIALS)}")
+    wish = Wish(wanted.pictures, wanted.count, wanted.bundle, wanted.write)
     lost = 0
-    for name in wanted.only or TRIALS:
+    for name in wanted.trials or TRIALS:
         start = time.monotonic()
-        measure = TRIALS[name](wanted.size)
+        measure = TRIALS[name](wanted.size, wish)
         measure.seconds = time.monotonic() - start
         lost += measure.lost
         print(f"{measure.title}: {measure.tried:,} tried, {measure.lost} lost, {measure.seconds:.0f} s", flush=True)

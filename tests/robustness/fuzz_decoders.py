@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.robustness.measure import REPOSITORY, Measure, environment, share_of_a_core, throttled
+from tests.robustness.measure import NO_WISH, REPOSITORY, Measure, Wish, environment, share_of_a_core, throttled
 
 RUNS = {"seconds": 3_000, "minutes": 30_000, "hours": 200_000}
 MAX_PIXELS = 2**22
@@ -121,32 +121,40 @@ def _try(function: object, data: bytes) -> None:
         function(data)  # type: ignore[operator]
 
 
-def trial(size: str) -> Measure:
-    """A crash, an untyped error, or an input beyond its limits is a loss; the run goes on after it."""
+def block(first: int, last: int) -> tuple[int, Counter[str], list[str]]:
+    """Works inputs off in a child, up to the first that is lost.
+
+    Returns:
+        The first input that was not tried, how inputs ended (of a child that ended well), and losses in words: a
+        crash, an untyped error, or an input beyond its limits.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        progress = Path(folder, "progress")
+        progress.write_bytes(struct.pack("<Q", first))
+        command = [sys.executable, "-m", "tests.robustness.fuzz_decoders", str(first), str(last), str(progress)]
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        with throttled(process, share_of_a_core()):
+            out, complaint = process.communicate()
+        (at,) = struct.unpack("<Q", progress.read_bytes())
+    if process.returncode == 0:
+        ends = Counter(json.loads(out.splitlines()[-1]))
+        return last, ends, [f"inputs {first} to {last}: on stderr: {complaint[:300]}"] if complaint else []
+    words = (complaint.strip().splitlines() or ["no words"])[-1]
+    return at + 1, Counter(), [f"input {at}: exit {process.returncode}: {words[:300]}"]
+
+
+def trial(size: str, wish: Wish = NO_WISH) -> Measure:
+    """The run goes on after a loss."""
     measure = Measure("Native decoders, mutated files")
     ends: Counter[str] = Counter()
     number, last = 0, RUNS[size]
-    with tempfile.TemporaryDirectory() as folder:
-        progress = Path(folder, "progress")
-        progress.write_bytes(bytes(8))
-        while number < last:
-            end = min(number + 20_000, last)
-            command = [sys.executable, "-m", "tests.robustness.fuzz_decoders", str(number), str(end), str(progress)]
-            process = subprocess.Popen(
-                command, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            with throttled(process, share_of_a_core()):
-                out, complaint = process.communicate()
-            (at,) = struct.unpack("<Q", progress.read_bytes())
-            if process.returncode == 0:
-                ends.update(json.loads(out.splitlines()[-1]))
-                if complaint:
-                    measure.lose(f"inputs {number} to {end}: on stderr: {complaint[:300]}")
-                number = end
-            else:
-                words = (complaint.strip().splitlines() or ["no words"])[-1]
-                measure.lose(f"input {at}: exit {process.returncode}: {words[:300]}")
-                number = at + 1
+    while number < last:
+        number, more, losses = block(number, min(number + 20_000, last))
+        ends += more
+        for loss in losses:
+            measure.lose(loss)
     measure.tried = last
     measure.figures["ends"] = ", ".join(f"{count:,} {name}" for name, count in ends.most_common())
     return measure

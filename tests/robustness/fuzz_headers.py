@@ -12,32 +12,31 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.robustness.measure import REPOSITORY, Measure, environment, share_of_a_core, throttled
+from tests.robustness.measure import NO_WISH, REPOSITORY, Measure, Wish, environment, share_of_a_core, throttled
 
 RUNS = {"seconds": 20_000, "minutes": 1_000_000, "hours": 10_000_000}
 FINDINGS = Path(tempfile.gettempdir()) / "edge-infer-fuzz"
 
 
-def trial(size: str) -> Measure:
+def trial(size: str, wish: Wish = NO_WISH) -> Measure:
     """Fuzzes `read_header` and `for_decoder`; a crash, an untyped error or a time-out ends the run and is a loss."""
     measure = Measure("Intake's own code, coverage-guided (atheris)")
     if find_spec("atheris") is None:
         measure.figures["left out"] = "atheris is not installed"
         return measure
-    from tests.support.hostile_files import CASES
-
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder, "corpus")
         corpus.mkdir()
-        for number, case in enumerate(CASES.values()):
-            (corpus / str(number)).write_bytes(case.make()[:4096])
-        FINDINGS.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "tests.robustness.fuzz_headers", f"-runs={RUNS[size]}", "-seed=1"]
-        command += ["-max_len=4096", "-timeout=10", "-rss_limit_mb=2048", f"-artifact_prefix={FINDINGS}/", str(corpus)]
+        fill_corpus(corpus)
         log = Path(folder, "log")
         with log.open("w") as stream:
             process = subprocess.Popen(
-                command, cwd=REPOSITORY, env=environment(), stdout=stream, stderr=stream, text=True
+                command(corpus, f"-runs={RUNS[size]}", "-seed=1"),
+                cwd=REPOSITORY,
+                env=environment(),
+                stdout=stream,
+                stderr=stream,
+                text=True,
             )
             with throttled(process, share_of_a_core()):
                 process.wait()
@@ -49,6 +48,22 @@ def trial(size: str) -> Measure:
     if process.returncode != 0:
         measure.lose(f"exit {process.returncode}: {text[-1500:]}")
     return measure
+
+
+def fill_corpus(folder: Path) -> None:
+    """Puts the worst cases of the tests into a corpus, those that it does not have yet."""
+    from tests.support.hostile_files import CASES
+
+    for number, case in enumerate(CASES.values()):
+        if not (seed := folder / f"case-{number}").exists():
+            seed.write_bytes(case.make()[:4096])
+
+
+def command(corpus: Path, *options: str) -> list[str]:
+    """libFuzzer's command over a corpus, with the limits of every run."""
+    FINDINGS.mkdir(exist_ok=True)
+    limits = ("-max_len=4096", "-timeout=10", "-rss_limit_mb=2048", f"-artifact_prefix={FINDINGS}/")
+    return [sys.executable, "-m", "tests.robustness.fuzz_headers", *options, *limits, str(corpus)]
 
 
 def main() -> None:

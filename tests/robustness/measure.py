@@ -42,7 +42,25 @@ class Measure:
             self.losses.append(what)
 
 
-Trial = Callable[[str], Measure]
+@dataclass(frozen=True)
+class Wish:
+    """What a person may ask of a trial.
+
+    Attributes:
+        pictures: a folder of pictures to use.
+        count: of cases.
+        bundle: to use in place of the trial's own.
+        keep: writes the trial's tables and plots into the repository.
+    """
+
+    pictures: Path | None = None
+    count: int | None = None
+    bundle: Path | None = None
+    keep: bool = False
+
+
+NO_WISH = Wish()
+Trial = Callable[[str, Wish], Measure]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 from edge_infer.bundle.manifest import Manifest, Stage
 from edge_infer.bundle.store import Bundle, load_bundle
 from trainer.bundle.errors import ExportError
-from trainer.bundle.write import seal, swap
+from trainer.bundle.swapping import replacement
+from trainer.bundle.write import seal
 
 
 def drop_variants(bundle: Bundle, names: Collection[str], out: Path) -> Manifest:
@@ -35,18 +35,13 @@ def drop_variants(bundle: Bundle, names: Collection[str], out: Path) -> Manifest
         has = f"It has {', '.join(sorted(known))}." if known else "It has none."
         raise ExportError(f"'{old.name}' has no variant {', '.join(missing)}.", has)
     manifest = replace(old, segmenter=_without(old.segmenter, names), classifier=_without(old.classifier, names))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with replacement(out) as draft:
         shutil.copytree(bundle.path, draft, dirs_exist_ok=True)
         for file in _files(old) - _files(manifest):
             path = draft / file
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         manifest = seal(draft, manifest)
         load_bundle(draft)
-        swap(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return manifest
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +10,9 @@ from edge_infer.bundle.golden import read_golden
 from edge_infer.bundle.manifest import Manifest
 from edge_infer.bundle.store import Bundle
 from trainer.bundle.recover import recover_graph
+from trainer.bundle.swapping import replacement
 from trainer.bundle.variants import Request, add_variants
-from trainer.bundle.write import seal, swap
+from trainer.bundle.write import seal
 from trainer.models.serving import as_network
 from trainer.scoring.networks import Networks
 
@@ -32,9 +32,7 @@ def extend_bundle(bundle: Bundle, out: Path, request: Request) -> Manifest:
         ExportError: a network cannot be recovered, or a variant cannot be made.
         ParityError: a variant fails a gate.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with replacement(out) as draft:
         shutil.copytree(bundle.path, draft, dirs_exist_ok=True)
         old = bundle.manifest
         segmenter, classifier = (recover_graph(bundle, stage)[0] for stage in ("segmenter", "classifier"))
@@ -49,8 +47,4 @@ def extend_bundle(bundle: Bundle, out: Path, request: Request) -> Manifest:
         }
         left_out = {name: why for name, why in old.variants_left_out.items() if name not in request.names}
         manifest = replace(new, **made, variants_left_out={**left_out, **new.variants_left_out})
-        manifest = seal(draft, manifest)
-        swap(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return manifest
+        return seal(draft, manifest)

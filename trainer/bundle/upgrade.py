@@ -7,7 +7,6 @@ schema. Both are rewritten; nothing is trained, chosen or measured again.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from edge_infer.bundle.manifest import UNVERSIONED, Manifest
 from edge_infer.bundle.store import Bundle, load_bundle
 from trainer.bundle.errors import ExportError
 from trainer.bundle.storage import MIN_ONNXRUNTIME, save_onnx
-from trainer.bundle.write import seal, swap
+from trainer.bundle.swapping import replacement
+from trainer.bundle.write import seal
 from trainer.scoring.networks import open_onnx
 
 FIRST_VERSION = "1.0.0"
@@ -36,9 +36,7 @@ def upgrade_bundle(bundle: Bundle, out: Path, version: str | None = None) -> Man
         ExportError: a graph needs a newer IR version, or an answer to a golden example is not bit for bit the same.
         BundleSchemaError: the version is not three numbers.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with replacement(out) as draft:
         shutil.copytree(bundle.path, draft, dirs_exist_ok=True)
         for file in bundle.manifest.files:
             if file.endswith(".onnx"):
@@ -47,9 +45,6 @@ def upgrade_bundle(bundle: Bundle, out: Path, version: str | None = None) -> Man
         chosen = version or next_version(bundle.manifest.version)
         manifest = seal(draft, replace(bundle.manifest, version=chosen, min_onnxruntime=MIN_ONNXRUNTIME))
         load_bundle(draft)
-        swap(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return manifest
 
 

@@ -5,15 +5,12 @@ A folder is replaced at once, after everything for it succeeded.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +46,7 @@ from trainer.bundle.onnx import export_onnx
 from trainer.bundle.provenance import LABEL_NAMES
 from trainer.bundle.recipe import BundleRecipe
 from trainer.bundle.storage import MIN_ONNXRUNTIME
+from trainer.bundle.swapping import replacement
 from trainer.bundle.system import System, golden_traces
 from trainer.bundle.variants import Request, add_variants
 from trainer.choices.choose import Choices
@@ -88,7 +86,7 @@ def write_bundle(
         ExportError: a model cannot be exported, or the bundle is larger than allowed.
         ParityError: a gate fails.
     """
-    with _draft(out) as draft:
+    with replacement(out) as draft:
         calibration = choices.calibration
         fold = calibration.temperature, calibration.bias
         graphs, stages = system.graphs(*fold), system.stages()
@@ -106,7 +104,6 @@ def write_bundle(
         write_golden(draft / GOLDEN_FILE, golden)
         manifest = seal(draft, replace(manifest, parity=(*gates, *rounding)))
         _prove(draft, manifest)
-        swap(draft, out)
     return manifest
 
 
@@ -122,24 +119,12 @@ def publish(written: Path, out: Path, manifest: Manifest, card: str) -> Manifest
     Raises:
         ExportError: the copy is not what was proven.
     """
-    with _draft(out) as draft:
+    with replacement(out) as draft:
         shutil.copytree(written, draft, dirs_exist_ok=True)
         (draft / MODEL_CARD).write_text(card, encoding="utf-8")
         manifest = seal(draft, manifest)
         _prove(draft, manifest)
-        swap(draft, out)
     return manifest
-
-
-@contextlib.contextmanager
-def _draft(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that is gone afterwards unless it was moved."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        yield draft
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:
@@ -153,21 +138,6 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
     sealed = replace(manifest, files=entries)
     (folder / MANIFEST).write_text(sealed.to_json(), encoding="utf-8")
     return sealed
-
-
-def swap(draft: Path, out: Path) -> None:
-    """Puts `draft` in the place of `out` by renaming; the old bundle is kept until the new one is there."""
-    draft.chmod(0o755)
-    old = out.with_name(f".{out.name}-old-{os.getpid()}")
-    if out.exists():
-        out.rename(old)
-    try:
-        draft.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _judge_rounding(

@@ -33,6 +33,7 @@ CACHE_FOLDER = Path("cache")
 Layout = dict[str, tuple[tuple[int, ...], type[np.generic]]]
 """Arrays of a cache: name to one row's shape and dtype."""
 
+_TRIES = 3
 _LAYOUT = 1  # raise when what is stored changes
 
 
@@ -167,9 +168,19 @@ def _cached(
     if not records:
         raise DataError("There is no picture to cache.", "Check the split and --limit.")
     home = folder / _key(records, key)
-    if not home.is_dir():
-        _build(records, home, key, layout, decode)
-    return {name: np.load(home / f"{name}.npy", mmap_mode="r") for name in layout}
+    for _ in range(_TRIES):
+        try:
+            if not home.is_dir():
+                _build(records, home, key, layout, decode)
+            return {name: np.load(home / f"{name}.npy", mmap_mode="r") for name in layout}
+        except FileNotFoundError:
+            continue  # somebody deletes caches: what is mapped already stays, and what is not is made again
+        except OSError as error:
+            raise DataError(
+                f"The cache '{home}' cannot be written: {error.strerror or error}.",
+                "Check permissions and free space, or choose another folder.",
+            ) from error
+    raise DataError(f"The cache '{home}' vanished {_TRIES} times while it was made.", "Choose another folder.")
 
 
 def _key(records: Sequence[Record], key: dict[str, object]) -> str:
@@ -197,7 +208,7 @@ def _build(
     draft.mkdir(parents=True, exist_ok=True)
     try:
         arrays = {
-            name: np.lib.format.open_memmap(draft / f"{name}.npy", "w+", dtype, (len(records), *shape))
+            name: _room(draft / f"{name}.npy", np.dtype(dtype), (len(records), *shape))
             for name, (shape, dtype) in layout.items()
         }
         for row, record in enumerate(tqdm(records, desc=f"decoding to {home}", unit="picture", mininterval=1.0)):
@@ -213,3 +224,12 @@ def _build(
                 raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _room(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    """A new array on disk whose space is taken: a disk that fills up later would kill the process that writes to it."""
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    return array

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,13 +71,34 @@ def build_model(recipe: Recipe) -> nn.Module:
 
 
 def save_atomic(content: dict[str, Any], path: Path) -> None:
-    """Writes beside the target and renames, so that a reader never sees half a file."""
+    """Writes beside the target and renames, so that a reader never sees half a file.
+
+    Raises:
+        CheckpointError: it cannot be written; the older file stays.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        torch.save(content, draft)
-        draft.replace(path)
+        with writing(path):
+            torch.save(content, draft)
+            draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What a full disk or a read-only folder stops becomes a typed error.
+
+    Raises:
+        CheckpointError: in place of an OSError, or of the RuntimeError that torch's own writer has for it.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"Cannot write {path}: {getattr(error, 'strerror', None) or str(error).splitlines()[0]}.",
+            "Make room or mend permissions, and train again: it continues after the last finished epoch.",
+        ) from error
 
 
 def read_file(path: str | Path) -> dict[str, Any]:

@@ -25,7 +25,16 @@ from trainer.data.ham10000 import Record
 from trainer.data.transforms import augment_batch, normalize, to_float
 from trainer.errors import CheckpointError, RecipeError
 from trainer.recipe import OptimConfig, Recipe, recipe_from_dict
-from trainer.training.checkpoint import BEST, FORMAT, build_model, class_names, init_weights, read_file, save_atomic
+from trainer.training.checkpoint import (
+    BEST,
+    FORMAT,
+    build_model,
+    class_names,
+    init_weights,
+    read_file,
+    save_atomic,
+    writing,
+)
 from trainer.training.curves import plot_history
 from trainer.training.distill import load_teachers
 from trainer.training.distributed import ALONE, World
@@ -109,7 +118,8 @@ def train(
     """
     if recipe.members > 1:
         raise RecipeError(f"'{recipe.name}' is an ensemble.", "Train its members, each by itself.")
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     last = out / "last.pt"
     state = world.from_lead(read_file(last) if world.leads and resume and last.is_file() else None)
     identity = RunIdentity.of(train_records, val_records, split, fold, limit)
@@ -155,8 +165,9 @@ def train(
         _say(f"resuming {out} after epoch {first}", world)
     events = EventLog(out, average.step)
     if world.leads:
-        (out / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=2) + "\n", encoding="utf-8")
-        (out / "run.json").write_text(json.dumps(identity.to_dict(), indent=2) + "\n", encoding="utf-8")
+        with writing(out):
+            (out / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=2) + "\n", encoding="utf-8")
+            (out / "run.json").write_text(json.dumps(identity.to_dict(), indent=2) + "\n", encoding="utf-8")
 
     for epoch in range(first, min(config.epochs, stop_after or config.epochs)):
         if config.patience and best and epoch - best["epoch"] >= config.patience:
@@ -217,10 +228,12 @@ def train(
                 save_atomic(content, out / "best.pt")
             content |= {"model": model.state_dict(), "average_step": average.step, "optimizer": optimizer.state_dict()}
             content |= {"schedule": schedule.state_dict(), "history": history, "best": best}
+            with writing(out):
+                _write_history(history, out / "history.csv")
+                plot_history(history, chosen_by, out / "curves.png")
+                events.add_epoch(row, losses)
+            # Last of all: an epoch that is not in it is done again, and writes the others once more.
             save_atomic(content, last)
-            _write_history(history, out / "history.csv")
-            plot_history(history, chosen_by, out / "curves.png")
-            events.add_epoch(row, losses)
         if after_epoch is not None and after_epoch(row):
             break
     events.close()

@@ -1,0 +1,70 @@
+"""A forked process decodes on its own: neither the lock nor the words of another process's decoder reach it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+
+WORDS = """
+import os
+from edge_infer.steps.native import decoding, keep_off_stderr
+
+keep_off_stderr()
+ready, begin = os.pipe()
+written, tell = os.pipe()
+over, leave = os.pipe()
+
+def the_childs():
+    os.read(ready, 1)
+    os.write(2, b"Corrupt JPEG data: the child's own\\n")
+    os.write(tell, b"x")
+    os.read(over, 1)
+
+def the_parents():
+    os.write(begin, b"x")
+    os.read(written, 1)
+
+child = os.fork()
+if child == 0:
+    os._exit(0 if decoding(the_childs)[1] else 1)
+damage = decoding(the_parents)[1]
+os.write(leave, b"x")
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "the child did not get its own words"
+assert damage is None, damage
+"""
+
+LOCK = """
+import os, signal, threading, time
+from edge_infer.steps.native import decoding, keep_off_stderr
+
+keep_off_stderr()
+inside = threading.Event()
+
+def slow():
+    inside.set()
+    time.sleep(0.3)
+
+thread = threading.Thread(target=decoding, args=(slow,))
+thread.start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(10)
+    os._exit(decoding(lambda: 0)[0])
+thread.join()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "the child waits for a thread that it does not have"
+assert decoding(lambda: 7)[0] == 7
+"""
+
+
+@pytest.mark.parametrize("code", [WORDS, LOCK], ids=["words", "lock"])
+def test_a_forked_process_decodes_on_its_own(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

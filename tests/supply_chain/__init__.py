@@ -1,0 +1,1 @@
+"""What this project is built and tested with: locked, listed, licences judged; `python -m tests.supply_chain -h`."""
