@@ -134,6 +134,12 @@ class BundleSignatureError(BundleError):
     code = "bundle-signature"
 
 
+class ExplanationUnavailableError(EdgeInferError):
+    """An explanation was asked for, and this classifier or engine gives none that is exact."""
+
+    code = "explanation-unavailable"
+
+
 class EngineError(EdgeInferError):
     """The inference engine cannot be used."""
 
