@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_infer.bundle.protobuf import Span, encoded, fields, numbers, text
 from edge_infer.errors import ExplanationUnavailableError
@@ -80,6 +81,24 @@ def with_class_map(data: bytes, output: str, name: str) -> bytes:
     return add_to_graph(data, nodes, CLASS_MAP)
 
 
+def against_others(maps: NDArray[np.float32], index: int, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One class's map less those of the others, each as much as it competes: float32 (rows, columns).
+
+    Softmax does not see what all logits share, so a single class's map has an arbitrary part in it. This difference has
+    none. With q the others' probabilities as shares of their sum, H(q) its entropy in nats and T the temperature:
+
+        log-odds of the class  =  (mean of the difference + its bias - sum of q * the others' biases) / T  -  H(q)
+
+    Args:
+        maps: (rows, columns, classes).
+        index: of the class.
+        probabilities: (classes,), as the network gave them.
+    """
+    others = np.delete(probabilities, index).astype(np.float64)
+    shares = others / others.sum() if others.sum() > 0 else np.full(others.size, 1 / others.size)
+    return (maps[..., index] - np.delete(maps, index, axis=-1) @ shares).astype(np.float32)
+
+
 def add_to_graph(data: bytes, nodes: Sequence[bytes], output: str) -> bytes:
     """An ONNX file with nodes at the end of its graph, and a float32 output of any shape."""
     view = memoryview(data)
@@ -122,9 +141,7 @@ def find_head(data: bytes, output: str, name: str) -> Head:
     if node.operator in ("ReduceMean", "Mean"):
         raise _unavailable(name, "it answers with the mean over several mirrored views of the crop")
     plain = node.operator == "MatMul" or (
-        node.operator == "Gemm"
-        and node.integers.get("transA", [0]) == [0]
-        and node.floats.get("alpha", _ONE) == _ONE
+        node.operator == "Gemm" and node.integers.get("transA", [0]) == [0] and node.floats.get("alpha", _ONE) == _ONE
     )
     if not plain or len(node.inputs) < 2 or not constant(node.inputs[1]):
         raise _unavailable(name, f"'{node.operator}' stands where its last linear layer should")
@@ -144,8 +161,8 @@ def find_head(data: bytes, output: str, name: str) -> Head:
 def _unavailable(name: str, why: str) -> ExplanationUnavailableError:
     return ExplanationUnavailableError(
         f"There is no exact class activation map of '{name}': {why}.",
-        "Leave the explanation out, or use a bundle and a variant whose classifier looks once and ends in a global mean "
-        "and one linear layer, such as float32 of `sources`.",
+        "Leave the explanation out, or use a bundle and a variant whose classifier looks once and ends in a global "
+        "mean and one linear layer, such as float32 of `sources`.",
     )
 
 
@@ -201,7 +218,7 @@ def _read_node(data: memoryview, span: Span) -> _Node:
             integers = [value for part, _, at in fields(data, where) if part in (3, 8) for value in numbers(data, at)]
             if integers:
                 node.integers[key] = list(_signed(integers))
-            node.floats |= {key: value for part, value, _ in fields(data, where) if part == 2}
+            node.floats |= [(key, value) for part, value, _ in fields(data, where) if part == 2]
     return node
 
 
