@@ -262,20 +262,23 @@ class Diagnoser:
         first, second = stages
         return first.wider(second)
 
-    def diagnose(self, image: ImageInput) -> Diagnosis:
+    def diagnose(self, image: ImageInput, *, mm_per_pixel: float | None = None) -> Diagnosis:
         """Diagnoses one picture.
 
         Args:
             image: path, encoded bytes (JPEG, PNG, WebP, BMP, TIFF), or RGB uint8 array of shape (height, width, 3).
+            mm_per_pixel: of this picture, in place of the one for all; only where lesions are measured.
 
         Raises:
+            InputError: the scale is none.
             ImageError: the picture cannot be used; see its subclasses.
             EngineError: the engine failed.
         """
+        check_scale(mm_per_pixel)
         work = examine(image, self._rules, self._max_pixels)
         self._segment([work])
         self._classify([work])
-        return self._finish(work)
+        return self._finish(work, mm_per_pixel or self._scale)
 
     def diagnose_many(
         self, images: Iterable[ImageInput], batch_size: int = 8, workers: int | None = None
@@ -319,7 +322,7 @@ class Diagnoser:
         usable = [work for work in works if isinstance(work, Work)]
         self._segment(usable)
         self._classify(usable)
-        return [self._finish(work) if isinstance(work, Work) else work for work in works]
+        return [self._finish(work, self._scale) if isinstance(work, Work) else work for work in works]
 
     def segment(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Lesion probability maps: uint8 RGB (n, height, width, 3) in, float32 (n, height, width) in 0..1 out.
@@ -413,7 +416,7 @@ class Diagnoser:
     def _at_site(self, row: NDArray[np.float32], site: Site) -> NDArray[np.float32]:
         return recalibrated_classes(row, self.manifest.melanoma_index, site.temperature, site.shift)
 
-    def _finish(self, work: Work) -> Diagnosis:
+    def _finish(self, work: Work, mm_per_pixel: float | None) -> Diagnosis:
         manifest, point = self.manifest, self._operating_point
         probability = label = None
         by_class: dict[str, float] = {}
@@ -424,7 +427,7 @@ class Diagnoser:
             by_class = {name: float(p) for name, p in zip(manifest.labels, row, strict=True)}
             probability = by_class[manifest.melanoma_label]
             label, work.problem = decide(probability, point, self._band)
-        measured = self._measure(work)
+        measured = self._measure(work, mm_per_pixel)
         reason, message = work.problem or (None, None)
         scores = {"dermoscopy": work.dermoscopy, "familiarity": work.familiarity}
         quality = work.quality._asdict() | {name: score for name, score in scores.items() if score is not None}
@@ -465,12 +468,12 @@ class Diagnoser:
             class_map=work.class_map,
         )
 
-    def _measure(self, work: Work) -> Measurements | None:
+    def _measure(self, work: Work, mm_per_pixel: float | None) -> Measurements | None:
         if work.probability_map is None:
             return None
         work.clock.restart()
         size, threshold = (work.picture.height, work.picture.width), self.manifest.mask.threshold
-        measured = measure(work.picture.pixels, work.probability_map, threshold, size, self._scale)
+        measured = measure(work.picture.pixels, work.probability_map, threshold, size, mm_per_pixel)
         work.clock.lap("measure")
         return measured
 

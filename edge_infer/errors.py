@@ -80,6 +80,12 @@ class ImageArrayError(ImageError):
     code = "image-array"
 
 
+class NotComparableError(ImageError):
+    """Two pictures cannot be compared: they cannot be aligned, or one of them has no answer."""
+
+    code = "not-comparable"
+
+
 class BundleError(EdgeInferError):
     """The model bundle cannot be trusted or used."""
 
