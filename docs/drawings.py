@@ -13,12 +13,13 @@ Row = tuple[str, str]
 RUNTIME: Sequence[Row] = (
     ("cli", "one file a command"),
     ("serve, kiosk, batch, watch", "services around it, archives"),
-    ("benchmark, evaluate, conformance", "speed; figures from labelled pictures; vectors for ports"),
+    ("benchmark, evaluate, conformance, compare", "speed; figures; vectors for ports; two pictures"),
     ("diagnoser", "the order of the steps, and nothing else"),
     ("output, dicom", "a diagnosis for people and programs"),
     ("engines", "ONNX Runtime, Core ML, OpenVINO"),
     ("bundle", "manifest, parsing, hashes, golden examples"),
     ("diagnosis", "the answer"),
+    ("measurements", "ABCD numbers of a lesion"),
     ("steps", "decode, resize, quality, mask, crop"),
     ("rules", "what a bundle fixes and the steps obey"),
     ("reasons, geometry, schema, files, extras", ""),
@@ -102,7 +103,7 @@ def layers() -> str:
             parts.append(text(x + 10, y + 15 if words else y + 22, room, 13, "bold"))
             if words:
                 parts.append(text(x + 10, y + 29, words, 11))
-    parts.append(arrow(366, 60, 366, 530))
+    parts.append(arrow(366, 60, 366, 570))
     parts.append(text(405, 275, "imports", 12, anchor="middle"))
     parts.append(text(405, 290, "run", 12, anchor="middle"))
     parts.append(text(405, 305, "downwards", 12, anchor="middle"))
@@ -110,7 +111,7 @@ def layers() -> str:
     parts.append(text(405, 414, "edge_infer,", 11, anchor="middle"))
     parts.append(text(405, 428, "never back", 11, anchor="middle"))
     parts.append(arrow(456, 440, 376, 440))
-    return svg(800, 560, "Layers of both packages", parts)
+    return svg(800, 600, "Layers of both packages", parts)
 
 
 def way(rows: Sequence[Row], title: str, first: str, last: str, stops: dict[str, str]) -> str:

@@ -12,15 +12,17 @@ from types import MappingProxyType, TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_infer.bundle.class_map import CLASS_MAP, against_others
 from edge_infer.bundle.manifest import DEFAULT_VARIANT, Manifest
 from edge_infer.bundle.site import Site, read_site
 from edge_infer.bundle.store import Bundle
 from edge_infer.diagnosis import MELANOMA, NOT_MELANOMA, Diagnosis
 from edge_infer.engines.base import Engine
-from edge_infer.engines.checks import check_engines, check_probabilities, check_scores
+from edge_infer.engines.checks import check_engines, check_maps, check_probabilities, check_scores
 from edge_infer.engines.loading import STAGES, Loading, start_loading
 from edge_infer.engines.threads import in_order
 from edge_infer.errors import EngineError, ImageError, InputError
+from edge_infer.measurements.measure import Measurements, check_scale, measure
 from edge_infer.output.wording import percent
 from edge_infer.reasons import Problem, Reason
 from edge_infer.rules import Band, OperatingPoint, Tolerance
@@ -57,6 +59,8 @@ class Diagnoser:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         threads: int = 1,
         site: Site | None = None,
+        measurements: bool = False,
+        mm_per_pixel: float | None = None,
     ) -> None:
         """Joins a checked bundle with two loaded networks of one variant; most callers use `load`.
 
@@ -66,7 +70,12 @@ class Diagnoser:
             BundleMismatchError: a network's input size or labels differ from the manifest.
             BundleError: the bundle has no such operating point, no band of this share, or no prior to correct.
             PrevalenceError: the prevalence is not between 0 and 1.
+            InputError: a site overlay and a prevalence, or a scale that is none or that nothing is measured with.
         """
+        check_scale(mm_per_pixel)
+        if mm_per_pixel is not None and not measurements:
+            raise InputError("A scale was given and nothing is measured.", "Ask for measurements too, or leave it out.")
+        self._measuring, self._scale = measurements, mm_per_pixel
         self._bundle = bundle
         calibration = bundle.manifest.calibration
         if site is not None and prevalence is not None:
@@ -115,6 +124,9 @@ class Diagnoser:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         site: str | os.PathLike[str] | None = None,
         require_signature: str | os.PathLike[str] | None = None,
+        measurements: bool = False,
+        mm_per_pixel: float | None = None,
+        explain: bool = False,
     ) -> Diagnoser:
         """Loads a bundle, after checking the hash of every file but those of other variants.
 
@@ -142,13 +154,17 @@ class Diagnoser:
                 is.
             require_signature: path of the publisher's public key (Ed25519, PEM), who must have signed the bundle; needs
                 the extra `[sign]`.
+            measurements: measure each lesion too: `Diagnosis.measurements`. No answer depends on it.
+            mm_per_pixel: of all pictures to come, at their own size; adds millimetres to the measurements.
+            explain: draw up a class activation map with each answer: `Diagnosis.class_map`. No answer depends on it.
 
         Raises:
-            InputError: the overlay cannot be read, or was given together with a prevalence.
+            InputError: the overlay cannot be read, or was given together with a prevalence; or the scale is none.
             BundleError: not found, damaged, tampered with, of another schema version, or without a prior to correct;
                 see its subclasses.
             PrevalenceError: the prevalence is not between 0 and 1.
             EngineError: no engine, or the wanted provider is not available; see its subclasses.
+            ExplanationUnavailableError: an explanation was asked for, and the classifier has none that is exact.
         """
         loading = start_loading(
             bundle,
@@ -157,6 +173,7 @@ class Diagnoser:
             variant=variant,
             precision=precision,
             require_signature=require_signature,
+            explain=explain,
         )
         return cls.from_loading(
             loading,
@@ -165,6 +182,8 @@ class Diagnoser:
             prevalence=prevalence,
             max_pixels=max_pixels,
             site=site,
+            measurements=measurements,
+            mm_per_pixel=mm_per_pixel,
         )
 
     @classmethod
@@ -177,6 +196,8 @@ class Diagnoser:
         prevalence: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         site: str | os.PathLike[str] | None = None,
+        measurements: bool = False,
+        mm_per_pixel: float | None = None,
     ) -> Diagnoser:
         """Waits for networks that were started with `edge_infer.engines.loading.start_loading`; see `load`."""
         point = loading.bundle.manifest.operating_point(operating_point)
@@ -195,6 +216,8 @@ class Diagnoser:
             max_pixels=max_pixels,
             threads=loading.threads,
             site=overlay,
+            measurements=measurements,
+            mm_per_pixel=mm_per_pixel,
         )
 
     def with_prevalence(self, prevalence: float) -> Diagnoser:
@@ -260,20 +283,23 @@ class Diagnoser:
         first, second = stages
         return first.wider(second)
 
-    def diagnose(self, image: ImageInput) -> Diagnosis:
+    def diagnose(self, image: ImageInput, *, mm_per_pixel: float | None = None) -> Diagnosis:
         """Diagnoses one picture.
 
         Args:
             image: path, encoded bytes (JPEG, PNG, WebP, BMP, TIFF), or RGB uint8 array of shape (height, width, 3).
+            mm_per_pixel: of this picture, in place of the one for all; only where lesions are measured.
 
         Raises:
+            InputError: the scale is none.
             ImageError: the picture cannot be used; see its subclasses.
             EngineError: the engine failed.
         """
+        check_scale(mm_per_pixel)
         work = examine(image, self._rules, self._max_pixels)
         self._segment([work])
         self._classify([work])
-        return self._finish(work)
+        return self._finish(work, mm_per_pixel or self._scale)
 
     def diagnose_many(
         self, images: Iterable[ImageInput], batch_size: int = 8, workers: int | None = None
@@ -317,7 +343,7 @@ class Diagnoser:
         usable = [work for work in works if isinstance(work, Work)]
         self._segment(usable)
         self._classify(usable)
-        return [self._finish(work) if isinstance(work, Work) else work for work in works]
+        return [self._finish(work, self._scale) if isinstance(work, Work) else work for work in works]
 
     def segment(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Lesion probability maps: uint8 RGB (n, height, width, 3) in, float32 (n, height, width) in 0..1 out.
@@ -345,8 +371,23 @@ class Diagnoser:
         Raises:
             InferenceError: the engine failed or its output is no probability.
         """
-        probabilities = _running(self._classifier).run(batch)
-        return check_probabilities("classifier", probabilities, (batch.shape[0], len(self.manifest.labels)))
+        return self.classify_and_explain(batch)[0]
+
+    def classify_and_explain(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """As `classify`, with the class activation maps of the same run: float32 (n, rows, columns, classes), None
+        without `explain`; see `edge_infer.bundle.class_map`.
+
+        Raises:
+            InferenceError: the engine failed, or its output is no probability or no map.
+        """
+        engine, classes = _running(self._classifier), len(self.manifest.labels)
+        maps = None
+        if CLASS_MAP in engine.outputs:
+            rows, maps = engine.run_named(batch, (engine.outputs[0], CLASS_MAP))
+            maps = check_maps(maps, batch.shape[0], classes)
+        else:
+            rows = engine.run(batch)
+        return check_probabilities("classifier", rows, (batch.shape[0], classes)), maps
 
     def warmup(self) -> None:
         """Runs both networks once, so that the first diagnosis does not pay for lazy initialisation."""
@@ -377,6 +418,7 @@ class Diagnoser:
         for number, (work, probability) in enumerate(zip(usable, maps, strict=True)):
             work.clock.add("segment", share)
             locate(work, probability, self._rules, None if scores is None else float(scores[number]))
+            work.probability_map = probability if self._measuring and work.problem is None else None
 
     def _classify(self, works: Sequence[Work]) -> None:
         usable = [work for work in works if work.problem is None]
@@ -384,16 +426,18 @@ class Diagnoser:
         if not rois:
             return
         start = time.perf_counter()
-        rows = self.classify(to_batch(rois))
+        rows, maps = self.classify_and_explain(to_batch(rois))
         share = (time.perf_counter() - start) * 1000 / len(usable)
-        for work, row in zip(usable, rows, strict=True):
+        for number, (work, row) in enumerate(zip(usable, rows, strict=True)):
+            if maps is not None:
+                work.class_map = against_others(maps[number], self.manifest.melanoma_index, row)
             work.probabilities = row if self._site is None else self._at_site(row, self._site)
             work.clock.add("classify", share)
 
     def _at_site(self, row: NDArray[np.float32], site: Site) -> NDArray[np.float32]:
         return recalibrated_classes(row, self.manifest.melanoma_index, site.temperature, site.shift)
 
-    def _finish(self, work: Work) -> Diagnosis:
+    def _finish(self, work: Work, mm_per_pixel: float | None) -> Diagnosis:
         manifest, point = self.manifest, self._operating_point
         probability = label = None
         by_class: dict[str, float] = {}
@@ -404,6 +448,7 @@ class Diagnoser:
             by_class = {name: float(p) for name, p in zip(manifest.labels, row, strict=True)}
             probability = by_class[manifest.melanoma_label]
             label, work.problem = decide(probability, point, self._band)
+        measured = self._measure(work, mm_per_pixel)
         reason, message = work.problem or (None, None)
         scores = {"dermoscopy": work.dermoscopy, "familiarity": work.familiarity}
         quality = work.quality._asdict() | {name: score for name, score in scores.items() if score is not None}
@@ -440,7 +485,18 @@ class Diagnoser:
                 *work.picture.warnings,
                 *work.warnings,
             ),
+            measurements=measured,
+            class_map=work.class_map,
         )
+
+    def _measure(self, work: Work, mm_per_pixel: float | None) -> Measurements | None:
+        if work.probability_map is None:
+            return None
+        work.clock.restart()
+        size, threshold = (work.picture.height, work.picture.width), self.manifest.mask.threshold
+        measured = measure(work.picture.pixels, work.probability_map, threshold, size, mm_per_pixel)
+        work.clock.lap("measure")
+        return measured
 
 
 def decide(probability: float, point: OperatingPoint, band: Band | None) -> tuple[str | None, Problem | None]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge_infer.errors import EdgeInferError
 from edge_infer.geometry import Box
+from edge_infer.measurements.measure import Measurements
 from edge_infer.reasons import Reason
 
 Status = Literal["ok", "indeterminate", "error"]
@@ -59,6 +60,10 @@ class Diagnosis:
         bundle_sha256: hash of its manifest, which covers all its files.
         site_sha256: hash of the site's overlay (`edge-infer calibrate`) that was applied; None without one.
         warnings: what a careful reader should know about this answer.
+        measurements: ABCD numbers, where they were asked for and there is a probability.
+        class_map: where they were asked for: what places of `roi_box` gave to the logit of melanoma, less what they
+            gave to those of the classes that compete with it: float32 (rows, columns), top left first; see
+            `edge_infer.bundle.class_map.against_others`.
 
     Examples:
         >>> from edge_infer import Diagnoser
@@ -98,6 +103,8 @@ class Diagnosis:
     bundle_sha256: str | None = None
     site_sha256: str | None = None
     warnings: tuple[str, ...] = ()
+    measurements: Measurements | None = None
+    class_map: NDArray[np.float32] | None = field(default=None, repr=False)
 
     @classmethod
     def failed(
@@ -115,7 +122,10 @@ class Diagnosis:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values. Arrays are left out: `edge_infer.output` makes pictures of them."""
+        """JSON-ready values. Pictures are left out: `edge_infer.output` makes them.
+
+        `measurements` and `class_map` are there where they were asked for and could be given.
+        """
         return {
             "source": self.source,
             "status": self.status,
@@ -143,4 +153,6 @@ class Diagnosis:
             "bundle_sha256": self.bundle_sha256,
             "site_sha256": self.site_sha256,
             "warnings": list(self.warnings),
+            **({} if self.measurements is None else {"measurements": self.measurements.to_dict()}),
+            **({} if self.class_map is None else {"class_map": [[float(x) for x in row] for row in self.class_map]}),
         }

@@ -80,6 +80,12 @@ class ImageArrayError(ImageError):
     code = "image-array"
 
 
+class NotComparableError(ImageError):
+    """Two pictures cannot be compared: they cannot be aligned, or one of them has no answer."""
+
+    code = "not-comparable"
+
+
 class BundleError(EdgeInferError):
     """The model bundle cannot be trusted or used."""
 
@@ -132,6 +138,12 @@ class BundleSignatureError(BundleError):
     """A signature was asked for, and there is none, or not one by this key."""
 
     code = "bundle-signature"
+
+
+class ExplanationUnavailableError(EdgeInferError):
+    """An explanation was asked for, and this classifier or engine gives none that is exact."""
+
+    code = "explanation-unavailable"
 
 
 class EngineError(EdgeInferError):

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edge_infer.bundle.manifest import Stage
+from edge_infer.bundle.protobuf import Span, fields, numbers, text
 from edge_infer.errors import BundleMismatchError, BundleUnsafeError
 
-Span = tuple[int, int]
 _DOMAINS = ("", "ai.onnx")
 _IMPORTED = ("ai.onnx.", "com.microsoft", "com.ms.internal.", "org.pytorch.aten")
 """How further domains begin that ONNX Runtime's tools import in every file that they write; no node may be of them."""
@@ -97,57 +96,14 @@ def _fits(found: tuple[int, list[int | None]], kind: int, rank: int, inner: list
     return all(size is None or want is None or size == want for size, want in zip(found[1][1:], inner, strict=True))
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("varint")
-
-
-def _fields(data: memoryview, span: Span) -> Iterator[tuple[int, int, Span]]:
-    """Number, value and position of every field: a number for wire types 0, 1 and 5; for 2 the span counts."""
-    at, end = span
-    while at < end:
-        key, at = _varint(data, at)
-        number, wire = key >> 3, key & 7
-        if wire == 0:
-            start = at
-            value, at = _varint(data, at)
-            yield number, value, (start, at)
-        elif wire in (1, 5):
-            size = 8 if wire == 1 else 4
-            yield number, int.from_bytes(data[at : at + size], "little"), (at, at + size)
-            at += size
-        elif wire == 2:
-            length, at = _varint(data, at)
-            if at + length > end:
-                raise ValueError("length")
-            yield number, 0, (at, at + length)
-            at += length
-        else:
-            raise ValueError("wire type")
-    if at != end:
-        raise ValueError("length")
-
-
-def _text(data: memoryview, span: Span) -> str:
-    return bytes(data[span[0] : span[1]]).decode("utf-8")
-
-
 def _model(data: memoryview, name: str) -> _Graph:
     graphs: list[Span] = []
-    for number, _, span in _fields(data, (0, len(data))):
+    for number, _, span in fields(data, (0, len(data))):
         if number == 7:
             graphs.append(span)
         elif number == 8:
-            for inner, _, where in _fields(data, span):
-                domain = _text(data, where) if inner == 1 else ""
+            for inner, _, where in fields(data, span):
+                domain = text(data, where) if inner == 1 else ""
                 if domain not in _DOMAINS and not domain.startswith(_IMPORTED):
                     raise _unsafe(name, f"needs operators of '{domain}', which are not ONNX's own")
         elif number in (20, 25):
@@ -155,7 +111,7 @@ def _model(data: memoryview, name: str) -> _Graph:
     if len(graphs) != 1:
         raise _unsafe(name, "is no readable ONNX file")
     graph = _Graph()
-    for number, _, span in _fields(data, graphs[0]):
+    for number, _, span in fields(data, graphs[0]):
         if number == 1:
             _node(data, span, graph, name)
         elif number == 5:
@@ -173,23 +129,23 @@ def _model(data: memoryview, name: str) -> _Graph:
 
 def _value(data: memoryview, span: Span, values: dict[str, tuple[int, list[int | None]]]) -> None:
     key, kind, shape = "", 0, []
-    for number, _, where in _fields(data, span):
+    for number, _, where in fields(data, span):
         if number == 1:
-            key = _text(data, where)
+            key = text(data, where)
         elif number == 2:
-            for inner, _, tensor in _fields(data, where):
+            for inner, _, tensor in fields(data, where):
                 if inner != 1:
                     continue
-                for part, value, dims in _fields(data, tensor):
+                for part, value, dims in fields(data, tensor):
                     if part == 1:
                         kind = value
                     elif part == 2:
-                        shape = [_dimension(data, dim) for _, _, dim in _fields(data, dims)]
+                        shape = [_dimension(data, dim) for _, _, dim in fields(data, dims)]
     values[key] = (kind, shape)
 
 
 def _dimension(data: memoryview, span: Span) -> int | None:
-    for number, value, _ in _fields(data, span):
+    for number, value, _ in fields(data, span):
         if number == 1:
             return value
     return None
@@ -199,17 +155,17 @@ def _node(data: memoryview, span: Span, graph: _Graph, name: str) -> None:
     inputs: list[str] = []
     outputs: list[str] = []
     operator, tensors = "", []
-    for number, _, where in _fields(data, span):
+    for number, _, where in fields(data, span):
         if number == 1:
-            inputs.append(_text(data, where))
+            inputs.append(text(data, where))
         elif number == 2:
-            outputs.append(_text(data, where))
+            outputs.append(text(data, where))
         elif number == 4:
-            operator = _text(data, where)
+            operator = text(data, where)
         elif number == 5:
             tensors += _attribute(data, where, name)
-        elif number == 7 and _text(data, where) not in _DOMAINS:
-            raise _unsafe(name, f"needs operators of '{_text(data, where)}', which are not ONNX's own")
+        elif number == 7 and text(data, where) not in _DOMAINS:
+            raise _unsafe(name, f"needs operators of '{text(data, where)}', which are not ONNX's own")
     if operator in _RANDOM:
         raise _unsafe(name, f"answers at random ({operator})")
     for tensor in tensors:
@@ -221,7 +177,7 @@ def _node(data: memoryview, span: Span, graph: _Graph, name: str) -> None:
 
 def _attribute(data: memoryview, span: Span, name: str) -> list[Span]:
     tensors = []
-    for number, _, where in _fields(data, span):
+    for number, _, where in fields(data, span):
         if number in (6, 11):
             raise _unsafe(name, "holds loops or branches")
         if number in (22, 23):
@@ -234,13 +190,13 @@ def _attribute(data: memoryview, span: Span, name: str) -> list[Span]:
 def _tensor(data: memoryview, span: Span, graph: _Graph, name: str, output: str = "") -> None:
     dims: list[int] = []
     kind, key, raw, others = 0, output, None, []
-    for number, value, where in _fields(data, span):
+    for number, value, where in fields(data, span):
         if number == 1:
-            dims += _numbers(data, where)
+            dims += numbers(data, where)
         elif number == 2:
             kind = value
         elif number == 8 and not output:
-            key = _text(data, where)
+            key = text(data, where)
         elif number == 9:
             raw = where
         elif number in (4, 5, 7, 10, 11):
@@ -256,15 +212,6 @@ def _tensor(data: memoryview, span: Span, graph: _Graph, name: str, output: str 
         raise _unsafe(name, f"says that weights have {count:,} values, and does not hold them")
     _require_finite(data, kind, raw, others, key, name)
     graph.sizes[key] = _elements(data, kind, raw, others) if count <= 8 else 0
-
-
-def _numbers(data: memoryview, where: Span) -> list[int]:
-    """A repeated integer, which may stand alone or packed; `where` of a lone one spans its own bytes."""
-    found, at = [], where[0]
-    while at < where[1]:
-        number, at = _varint(data, at)
-        found.append(number)
-    return found
 
 
 def _require_finite(
@@ -289,5 +236,5 @@ def _elements(data: memoryview, kind: int, raw: Span | None, others: list[tuple[
         return 0
     values = [] if raw is None else np.frombuffer(data[raw[0] : raw[1]], "<i8").tolist()
     for number, _, where in others:
-        values += _numbers(data, where) if number == 7 else []
+        values += numbers(data, where) if number == 7 else []
     return math.prod(max(1, value if value < 2**63 else 1) for value in values)

@@ -11,6 +11,7 @@ from edge_infer.cli.batch import batch
 from edge_infer.cli.benchmark import benchmark
 from edge_infer.cli.bundles import bundles, inspect, verify
 from edge_infer.cli.calibrate import calibrate
+from edge_infer.cli.compare import compare
 from edge_infer.cli.diagnose import diagnose
 from edge_infer.cli.doctor import doctor
 from edge_infer.cli.evaluate import evaluate
@@ -62,6 +63,7 @@ for command, summary in (
     (verify, None),
     (evaluate, None),
     (calibrate, None),
+    (compare, "Compare two pictures of one lesion."),
     (watch, None),
     (sign, None),
     (benchmark, "Measure a bundle on this device."),

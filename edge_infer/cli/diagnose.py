@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_infer.cli.grouped import DECIDING, RUNNING, SAVING
+from edge_infer.cli.grouped import BESIDES, DECIDING, RUNNING, SAVING
 from edge_infer.cli.guard import EXIT_IMAGE
 from edge_infer.cli.options import (
     BundleOption,
@@ -85,6 +85,34 @@ def diagnose(
             rich_help_panel=SAVING,
         ),
     ] = None,
+    measurements: Annotated[
+        bool,
+        typer.Option(
+            "--measurements",
+            help="Measure each lesion too: asymmetry, border, colours, diameter (ABCD), with what the outline's "
+            "uncertainty makes of them. No answer depends on it.",
+            rich_help_panel=BESIDES,
+        ),
+    ] = False,
+    mm_per_pixel: Annotated[
+        float | None,
+        typer.Option(
+            "--mm-per-pixel",
+            metavar="MM",
+            help="With --measurements: size of a pixel of the given pictures, which share one scale.",
+            show_default="no millimetres",
+            rich_help_panel=BESIDES,
+        ),
+    ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Draw which places of the crop raised or lowered the score for melanoma (class activation map), in "
+            "overlay and report; JSON has its numbers. It does not show where disease is.",
+            rich_help_panel=BESIDES,
+        ),
+    ] = False,
     bundle: BundleOption = None,
     operating_point: Annotated[
         str | None,
@@ -140,6 +168,8 @@ def diagnose(
     wanted = {kind: folder for kind, folder in folders.items() if folder is not None}
     pictures = gather(images, outputs=list(wanted.values()))
     claim_outputs(pictures, list(wanted.values()), save_report)
+    if mm_per_pixel is not None and not (measurements and 0 < mm_per_pixel < math.inf):
+        raise typer.BadParameter("it is above 0 and goes with --measurements.", param_hint="--mm-per-pixel")
     _check_decision(bundle, operating_point, abstain, prevalence)
 
     from edge_infer.engines.loading import start_loading
@@ -152,6 +182,7 @@ def diagnose(
         variant=variant,
         precision=precision,
         require_signature=require_signature,
+        explain=explain,
     )
 
     from edge_infer.diagnoser import Diagnoser
@@ -174,8 +205,10 @@ def diagnose(
         prevalence=prevalence,
         max_pixels=limit,
         site=site,
+        measurements=measurements,
+        mm_per_pixel=mm_per_pixel,
     ) as diagnoser:
-        run = Run(diagnoser.bundle, diagnoser.operating_point, len(pictures.sources), diagnoser.prior)
+        run = Run(diagnoser.bundle, diagnoser.operating_point, len(pictures.sources), diagnoser.prior, measurements)
         sinks = [*saving, *report, _printer(format)]
         with opened(sinks, run) as add, progress(run.count, streams=format is not Format.JSON) as advance:
             for result in _results(diagnoser, pictures, batch_size, limit):

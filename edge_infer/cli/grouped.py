@@ -7,6 +7,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 SAVING = "Saved files"
+BESIDES = "Beside the answer"
 DECIDING = "The decision"
 RUNNING = "The networks"
 

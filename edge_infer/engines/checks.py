@@ -41,6 +41,20 @@ def check_scores(values: NDArray[np.float32], count: int) -> NDArray[np.float32]
     return values
 
 
+def check_maps(values: NDArray[np.float32], count: int, classes: int) -> NDArray[np.float32]:
+    """Class activation maps, float32 (n, rows, columns, classes), as they are.
+
+    Raises:
+        InferenceError: they have another shape, or are not finite.
+    """
+    if values.ndim != 4 or values.shape[0] != count or values.shape[3] != classes or not np.isfinite(values).all():
+        raise InferenceError(
+            f"The classifier returned no {count} class activation maps of {classes} classes.",
+            "Leave the explanation out, or restore the bundle.",
+        )
+    return values
+
+
 def check_engines(manifest: Manifest, segmenter: Engine, classifier: Engine) -> None:
     """Compares both networks with the manifest.
 

@@ -157,6 +157,7 @@ def start_loading(
     variant: str | None = None,
     precision: str | None = None,
     require_signature: str | os.PathLike[str] | None = None,
+    explain: bool = False,
 ) -> Loading:
     """Finds a bundle, reads its manifest, and starts to check and load its networks.
 
@@ -185,6 +186,7 @@ def start_loading(
             compute_units=units or "ALL",
             precision=computed,
             data=data,
+            explain=explain,
         )
 
     format = found.manifest.variant("segmenter", name).format

@@ -9,11 +9,14 @@ from typing import TextIO
 from edge_infer.bundle.manifest import DEFAULT_VARIANT, Manifest
 from edge_infer.diagnosis import Diagnosis
 from edge_infer.files import write_stream
+from edge_infer.output import abcd
 from edge_infer.output.sink import SAVED_KINDS, Result, Run
 from edge_infer.output.wording import (
     DISCLAIMER,
+    NOT_EXPLAINED,
     advice,
     assumption,
+    class_map_scale,
     decision,
     percent,
     reason_title,
@@ -95,6 +98,11 @@ def to_card(
         lines += _row("prior", assumption(diagnosis.prior))
     if diagnosis.lesion_area_fraction is not None:
         lines += _row("lesion", f"covers {percent(diagnosis.lesion_area_fraction)} of the picture")
+    if diagnosis.measurements is not None:
+        for label, text in abcd.lines(diagnosis.measurements):
+            lines += _row(label, text, style, "" if label else "quiet")
+    if diagnosis.class_map is not None:
+        lines += _row("explanation", f"{class_map_scale(diagnosis.class_map)} {NOT_EXPLAINED}")
     for warning in diagnosis.warnings:
         lines += _row("warning", warning, style, "unsure")
     for kind in SAVED_KINDS:

@@ -15,9 +15,20 @@ from edge_infer import __version__
 from edge_infer.bundle.store import Bundle
 from edge_infer.diagnosis import MELANOMA, Diagnosis
 from edge_infer.files import PRIVATE, make_writable_folder, write_atomically
-from edge_infer.output.picture import draw_outline, encode_jpeg
+from edge_infer.output import abcd
+from edge_infer.output.picture import draw_class_map, draw_outline, encode_jpeg
 from edge_infer.output.sink import Result, Run
-from edge_infer.output.wording import DISCLAIMER, advice, assumption, decision, percent, reason_title, sentence
+from edge_infer.output.wording import (
+    DISCLAIMER,
+    NOT_EXPLAINED,
+    advice,
+    assumption,
+    class_map_scale,
+    decision,
+    percent,
+    reason_title,
+    sentence,
+)
 from edge_infer.rules import OperatingPoint
 
 _THUMBNAIL = 400
@@ -39,6 +50,7 @@ img { max-width: 100%; border-radius: .3rem; display: block; }
 .answer { font-size: 1.15rem; font-weight: 600; }
 .alarm { color: var(--alarm); } .calm { color: var(--calm); } .unsure { color: var(--unsure); }
 .failed { color: var(--failed); }
+th { text-align: left; vertical-align: top; padding-right: .8rem; }
 .scale { position: relative; height: .7rem; background: #8884; border-radius: .35rem; max-width: 25rem; }
 .scale i { position: absolute; inset: 0 auto 0 0; background: currentColor; border-radius: .35rem; }
 .scale b { position: absolute; top: -.2rem; bottom: -.2rem; width: 2px; background: CanvasText; }
@@ -89,7 +101,8 @@ class HtmlReport:
         if picture is not None:
             thumbnail = draw_outline(picture, diagnosis, _THUMBNAIL / max(picture.shape[:2]))
             data = base64.b64encode(encode_jpeg(thumbnail)).decode("ascii")
-            figure = f'<figure><img alt="" src="data:image/jpeg;base64,{data}"></figure>'
+            explained = self._explained(diagnosis, picture)
+            figure = f'<figure><img alt="" src="data:image/jpeg;base64,{data}">{explained}</figure>'
         name = "standard input" if diagnosis.source == "-" else diagnosis.source or "picture"
         readable = name.encode("utf-8", "replace").decode("utf-8")
         self._articles.append(
@@ -124,6 +137,16 @@ class HtmlReport:
         )
 
     @staticmethod
+    def _explained(diagnosis: Diagnosis, picture: NDArray[np.uint8]) -> str:
+        """A second thumbnail with what it says and does not say; empty where there is no class activation map."""
+        if diagnosis.class_map is None:
+            return ""
+        drawn = draw_class_map(picture, diagnosis, _THUMBNAIL / max(picture.shape[:2]))
+        data = base64.b64encode(encode_jpeg(drawn)).decode("ascii")
+        words = escape(f"{class_map_scale(diagnosis.class_map)} {NOT_EXPLAINED}")
+        return f'<img alt="" src="data:image/jpeg;base64,{data}"><figcaption class="small">{words}</figcaption>'
+
+    @staticmethod
     def _words(diagnosis: Diagnosis) -> tuple[str, str]:
         if diagnosis.error is not None:
             return "failed", f"Failed: {diagnosis.error.message}"
@@ -147,5 +170,7 @@ class HtmlReport:
             ranked = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
             classes = ", ".join(f"{names[label]} {percent(p).replace(' ', chr(160))}" for label, p in ranked)
             lines.append(f'<p class="small">{escape(classes)}</p>')
+        if diagnosis.measurements is not None:
+            lines.append(abcd.table(diagnosis.measurements))
         lines += [f'<p class="unsure">Note: {escape(warning)}</p>' for warning in diagnosis.warnings]
         return "".join(lines)

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.diagnosis import MELANOMA, Diagnosis
-from edge_infer.output.wording import DISCLAIMER, decision, percent, reason_title
+from edge_infer.output.wording import (
+    DISCLAIMER,
+    NOT_EXPLAINED,
+    class_map_limit,
+    class_map_scale,
+    decision,
+    percent,
+    reason_title,
+)
 from edge_infer.steps.resize import resize
 
 Colour = tuple[int, int, int]
@@ -20,11 +28,14 @@ _ORANGE, _BLUE, _YELLOW = (230, 159, 0), (86, 180, 233), (240, 228, 66)
 _WHITE, _GREY, _DARK = (255, 255, 255), (190, 190, 190), (24, 26, 30)
 
 _MIN_WIDTH = 480
+_MAP_STRENGTH = 0.7
 _MAX_SIDE = 2048
 
 
 def draw_overlay(picture: NDArray[np.uint8], diagnosis: Diagnosis) -> NDArray[np.uint8]:
     """The picture with the lesion's outline and the crop's square, and the answer in words below.
+
+    Where there is a class activation map, the picture stands there twice, the second time with the map.
 
     Small pictures are enlarged and large ones reduced, so that the words can be read and the file stays small.
 
@@ -33,10 +44,14 @@ def draw_overlay(picture: NDArray[np.uint8], diagnosis: Diagnosis) -> NDArray[np
         diagnosis: with status "ok" or "indeterminate".
 
     Returns:
-        RGB uint8, shape (H, W, 3): at least 480 wide; the picture's longer side is at most 2048.
+        RGB uint8, shape (H, W, 3): at least 480 wide; the picture's longer side is at most 2048, each time.
     """
     wanted = max(1.0, _MIN_WIDTH / picture.shape[1])
-    return _with_caption(draw_outline(picture, diagnosis, min(wanted, _MAX_SIDE / max(picture.shape[:2]))), diagnosis)
+    scale = min(wanted, _MAX_SIDE / max(picture.shape[:2]))
+    canvas = draw_outline(picture, diagnosis, scale)
+    if diagnosis.class_map is not None:
+        canvas = np.hstack((canvas, draw_class_map(picture, diagnosis, scale)))
+    return _with_caption(canvas, diagnosis)
 
 
 def draw_outline(picture: NDArray[np.uint8], diagnosis: Diagnosis, scale: float = 1.0) -> NDArray[np.uint8]:
@@ -45,9 +60,42 @@ def draw_outline(picture: NDArray[np.uint8], diagnosis: Diagnosis, scale: float 
     Arguments and result as for `draw_overlay`. The outline is orange at or above the threshold, blue below it, yellow
     where there is no probability.
     """
+    canvas = _scaled(picture, scale)
+    _draw_lines(canvas, diagnosis, picture.shape[:2])
+    return canvas
+
+
+def draw_class_map(picture: NDArray[np.uint8], diagnosis: Diagnosis, scale: float = 1.0) -> NDArray[np.uint8]:
+    """As `draw_outline`, in grey, with the class activation map over the crop that the classifier saw.
+
+    Orange places raised melanoma's logit against the other classes, blue ones lowered it; the largest amount has the
+    full colour. The map has few places (5 x 5 in a crop of 160 pixels); colours change smoothly between their centres.
+    """
+    canvas = np.repeat(cv2.cvtColor(_scaled(picture, scale), cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    if diagnosis.class_map is not None and diagnosis.roi_box is not None:
+        down, across = canvas.shape[0] / picture.shape[0], canvas.shape[1] / picture.shape[1]
+        box = diagnosis.roi_box
+        x0, y0, x1, y1 = (round(box.x0 * across), round(box.y0 * down), round(box.x1 * across), round(box.y1 * down))
+        size = max(1, x1 - x0), max(1, y1 - y0)
+        values = cv2.resize(diagnosis.class_map / class_map_limit(diagnosis.class_map), size)
+        inside = values[max(0, -y0) : canvas.shape[0] - y0, max(0, -x0) : canvas.shape[1] - x0, None]
+        part = canvas[max(0, y0) : y1, max(0, x0) : x1]
+        colour = np.where(inside > 0, np.array(_ORANGE, np.float32), np.array(_BLUE, np.float32))
+        weight = _MAP_STRENGTH * np.abs(inside)
+        part[:] = np.round(part * (1 - weight) + colour * weight)
+    _draw_lines(canvas, diagnosis, picture.shape[:2])
+    return canvas
+
+
+def _scaled(picture: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     height, width = picture.shape[:2]
-    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
-    canvas = resize(picture, rows, columns).copy()
+    return resize(picture, max(1, round(height * scale)), max(1, round(width * scale))).copy()
+
+
+def _draw_lines(canvas: NDArray[np.uint8], diagnosis: Diagnosis, size: tuple[int, ...]) -> None:
+    """Square and outline of a picture of this height and width, onto the canvas."""
+    height, width = size
+    rows, columns = canvas.shape[:2]
     thickness = max(2, round(min(rows, columns) / 220))
     colour = _colour(diagnosis)
     if diagnosis.roi_box is not None:
@@ -64,7 +112,6 @@ def draw_outline(picture: NDArray[np.uint8], diagnosis: Diagnosis, scale: float 
             # A dark halo makes the line show on light and on dark skin.
             cv2.polylines(canvas, [contour], True, _DARK, thickness + 2, cv2.LINE_AA)
             cv2.polylines(canvas, [contour], True, colour, thickness, cv2.LINE_AA)
-    return canvas
 
 
 def mask_picture(diagnosis: Diagnosis) -> NDArray[np.uint8] | None:
@@ -128,6 +175,9 @@ def _caption(diagnosis: Diagnosis, colour: Colour) -> Iterator[tuple[str, Colour
     else:
         yield f"Indeterminate: {reason_title(diagnosis)}", colour, 1.2, bold
         yield diagnosis.message or "", _WHITE, 0.9, plain
+    if diagnosis.class_map is not None:
+        yield f"Right: {class_map_scale(diagnosis.class_map)}", _WHITE, 0.9, plain
+        yield NOT_EXPLAINED, _WHITE, 0.9, plain
     for warning in diagnosis.warnings:
         yield f"Note: {warning}", _WHITE, 0.9, plain
     bundle = f"bundle {diagnosis.bundle} {(diagnosis.bundle_sha256 or '')[:8]}"

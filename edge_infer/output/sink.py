@@ -35,12 +35,14 @@ class Run:
         operating_point: that decides.
         count: how many results will come if nothing fails.
         prior: share of melanoma that the probabilities assume, see `edge_infer.Diagnosis`.
+        measurements: whether the lesions are measured.
     """
 
     bundle: Bundle
     operating_point: OperatingPoint
     count: int
     prior: float | None = None
+    measurements: bool = False
 
     @property
     def manifest(self) -> Manifest:

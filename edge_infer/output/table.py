@@ -10,6 +10,7 @@ from typing import TextIO
 from edge_infer.bundle.manifest import Manifest
 from edge_infer.diagnosis import Diagnosis
 from edge_infer.files import write_stream
+from edge_infer.output import abcd
 from edge_infer.output.sink import SAVED_KINDS, Result, Run
 
 
@@ -22,19 +23,22 @@ class CsvSink:
 
     def open(self, run: Run) -> None:
         """Writes the header. See `Sink.open`."""
-        self._manifest = run.manifest
-        write_stream(self._stream, csv_header(run.manifest), flush=False)
+        self._manifest, self._measurements = run.manifest, run.measurements
+        write_stream(self._stream, csv_header(run.manifest, run.measurements), flush=False)
 
     def add(self, result: Result) -> None:
         """See `Sink.add`."""
-        write_stream(self._stream, to_csv(result.diagnosis, result.saved, self._manifest))
+        write_stream(self._stream, to_csv(result.diagnosis, result.saved, self._manifest, self._measurements))
 
     def close(self, complete: bool) -> None:
         """See `Sink.close`."""
 
 
-def csv_columns(manifest: Manifest) -> list[str]:
-    """The columns of `to_csv`, always in this order; only the class columns depend on the bundle."""
+def csv_columns(manifest: Manifest, measurements: bool = False) -> list[str]:
+    """The columns of `to_csv`, always in this order; only the class columns depend on the bundle.
+
+    Where lesions are measured, their numbers come last.
+    """
     boxes = [f"{box}_{edge}" for box in ("lesion", "roi") for edge in ("x0", "y0", "x1", "y1")]
     return [
         *("source", "status", "reason", "message", "error", "melanoma_probability", "label", "threshold"),
@@ -46,21 +50,22 @@ def csv_columns(manifest: Manifest) -> list[str]:
         *("dermoscopy", "familiarity", "total_ms"),
         *("provider", "variant", "bundle", "bundle_sha256", "site_sha256", "warnings"),
         *(f"{kind}_file" for kind in SAVED_KINDS),
+        *(abcd.columns() if measurements else ()),
     ]
 
 
-def csv_header(manifest: Manifest) -> str:
+def csv_header(manifest: Manifest, measurements: bool = False) -> str:
     """The first line of a CSV, with its newline."""
-    return _csv_line(csv_columns(manifest))
+    return _csv_line(csv_columns(manifest, measurements))
 
 
-def to_csv(diagnosis: Diagnosis, saved: Mapping[str, str], manifest: Manifest) -> str:
+def to_csv(diagnosis: Diagnosis, saved: Mapping[str, str], manifest: Manifest, measurements: bool = False) -> str:
     """One result as one CSV record, with its newline; unknown values are empty, warnings are joined by " | ".
 
     A file name such as `=1+1.jpg` becomes `'=1+1.jpg`, so that no spreadsheet computes it; JSON has it as it is.
     """
     values = to_row(diagnosis, saved)
-    return _csv_line([values.get(column) for column in csv_columns(manifest)])
+    return _csv_line([values.get(column) for column in csv_columns(manifest, measurements)])
 
 
 def to_row(diagnosis: Diagnosis, saved: Mapping[str, str]) -> dict[str, object]:
@@ -98,6 +103,8 @@ def to_row(diagnosis: Diagnosis, saved: Mapping[str, str]) -> dict[str, object]:
     for name, box in (("lesion", diagnosis.lesion_box), ("roi", diagnosis.roi_box)):
         if box is not None:
             values |= {f"{name}_{edge}": value for edge, value in box._asdict().items()}
+    if diagnosis.measurements is not None:
+        values |= abcd.row(diagnosis.measurements)
     return values
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_infer.diagnosis import MELANOMA, Diagnosis
 from edge_infer.reasons import Reason
 
 DISCLAIMER = "Research use only. Not a medical device; a doctor decides."
+NOT_EXPLAINED = (
+    "It does not show where disease is, nor why the answer is right: a wrong one has a map that looks just as good."
+)
+"""What a class activation map does not mean; it goes wherever one is shown."""
 
 _REASONS = {
     Reason.NO_LESION: "no lesion found",
@@ -37,6 +44,19 @@ _ADVICE = {
     Reason.NOT_DERMOSCOPY: "Take it through a dermatoscope, in colour, with the lesion in the middle.",
     Reason.UNCERTAIN: "Have it looked at: this is no reassurance, and a second picture may help.",
 }
+
+
+def class_map_scale(values: NDArray[np.float32]) -> str:
+    """What the colours of a class activation map stand for."""
+    return (
+        "Orange raised, blue lowered the network's score for melanoma against the other classes; full colour is "
+        f"{class_map_limit(values):.1f}, and the score is the mean over all places."
+    )
+
+
+def class_map_limit(values: NDArray[np.float32]) -> float:
+    """The largest amount in a class activation map, which gets the full colour."""
+    return max(float(np.abs(values).max()), 1e-6)
 
 
 def percent(value: float | None) -> str:

@@ -75,7 +75,9 @@ class Work:
         problem: why it gets no probability; the steps after the one that found it are left out.
         dermoscopy: score of its appearance, where the bundle has a rule for it.
         familiarity: the segmenter's score of it, where the bundle has a rule for it.
+        probability_map: of the segmenter, where the caller keeps it.
         probabilities: of the classes, in the bundle's order.
+        class_map: of melanoma, where the classifier gives it.
     """
 
     source: str | None
@@ -92,7 +94,9 @@ class Work:
     roi: NDArray[np.uint8] | None = None
     area: float | None = None
     confidence: float | None = None
+    probability_map: NDArray[np.float32] | None = None
     probabilities: NDArray[np.float32] | None = None
+    class_map: NDArray[np.float32] | None = None
     warnings: list[str] = field(default_factory=list)
 
 
