@@ -23,9 +23,10 @@ def check_probabilities(stage: str, values: NDArray[np.float32], shape: tuple[in
             f"The {stage} returned shape {values.shape}, not {shape}.", "Restore or re-export the bundle."
         )
     # NaN fails both comparisons, so it is caught here too.
-    if not (values.min() >= -1e-4 and values.max() <= 1 + 1e-4):
+    least, most = values.min(), values.max()
+    if not (least >= -1e-4 and most <= 1 + 1e-4):
         raise InferenceError(f"The {stage} returned values that are no probabilities.", "Try the cpu provider.")
-    return np.clip(values, 0.0, 1.0)
+    return values if least >= 0 and most <= 1 else np.clip(values, 0.0, 1.0)
 
 
 def check_scores(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:

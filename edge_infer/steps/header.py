@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+
 from edge_infer.errors import ImageDecodeError, ImageUnsupportedError
 from edge_infer.steps.container import png_chunks
 
@@ -13,6 +15,8 @@ _CONVERT = "Convert the picture to JPEG or PNG first."
 _AGAIN = "Export the picture again."
 MAX_JPEG_SCANS = 64
 """Every scan of a progressive JPEG goes over the whole picture, so a small file with thousands of them takes hours."""
+_QUICKER_AS_ARRAY = 1 << 18
+"""From so many bytes on, NumPy counts pairs of bytes several times quicker than `bytes.count` does."""
 _SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TIFF_TYPE_FORMATS = {3: "H", 4: "I", 16: "Q"}
 
@@ -125,7 +129,11 @@ def _jpeg(data: bytes) -> Header:
 
 def _check_scans(data: bytes, position: int) -> None:
     # In coded data 0xFF is never followed by 0xDA, so this counts scans, and at most a few chance pairs in metadata.
-    scans = data.count(b"\xff\xda", position)
+    if len(data) < _QUICKER_AS_ARRAY:
+        scans = data.count(b"\xff\xda", position)
+    else:
+        coded = np.frombuffer(data, np.uint8, offset=position)
+        scans = np.count_nonzero((coded[:-1] == 0xFF) & (coded[1:] == 0xDA))
     if scans > MAX_JPEG_SCANS:
         raise ImageDecodeError(
             f"The JPEG picture has {scans} scans, more than the limit of {MAX_JPEG_SCANS}; no camera writes that.",

@@ -34,10 +34,10 @@ def measure_quality(image: NDArray[np.uint8]) -> Quality:
     """Measures a resized picture: RGB uint8, shape (h, w, 3)."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     mean, deviation = cv2.meanStdDev(grey)
-    darkest, brightest, _, _ = cv2.minMaxLoc(grey)
-    if darkest == brightest:
-        return Quality(float(mean[0, 0]), 0.0, 0.0)
     contrast = float(deviation[0, 0])
+    # Rounding leaves a uniform picture less than this, and few others have so little.
+    if contrast < 0.001 and grey.min() == grey.max():
+        return Quality(float(mean[0, 0]), 0.0, 0.0)
     _, laplacian = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S, ksize=1))
     return Quality(float(mean[0, 0]), contrast, float(laplacian[0, 0] / contrast) ** 2)
 

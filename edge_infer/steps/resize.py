@@ -8,9 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_MOST_AS_FLOAT = 600_000
-"""Up to so many pixels OpenCV averages float32 a fifth quicker than uint8, with the same sums; beyond, memory rules."""
-
 
 def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """Resizes a picture or mask, the one way that training and serving share.
@@ -36,14 +33,14 @@ def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
     resized: NDArray[np.uint8]
     if height > rows or width > columns:
         resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    elif rows * columns <= _MOST_AS_FLOAT and (rows % height or columns % width):
-        averages = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-        resized = cv2.convertScaleAbs(averages)
     else:
         resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return resized
 
 
 def to_batch(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Stacks RGB pictures of one size into the networks' input: uint8, shape (n, height, width, 3), contiguous."""
-    return np.ascontiguousarray(np.stack(images))
+    """RGB pictures of one size as the networks' input: uint8, shape (n, height, width, 3), contiguous.
+
+    Several are copied; the batch of a single one is a view of it, as a network reads its input and changes nothing.
+    """
+    return np.ascontiguousarray(images[0])[None] if len(images) == 1 else np.stack(images)

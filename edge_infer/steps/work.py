@@ -6,7 +6,6 @@ import os
 import time
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,9 +13,9 @@ from edge_infer.geometry import Box
 from edge_infer.reasons import Problem
 from edge_infer.rules import DermoscopyRule, FamiliarityRule, InputSpec, MaskRule, QualityLimits, RoiRule
 from edge_infer.steps.appearance import appearance_problem, dermoscopy_score, familiarity_problem, measure_appearance
-from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
+from edge_infer.steps.crop import crop_roi, roi_box
 from edge_infer.steps.image import ImageInput, Picture, open_picture
-from edge_infer.steps.mask import clean_mask, lesion_confidence, restore_mask
+from edge_infer.steps.mask import clean_mask, lesion_confidence, restore_lesion
 from edge_infer.steps.quality import Quality, lesion_problem, measure_quality, picture_problem
 from edge_infer.steps.resize import resize
 
@@ -140,10 +139,9 @@ def locate(work: Work, probability: NDArray[np.float32], rules: StepRules, score
     work.clock.restart()
     picture = work.picture
     small = clean_mask(probability, rules.mask.threshold)
-    mask = restore_mask(small, picture.height, picture.width)
+    mask, box, pixels = restore_lesion(small, picture.height, picture.width)
     mask.flags.writeable = False
-    box = lesion_box(mask)
-    area = cv2.countNonZero(mask) / mask.size
+    area = pixels / mask.size
     confidence = lesion_confidence(probability, small)
     if rules.familiarity is not None and score is not None:
         work.familiarity = score
@@ -167,10 +165,10 @@ def _crop(work: Work, small: NDArray[np.uint8], mask: NDArray[np.uint8], box: Bo
     if picture.reduction == 1:
         work.roi = crop_roi(picture.pixels, mask, work.roi_box, rules.roi, size)
     else:
-        reduced_mask = restore_mask(small, rows, columns)
-        reduced_box = lesion_box(reduced_mask) or Box(0, 0, columns, rows)
+        reduced = restore_lesion(small, rows, columns)
+        reduced_box = reduced.box or Box(0, 0, columns, rows)
         reduced_roi = roi_box(reduced_box, rows, columns, rules.roi.margin, rules.roi.outside)
-        work.roi = crop_roi(picture.pixels, reduced_mask, reduced_roi, rules.roi, size)
+        work.roi = crop_roi(picture.pixels, reduced.mask, reduced_roi, rules.roi, size)
     work.roi.flags.writeable = False
     if box.x0 == 0 or box.y0 == 0 or box.x1 == picture.width or box.y1 == picture.height:
         work.warnings.append("The lesion reaches the picture's edge; part of it may be missing.")

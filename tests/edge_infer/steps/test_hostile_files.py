@@ -151,6 +151,13 @@ def test_scans_are_counted_in_the_picture_alone() -> None:
     np.testing.assert_array_equal(open_picture(data[:2] + segment + data[2:]).pixels, open_picture(data).pixels)
 
 
+def test_scans_are_counted_in_large_files_too() -> None:
+    body = bytes(2**18)
+    read_header(encoded("JPEG") + body)
+    with pytest.raises(errors.ImageDecodeError, match="has 1001 scans"):
+        read_header(encoded("JPEG") + body + b"\xff\xda" * 1000)
+
+
 def test_what_others_print_meanwhile_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
     def decode() -> int:
         os.write(2, b"Corrupt JPEG data: 7 extraneous bytes before marker 0xd9\nanother thread's words\n")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge_infer.geometry import Box
 from edge_infer.rules import RoiRule
 from edge_infer.steps.crop import crop_roi, lesion_box, roi_box
-from edge_infer.steps.mask import clean_mask, largest_region, lesion_confidence, restore_mask
+from edge_infer.steps.mask import clean_mask, largest_region, lesion_confidence, restore_lesion, restore_mask
 from edge_infer.steps.resize import resize, to_batch
 
 KEEP, ZERO = RoiRule("keep", 0.15), RoiRule("zero", 0.0)
@@ -185,7 +185,24 @@ def test_a_mask_is_restored_by_the_rule_of_resizing(seed: int) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=200, deadline=None)
+def test_a_lesion_is_found_where_its_whole_mask_has_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, columns, height, width = (int(side) for side in rng.integers(1, 90, 4))
+    y, x = np.mgrid[:rows, :columns]
+    middle, radius = rng.uniform(-3, 93, 2), rng.uniform(0.2, 40, 2)
+    mask = (((y - middle[0]) / radius[0]) ** 2 + ((x - middle[1]) / radius[1]) ** 2 < 1).astype(np.uint8)
+    found, whole = restore_lesion(mask, height, width), restore_mask(mask, height, width)
+    np.testing.assert_array_equal(found.mask, whole)
+    assert found.box == lesion_box(whole) and found.pixels == whole.sum()
+
+
 def test_batches_are_stacked_in_order() -> None:
     batch = to_batch([np.full((2, 3, 3), i, np.uint8) for i in range(4)])
     assert batch.shape == (4, 2, 3, 3) and batch.flags.c_contiguous
     assert [int(item.max()) for item in batch] == [0, 1, 2, 3]
+    turned = np.arange(18, dtype=np.uint8).reshape(3, 2, 3).transpose(1, 0, 2)
+    alone = to_batch([turned])
+    assert alone.flags.c_contiguous
+    np.testing.assert_array_equal(alone, turned[None])
