@@ -28,14 +28,13 @@ from trainer.scoring.ledger import LEDGER
 REPOSITORY = Path(__file__).parents[2]
 STAGES: tuple[StageName, StageName] = ("segmenter", "classifier")
 FLOORS = {
-    "mobile": {"HAM10000": (0.92, 0.92)},
+    "mobile": {"ham10000": (0.93, 0.90), "msk-uda": (0.88, 0.83)},
     "reference": {"HAM10000": (0.90, 0.85)},
     "open": {"msk-uda": (0.88, 0.80), "ham10000 (external)": (0.90, 0.72)},
-    "sources": {"ham10000": (0.92, 0.86), "msk-uda": (0.86, 0.80)},
 }
 """Dice of all outlines and melanoma AUC on `test`, by data, below which a bundle must not be replaced."""
 LICENSES = {"open": "CC0-1.0"}
-ONNX_BYTES = {"mobile": 15_000_000, "reference": 45_000_000, "open": 16_000_000, "sources": 15_000_000}
+ONNX_BYTES = {"mobile": 15_000_000, "reference": 45_000_000, "open": 16_000_000}
 EXPORTED_BYTES = 100_000_000
 SHIPPED = sorted(path.parent for path in (REPOSITORY / "exported").glob(f"*/{MANIFEST}"))
 
@@ -106,7 +105,8 @@ def test_it_is_worth_shipping(bundle: Bundle) -> None:
 
 def test_its_networks_are_as_small_as_promised(bundle: Bundle) -> None:
     sizes = {name: entry.bytes for name, entry in bundle.manifest.files.items()}
-    assert sum(size for name, size in sizes.items() if name.endswith(".onnx")) <= ONNX_BYTES[bundle.manifest.name]
+    plain = [size for name, size in sizes.items() if name.endswith(".onnx") and ".int8." not in name]
+    assert sum(plain) <= ONNX_BYTES[bundle.manifest.name]
 
 
 def test_all_bundles_together_stay_below_the_limit() -> None:

@@ -196,8 +196,10 @@ def test_bare_skin_is_told_by_the_cleaned_mask(toy_bundle: Path) -> None:
 def test_chains_of_recipes_train_in_order() -> None:
     stages = load_bundle_recipe("mobile").stages
     chain = recipe_chain(stages.segmenter.recipe)
-    assert [recipe.name for recipe in chain] == ["mobile-segmenter", "mobile-segmenter-skin"]
-    assert [recipe.name for recipe in recipe_chain(stages.classifier.recipe)] == ["mobile-classifier"]
+    names = ["mobile-segmenter", "mobile-segmenter-skin", "sources-segmenter", "sources-segmenter-long"]
+    assert [recipe.name for recipe in chain] == names
+    chain = recipe_chain(stages.classifier.recipe)
+    assert [recipe.name for recipe in chain] == ["sources-classifier", "sources-classifier-long"]
 
 
 @pytest.mark.parametrize("change", list(SPOILT))
