@@ -133,7 +133,7 @@ def _check_scans(data: bytes, position: int) -> None:
         scans = data.count(b"\xff\xda", position)
     else:
         coded = np.frombuffer(data, np.uint8, offset=position)
-        scans = np.count_nonzero((coded[:-1] == 0xFF) & (coded[1:] == 0xDA))
+        scans = int(np.count_nonzero((coded[:-1] == 0xFF) & (coded[1:] == 0xDA)))
     if scans > MAX_JPEG_SCANS:
         raise ImageDecodeError(
             f"The JPEG picture has {scans} scans, more than the limit of {MAX_JPEG_SCANS}; no camera writes that.",
