@@ -136,7 +136,5 @@ def neutral(source: Dataset) -> Dataset:
         "ReferringPhysicianName",
     ):
         setattr(kept, keyword, None)
-    if "NumberOfFrames" in source:
-        kept.NumberOfFrames = 1
     kept.file_meta = source.file_meta
     return kept

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 LABEL = "Skin lesion"
+_SINGLE_FRAME = "1.2.840.10008.5.1.4.1.1.7"
 
 
 def make_segmentation(mask: NDArray[np.uint8], origin: Origin, place: Place, tracking: str) -> Dataset:
@@ -44,8 +45,12 @@ def make_segmentation(mask: NDArray[np.uint8], origin: Origin, place: Place, tra
         tracking_uid=tracking,
         tracking_id=LABEL,
     )
+    source = origin.source()
+    if origin.frames:
+        # The library wants functional groups of classes with several frames, which captures have not.
+        source.SOPClassUID = _SINGLE_FRAME
     result = hd.seg.Segmentation(
-        source_images=[origin.source()],
+        source_images=[source],
         pixel_array=header.geometry.stored(mask),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
@@ -60,7 +65,18 @@ def make_segmentation(mask: NDArray[np.uint8], origin: Origin, place: Place, tra
     )
     # Type 2C of the General Image module.
     result.PatientOrientation = header.dataset.get("PatientOrientation") or None
-    if origin.frames:
-        for item in result.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence:
-            item.ReferencedFrameNumber = origin.frames
+    _refer(result, origin)
     return result  # type: ignore[no-any-return]
+
+
+def _refer(dataset: Dataset, origin: Origin) -> None:
+    """Every reference to the source names its class and, where it has several, the frame."""
+    for element in dataset:
+        if element.VR != "SQ":
+            continue
+        for item in element.value:
+            if item.get("ReferencedSOPInstanceUID") == origin.header.dataset.SOPInstanceUID:
+                item.ReferencedSOPClassUID = origin.header.dataset.SOPClassUID
+                if origin.frames and element.keyword == "SourceImageSequence":
+                    item.ReferencedFrameNumber = origin.frames
+            _refer(item, origin)
