@@ -212,7 +212,7 @@ def output_names(sources: Iterable[Source]) -> dict[str, PurePath]:
     names: dict[str, PurePath] = {}
     for source in sources:
         suffix = source.relative.suffix
-        stem = source.relative if suffix[1:].isdigit() else source.relative.with_suffix("")
+        stem = source.relative.with_suffix("") if suffix and not suffix[1:].isdigit() else source.relative
         candidate, number = stem, 1
         while str(candidate).casefold() in taken:
             number += 1
