@@ -76,7 +76,8 @@ def _unsupported(data: bytes) -> ImageDecodeError:
         return ImageUnsupportedError(f"AVIF pictures and films ({brand}) are not supported.", _CONVERT)
     if data[128:132] == b"DICM":
         return ImageDecodeError(
-            "This is a DICOM file, which is not supported.", "Export the picture as JPEG or PNG first."
+            "This is a DICOM file, which is read by `edge-infer diagnose` and `edge_infer.dicom` alone.",
+            "Install 'edge-infer[dicom]' and give it to one of these, or export the picture as JPEG or PNG.",
         )
     if data[:4] == b"GIF8":
         return ImageDecodeError("GIF pictures are not supported: 256 colours are too few.", "Use the original photo.")
