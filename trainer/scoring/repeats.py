@@ -33,7 +33,7 @@ class Repeats:
 
 
 def pairs_of(records: Sequence[Record]) -> tuple[list[Pair], list[Pair]]:
-    """Of each lesion with several pictures the first two; and first pictures of such lesions, each with the next one's."""
+    """Of each lesion with several pictures the first two; and its first picture with the next such lesion's first."""
     lesions: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         lesions[record.lesion_id].append(record)
