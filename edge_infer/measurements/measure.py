@@ -105,7 +105,7 @@ def measure(
 
     The values are those of the outline at the bundle's threshold. Low and high are the extremes over the outlines at
     `LEVELS`: the map is read as a random set whose outline is one of its own contours, each as likely as the next
-    (Vorob'ev; Molchanov 2005, section 1.2.2), so these five stand for the middle 80 %. That is the segmenter's own
+    (Vorob'ev; Molchanov 2005, chapter 2), so these five stand for the middle 80 %. That is the segmenter's own
     doubt about where the border runs: nothing is said about what it is sure of and wrong about, and roughness finer
     than its map is lost to both.
 
