@@ -89,8 +89,10 @@ def test_growth_is_measured_whatever_the_camera_did(toy_bundle: Path, factor: fl
     assert found.pixel_area_ratio == pytest.approx(factor * 0.81, rel=0.06)
     assert found.area_ratio_mm == pytest.approx(factor, rel=0.06)
     assert abs(found.changes["asymmetry_major"]) < 0.05
+    before, after = (answer.melanoma_probability for answer in answers)
+    assert before is not None and after is not None and found.probability == pytest.approx(after - before)
     if factor == 1:
-        assert found.outline_overlap > 0.93 and abs(found.probability) < 0.1
+        assert found.outline_overlap > 0.95
     elif factor > 1:
         assert found.new_share == pytest.approx(1 - 1 / factor, abs=0.05) and found.lost_share < 0.03
     else:
