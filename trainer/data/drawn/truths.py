@@ -109,7 +109,8 @@ def fill(curve: NDArray[np.float64], side: int = SIDE) -> NDArray[np.uint8]:
     """The mask of a closed curve of points (x, y): pixels that are at least half inside."""
     fine = np.zeros((side * _FINER, side * _FINER), np.uint8)
     cv2.fillPoly(fine, [np.round(curve * _FINER + (_FINER - 1) / 2).astype(np.int32)], 255)
-    return (cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA) >= 128).astype(np.uint8)
+    shares: NDArray[np.uint8] = cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA)
+    return (shares >= 128).astype(np.uint8)
 
 
 def _drawn(name: str, curve: NDArray[np.float64], values: Mapping[str, float], colours: Mapping[str, float]) -> Truth:
