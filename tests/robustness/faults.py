@@ -23,6 +23,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from edge_infer.errors import EdgeInferError
 from tests.robustness.fault_jobs import Job, jobs
 from tests.robustness.measure import NO_WISH, Measure, Wish
@@ -30,6 +32,7 @@ from tests.robustness.measure import NO_WISH, Measure, Wish
 POINTS = {"seconds": 3, "minutes": 12, "hours": 10_000}
 """At how many operations of a job each fault is tried, spread evenly from the first to the last."""
 KINDS = ("kill -9", "full disk", "permissions lost", "Ctrl-C")
+HANGS = 120
 UNTYPED, TYPED, INTERRUPTED, PIPE = 99, 2, 130, 141
 _NOBODY = 65_534
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -38,6 +41,8 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 def trial(size: str, wish: Wish = NO_WISH) -> Measure:
     """Every job, every fault, at points spread over its operations; a loss is told with job, fault and operation."""
     measure = Measure("Faults at file operations, and the same job again")
+    # A forked process that changes their number waits for ever for threads that OpenCV had in its parent.
+    cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="edge-infer-faults-") as folder:
         Path(folder).chmod(0o755)
         for job in jobs(Path(folder)):
@@ -152,7 +157,7 @@ def in_child(
                 os.write(2, traceback.format_exc().encode(errors="replace"))
             finally:
                 os._exit(code)
-        end = time.monotonic() + 300
+        end = time.monotonic() + HANGS
         while True:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
@@ -160,7 +165,7 @@ def in_child(
             if time.monotonic() > end:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-                return UNTYPED, "it hung for 300 s"
+                return UNTYPED, f"it hung for {HANGS} s"
             time.sleep(0.002)
         said.seek(0)
         return os.waitstatus_to_exitcode(status), said.read()
