@@ -29,7 +29,7 @@ from edge_infer.errors import EdgeInferError
 from tests.robustness.fault_jobs import Job, jobs
 from tests.robustness.measure import NO_WISH, Measure, Wish
 
-POINTS = {"seconds": 3, "minutes": 12, "hours": 10_000}
+POINTS = {"seconds": 2, "minutes": 12, "hours": 10_000}
 """At how many operations of a job each fault is tried, spread evenly from the first to the last."""
 KINDS = ("kill -9", "full disk", "permissions lost", "Ctrl-C")
 HANGS = 120
@@ -111,6 +111,7 @@ def _again(job: Job, wanted: Any) -> str:
 
 def _count(measure: Measure, what: str, complaint: str) -> None:
     measure.tried += 1
+    print(f"  {what}: {'lost' if complaint else 'sound'}", file=sys.stderr, flush=True)
     if complaint:
         measure.lose(f"{what}: {complaint}")
 
