@@ -41,4 +41,4 @@ REASONS = {
 def code(pair: tuple[str, str]) -> Code:
     """One of the pairs above as pydicom has codes."""
     coding = need("pydicom.sr.coding", "dicom")
-    return coding.Code(pair[0], SCHEME, pair[1])  # type: ignore[no-any-return]
+    return coding.Code(pair[0], SCHEME, pair[1])

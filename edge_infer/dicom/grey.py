@@ -53,7 +53,8 @@ def _shown(array: NDArray[Any], dataset: Dataset) -> Floats:
         low, high = sorted((low * slope + intercept, high * slope + intercept))
     centre, width = _first(dataset, "WindowCenter"), _first(dataset, "WindowWidth")
     if centre is None or width is None:
-        return ((values - low) / (high - low)).clip(0, 1)
+        shown: Floats = np.clip((values - low) / (high - low), 0, 1)
+        return shown
     return _window(values, centre, width, text_of(dataset, "VOILUTFunction") or "LINEAR")
 
 
@@ -61,13 +62,13 @@ def _window(values: Floats, centre: float, width: float, function: str) -> Float
     if function == "LINEAR":
         if width < 1:
             raise ValueError("a linear window is at least 1 wide")
-        return ((values - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5).clip(0, 1)
+        return np.clip((values - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5, 0, 1)
     if width <= 0:
         raise ValueError("a window is wider than nothing")
     if function == "LINEAR_EXACT":
-        return ((values - centre) / width + 0.5).clip(0, 1)
+        return np.clip((values - centre) / width + 0.5, 0, 1)
     if function == "SIGMOID":
-        return 1 / (1 + np.exp((-4 * (values - centre) / width).clip(-700, 700)))
+        return 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
     raise ValueError("there is no such VOI LUT Function")
 
 

@@ -133,7 +133,8 @@ def _coded_frame(dataset: Dataset, frame: int) -> bytes:
     from pydicom.encaps import get_frame
 
     count = whole_number(dataset, "NumberOfFrames", default=1)
-    return _guarded(lambda: get_frame(dataset.PixelData, frame - 1, number_of_frames=count))
+    coded: bytes = _guarded(lambda: get_frame(dataset.PixelData, frame - 1, number_of_frames=count))
+    return coded
 
 
 def _decode(dataset: Dataset, syntax: str, frame: int) -> tuple[NDArray[Any], str]:

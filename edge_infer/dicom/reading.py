@@ -123,7 +123,7 @@ class DicomPicture:
                 raise broken("it cannot be read") from error
         if not meta.transfer_syntax:
             raise broken("its transfer syntax is missing")
-        return dataset  # type: ignore[no-any-return]
+        return dataset
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def make_report(
         referenced_images=None,
     )
     scheme = schemes.CodingSchemeIdentificationItem(own.SCHEME, name=own.SCHEME_NAME, responsible_organization=MODEL)
-    return hd.sr.EnhancedSR(  # type: ignore[no-any-return]
+    return hd.sr.EnhancedSR(
         evidence=evidence,
         content=content,
         series_instance_uid=place.series,
@@ -68,7 +68,7 @@ def make_report(
 
 def _procedure(origin: Origin, public: Any) -> Code:
     by_modality = {"DMS": public.SCT.DermoscopicPhotography, "XC": public.DCM.ExternalCameraPhotography}
-    return by_modality.get(text_of(origin.header.dataset, "Modality"), public.DCM.OtherModality)  # type: ignore[no-any-return]
+    return by_modality.get(text_of(origin.header.dataset, "Modality"), public.DCM.OtherModality)
 
 
 def _group(

@@ -66,7 +66,7 @@ def make_segmentation(mask: NDArray[np.uint8], origin: Origin, place: Place, tra
     # Type 2C of the General Image module.
     result.PatientOrientation = header.dataset.get("PatientOrientation") or None
     _refer(result, origin)
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def _refer(dataset: Dataset, origin: Origin) -> None:

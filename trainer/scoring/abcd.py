@@ -121,7 +121,7 @@ def _agreement(name: str, both: Sequence[tuple[Measured, Measured]]) -> Agreemen
 def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Correlation of ranks; equal values share the mean of theirs."""
     ranks = [(np.searchsorted(np.sort(x), x, "left") + np.searchsorted(np.sort(x), x, "right")) / 2 for x in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1]).flat[1])
 
 
 def _fitted(mask: NDArray[np.uint8], picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
