@@ -110,6 +110,15 @@ def goals(
         typer.Option("--history", dir_okay=False, help="CSV file: compare with its last run here, then add this one."),
     ] = None,
     memory_pictures: Annotated[int, typer.Option(min=1)] = 10_000,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="PART",
+            help="Measure this part alone: speed-ups, outside, large, cold, many or memory; repeat it.",
+            show_default="all",
+        ),
+    ] = None,
 ) -> None:
     """The project's goals, most of them ratios, in one run on this machine: goal, measured, reached.
 
@@ -123,8 +132,11 @@ def goals(
     def progress(text: str) -> None:
         typer.echo(text, err=True)
 
+    unknown = sorted(set(only or ()) - set(g.PARTS))
+    if unknown:
+        raise typer.BadParameter(f"no {', '.join(unknown)}; there are: {', '.join(g.PARTS)}.", param_hint="--only")
     given = tuple(item for path in peers_file or () for item in g.from_peers(read_results(path)))
-    settings = g.Settings(segmenter, classifier, rounds, seconds, memory_pictures, speed_ups=not given)
+    settings = g.Settings(segmenter, classifier, rounds, seconds, memory_pictures, not given, tuple(only or g.PARTS))
 
     def keep(found: g.Goals) -> None:
         g.write_goals(output, replace(found, goals=(*given, *found.goals)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from types import MappingProxyType, TracebackType
 
@@ -20,8 +21,9 @@ from edge_infer.diagnosis import MELANOMA, NOT_MELANOMA, Diagnosis
 from edge_infer.engines.base import Engine
 from edge_infer.engines.checks import check_engines, check_maps, check_probabilities, check_scores
 from edge_infer.engines.loading import STAGES, Loading, start_loading
+from edge_infer.engines.onnx import PROVIDERS
 from edge_infer.engines.threads import in_order
-from edge_infer.errors import EngineError, ImageError, InputError
+from edge_infer.errors import EdgeInferError, EngineError, ImageError, InputError
 from edge_infer.measurements.measure import Measurements, check_scale, measure
 from edge_infer.output.wording import percent
 from edge_infer.reasons import Problem, Reason
@@ -31,6 +33,9 @@ from edge_infer.steps.prevalence import correct_classes, known_ratio, move
 from edge_infer.steps.recalibrate import recalibrated_classes
 from edge_infer.steps.resize import to_batch
 from edge_infer.steps.work import StepRules, Work, examine, locate, source_of
+
+_MANY = 64
+"""From so many pictures on, workers that share them repay the time in which a network is loaded for one thread."""
 
 
 class Diagnoser:
@@ -61,10 +66,13 @@ class Diagnoser:
         site: Site | None = None,
         measurements: bool = False,
         mm_per_pixel: float | None = None,
+        alone: Callable[[], tuple[Engine, Engine]] | None = None,
     ) -> None:
         """Joins a checked bundle with two loaded networks of one variant; most callers use `load`.
 
-        `threads` is how many the networks were given; `diagnose_many` has as many workers.
+        `threads` is how many the networks were given; `diagnose_many` has as many workers. `alone` loads the same
+        networks with one thread each: where several workers share many pictures, threads inside each network only wait
+        for each other. None: the workers use the given ones.
 
         Raises:
             BundleMismatchError: a network's input size or labels differ from the manifest.
@@ -93,6 +101,8 @@ class Diagnoser:
         self._max_pixels = max_pixels
         self._variant = variant
         self._threads = threads
+        self._alone, self._alone_lock = alone if segmenter.provider == PROVIDERS["cpu"] else None, threading.Lock()
+        self._for_workers: tuple[Engine, Engine] | None = None
         self._segmenter: Engine | None = segmenter
         self._classifier: Engine | None = classifier
         self._warnings = tuple(dict.fromkeys((*segmenter.warnings, *classifier.warnings)))
@@ -218,6 +228,7 @@ class Diagnoser:
             site=overlay,
             measurements=measurements,
             mm_per_pixel=mm_per_pixel,
+            alone=loading.alone,
         )
 
     def with_prevalence(self, prevalence: float) -> Diagnoser:
@@ -297,8 +308,9 @@ class Diagnoser:
         """
         check_scale(mm_per_pixel)
         work = examine(image, self._rules, self._max_pixels)
-        self._segment([work])
-        self._classify([work])
+        segmenter, classifier = self._engines()
+        self._segment([work], segmenter)
+        self._classify([work], classifier)
         return self._finish(work, mm_per_pixel or self._scale)
 
     def diagnose_many(
@@ -329,11 +341,29 @@ class Diagnoser:
         return self._diagnose_batches(iter(images), batch_size, workers)
 
     def _diagnose_batches(self, images: Iterator[ImageInput], batch_size: int, workers: int) -> Iterator[Diagnosis]:
-        batches = iter(lambda: list(islice(images, batch_size)), [])
-        for answers in in_order(self._diagnose_batch, batches, workers):
+        batches = enumerate(iter(lambda: list(islice(images, batch_size)), []))
+
+        def work(batch: tuple[int, list[ImageInput]]) -> list[Diagnosis]:
+            number, some = batch
+            return self._diagnose_batch(some, self._engines(workers > 1 and number * batch_size >= _MANY))
+
+        for answers in in_order(work, batches, workers):
             yield from answers
 
-    def _diagnose_batch(self, images: Sequence[ImageInput]) -> list[Diagnosis]:
+    def _engines(self, for_workers: bool = False) -> tuple[Engine, Engine]:
+        """Segmenter and classifier; of one thread each for workers, where they can be loaded once more."""
+        given = _running(self._segmenter), _running(self._classifier)
+        if not for_workers or self._alone is None:
+            return given
+        with self._alone_lock:
+            if self._for_workers is None and self._alone is not None:
+                try:
+                    self._for_workers = self._alone()
+                except EdgeInferError:  # the bundle was moved meanwhile: what runs already gives the same answers
+                    self._alone = None
+            return self._for_workers or given
+
+    def _diagnose_batch(self, images: Sequence[ImageInput], engines: tuple[Engine, Engine]) -> list[Diagnosis]:
         works: list[Work | Diagnosis] = []
         for image in images:
             try:
@@ -341,8 +371,8 @@ class Diagnoser:
             except ImageError as error:
                 works.append(Diagnosis.failed(source_of(image), error, *self._bundle.identity))
         usable = [work for work in works if isinstance(work, Work)]
-        self._segment(usable)
-        self._classify(usable)
+        self._segment(usable, engines[0])
+        self._classify(usable, engines[1])
         return [self._finish(work, self._scale) if isinstance(work, Work) else work for work in works]
 
     def segment(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -359,7 +389,12 @@ class Diagnoser:
         Raises:
             InferenceError: the engine failed, or its output is no probability map or no score.
         """
-        engine, rule = _running(self._segmenter), self.manifest.familiarity
+        return self._scored(_running(self._segmenter), batch)
+
+    def _scored(
+        self, engine: Engine, batch: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        rule = self.manifest.familiarity
         if rule is None:
             return check_probabilities("segmenter", engine.run(batch), batch.shape[:3]), None
         maps, scores = engine.run_named(batch, (self.manifest.segmenter.output.name, rule.output))
@@ -371,7 +406,7 @@ class Diagnoser:
         Raises:
             InferenceError: the engine failed or its output is no probability.
         """
-        return self.classify_and_explain(batch)[0]
+        return self._classified(_running(self._classifier), batch)[0]
 
     def classify_and_explain(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """As `classify`, with the class activation maps of the same run: float32 (n, rows, columns, classes), None
@@ -380,8 +415,12 @@ class Diagnoser:
         Raises:
             InferenceError: the engine failed, or its output is no probability or no map.
         """
-        engine, classes = _running(self._classifier), len(self.manifest.labels)
-        maps = None
+        return self._classified(_running(self._classifier), batch)
+
+    def _classified(
+        self, engine: Engine, batch: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        classes, maps = len(self.manifest.labels), None
         if CLASS_MAP in engine.outputs:
             rows, maps = engine.run_named(batch, (engine.outputs[0], CLASS_MAP))
             maps = check_maps(maps, batch.shape[0], classes)
@@ -397,10 +436,11 @@ class Diagnoser:
 
     def close(self) -> None:
         """Frees the networks. Later calls raise EngineError; closing twice is harmless."""
-        for engine in (self._segmenter, self._classifier):
-            if engine is not None:
-                engine.close()
-        self._segmenter = self._classifier = None
+        with self._alone_lock:
+            for engine in (self._segmenter, self._classifier, *(self._for_workers or ())):
+                if engine is not None:
+                    engine.close()
+            self._segmenter = self._classifier = self._alone = self._for_workers = None
 
     def __enter__(self) -> Diagnoser:
         return self
@@ -408,25 +448,25 @@ class Diagnoser:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
 
-    def _segment(self, works: Sequence[Work]) -> None:
+    def _segment(self, works: Sequence[Work], engine: Engine) -> None:
         usable = [work for work in works if work.problem is None]
         if not usable:
             return
         start = time.perf_counter()
-        maps, scores = self.segment_and_score(to_batch([work.segmenter_input for work in usable]))
+        maps, scores = self._scored(engine, to_batch([work.segmenter_input for work in usable]))
         share = (time.perf_counter() - start) * 1000 / len(usable)
         for number, (work, probability) in enumerate(zip(usable, maps, strict=True)):
             work.clock.add("segment", share)
             locate(work, probability, self._rules, None if scores is None else float(scores[number]))
             work.probability_map = probability if self._measuring and work.problem is None else None
 
-    def _classify(self, works: Sequence[Work]) -> None:
+    def _classify(self, works: Sequence[Work], engine: Engine) -> None:
         usable = [work for work in works if work.problem is None]
         rois = [work.roi for work in usable if work.roi is not None]
         if not rois:
             return
         start = time.perf_counter()
-        rows, maps = self.classify_and_explain(to_batch(rois))
+        rows, maps = self._classified(engine, to_batch(rois))
         share = (time.perf_counter() - start) * 1000 / len(usable)
         for number, (work, row) in enumerate(zip(usable, rows, strict=True)):
             if maps is not None:

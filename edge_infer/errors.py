@@ -86,6 +86,54 @@ class NotComparableError(ImageError):
     code = "not-comparable"
 
 
+class DicomError(ImageError):
+    """A DICOM file that cannot be used as a picture."""
+
+    code = "dicom"
+
+
+class DicomNotInstalledError(DicomError):
+    """The file is DICOM, and the extra that reads it is not installed."""
+
+    code = "dicom-not-installed"
+
+
+class DicomBrokenError(DicomError):
+    """The file is damaged, cut short, or contradicts itself."""
+
+    code = "dicom-broken"
+
+
+class DicomEncryptedError(DicomError):
+    """The file, or what is needed of it, is encrypted."""
+
+    code = "dicom-encrypted"
+
+
+class DicomNotAPhotographError(DicomError):
+    """Another kind of object: a report, a radiograph, a result of this package."""
+
+    code = "dicom-not-a-photograph"
+
+
+class DicomNoPixelsError(DicomError):
+    """The object has no pixels."""
+
+    code = "dicom-no-pixels"
+
+
+class DicomFrameError(DicomError):
+    """The object has several frames and none was chosen, or has no such frame."""
+
+    code = "dicom-frame"
+
+
+class DicomUnsupportedError(DicomError):
+    """The pixels are coded in a way that is not read here."""
+
+    code = "dicom-unsupported"
+
+
 class BundleError(EdgeInferError):
     """The model bundle cannot be trusted or used."""
 

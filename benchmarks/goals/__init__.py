@@ -6,9 +6,10 @@ Numerator and denominator always take turns, so a slow minute falls on both. A m
 from benchmarks.goals.history import add_to_history, against_last
 from benchmarks.goals.measures import from_peers
 from benchmarks.goals.record import Goal, Goals, goal, markdown, write_goals
-from benchmarks.goals.run import Settings, measure_goals
+from benchmarks.goals.run import PARTS, Settings, measure_goals
 
 __all__ = [
+    "PARTS",
     "Goal",
     "Goals",
     "Settings",

@@ -31,6 +31,9 @@ from edge_infer.benchmark.measure import Effort
 from edge_infer.benchmark.runners import read_pictures
 from edge_infer.bundle.store import Bundle, load_bundle
 
+PARTS = ("speed-ups", "outside", "large", "cold", "many", "memory")
+"""What can be measured alone."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -42,6 +45,7 @@ class Settings:
         seconds: of every Offline figure.
         memory_pictures: how many pictures the memory is watched over.
         speed_ups: also run the peers; False where their file is given.
+        parts: those of `PARTS` to measure.
     """
 
     segmenter: str = "unetplusplus"
@@ -50,6 +54,7 @@ class Settings:
     seconds: float = 20.0
     memory_pictures: int = 10_000
     speed_ups: bool = True
+    parts: tuple[str, ...] = PARTS
 
 
 def measure_goals(
@@ -88,7 +93,11 @@ def measure_goals(
             warnings=watch.stability().warnings,
         )
 
-    def attempt(name: str, relation: Literal["<=", ">="], limit: float, measure: Callable[[], list[Goal]]) -> None:
+    def attempt(
+        part: str, name: str, relation: Literal["<=", ">="], limit: float, measure: Callable[[], list[Goal]]
+    ) -> None:
+        if part not in settings.parts:
+            return
         progress(f"{time.perf_counter() - start:4.0f} s  {name}")
         try:
             found.extend(measure())
@@ -118,14 +127,14 @@ def measure_goals(
         )
 
     if settings.speed_ups:
-        attempt(PAIR_NAME, ">=", 4.3, speed_ups)
+        attempt("speed-ups", PAIR_NAME, ">=", 4.3, speed_ups)
     effort = Effort(warmup=3, runs=2 * rounds, seconds=0.0, block=5)
-    attempt(OUTSIDE_NAME, "<=", 2.5, lambda: [outside_networks(small, encoded, effort, watch.pulse)])
-    attempt(LARGE_NAME, "<=", 0.3, lambda: large_picture(small, encoded[0], rounds))
+    attempt("outside", OUTSIDE_NAME, "<=", 2.5, lambda: [outside_networks(small, encoded, effort, watch.pulse)])
+    attempt("large", LARGE_NAME, "<=", 0.3, lambda: large_picture(small, encoded[0], rounds))
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "picture.jpg"
         picture.write_bytes(encoded[0])
-        attempt(COLD_NAME, "<=", 1.8, lambda: [cold_start(small, picture, rounds)])
-    attempt(MANY_NAME, ">=", 0.97, lambda: [many_pictures(small, encoded, settings.seconds, watch.pulse)])
-    attempt(MEMORY_NAME, "<=", 1.02, lambda: [memory(small, encoded, settings.memory_pictures, progress)])
+        attempt("cold", COLD_NAME, "<=", 1.8, lambda: [cold_start(small, picture, rounds)])
+    attempt("many", MANY_NAME, ">=", 0.97, lambda: [many_pictures(small, encoded, settings.seconds, watch.pulse)])
+    attempt("memory", MEMORY_NAME, "<=", 1.02, lambda: [memory(small, encoded, settings.memory_pictures, progress)])
     return goals()

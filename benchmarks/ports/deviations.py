@@ -53,7 +53,7 @@ class Report:
             for key, value in line.deviations.items():
                 off = 1 - value if key.endswith(".min_iou") else value
                 largest[key] = max(largest.get(key, 0.0), off)
-        said = [f"{_words(key)} {value:.2g}" for key, value in largest.items() if value > 0] or ["equal"]
+        said = [f"{_words(key)} {value:.2g}" for key, value in sorted(largest.items()) if value > 0] or ["equal"]
         failed = sum(line.status == "failed" for line in run)
         said += [f"**{failed} failed**"] if failed else []
         left = len(mine) - len(run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -91,7 +91,8 @@ def count_flips(bundles: Sequence[Path], pictures: Sequence[Path], progress: Cal
             data = large_jpeg(picture)
             pixels = open_picture(data).pixels
             for diagnoser, twice in zip(opened, found, strict=True):
-                twice.append(Twice(picture.name, diagnoser.diagnose(data), diagnoser.diagnose(pixels)))
+                reduced, full = (_light(diagnoser.diagnose(image)) for image in (data, pixels))
+                twice.append(Twice(picture.name, reduced, full))
             if number % 10 == 0:
                 progress(f"{number} of {len(pictures)}")
         return [
@@ -101,6 +102,11 @@ def count_flips(bundles: Sequence[Path], pictures: Sequence[Path], progress: Cal
     finally:
         for diagnoser in opened:
             diagnoser.close()
+
+
+def _light(diagnosis: Diagnosis) -> Diagnosis:
+    """Without its mask, which has as many pixels as the picture."""
+    return replace(diagnosis, mask=None, roi=None)
 
 
 def table(flips: Sequence[Flips]) -> str:

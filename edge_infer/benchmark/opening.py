@@ -20,7 +20,8 @@ from edge_infer.benchmark.coreml import planned_shares
 from edge_infer.benchmark.setting import Availability
 from edge_infer.benchmark.targets import CATALOGUE, DEFAULT_TARGET, Target, find_target
 from edge_infer.bundle.manifest import DEFAULT_VARIANT, Stage, StageName
-from edge_infer.bundle.store import Bundle
+from edge_infer.bundle.onnx_file import check_network
+from edge_infer.bundle.store import Bundle, read_file
 from edge_infer.engines.base import NATIVE_OPENVINO, Engine
 from edge_infer.engines.coreml import CoreMLEngine
 from edge_infer.engines.install import load_onnxruntime
@@ -126,17 +127,19 @@ def open_target(target: Target, bundle: Bundle, threads: int, *, prove: bool = T
     times: Counter[str] = Counter()
     variant = target.variant_in(bundle)
     for stage in STAGES:
-        path = bundle.variant_file(stage, variant)
+        file = bundle.manifest.variant(stage, variant).file
+        data = read_file(bundle.path, file, bundle.manifest.files[file])
+        check_network(data, _spec(bundle, stage), file)
         if target.options:
-            engine: Engine = ProviderEngine(path, target.provider, target.options, threads)
+            engine: Engine = ProviderEngine(data, target.provider, target.options, threads)
         else:
-            engine = OnnxEngine(path, providers=[target.provider], threads=threads)
+            engine = OnnxEngine(bundle.path / file, providers=[target.provider], threads=threads, data=data)
         engines.append(engine)
         if engine.provider != target.provider:
             raise ProviderUnavailableError(f"{target.provider} did not become active; {engine.provider} did.")
         if not prove:
             continue
-        ran = profile_placement(path, target, threads, _spec(bundle, stage))
+        ran = profile_placement(data, target, threads, _spec(bundle, stage))
         if not ran.get(target.provider):
             places = ", ".join(sorted(map(short_name, ran))) or "nowhere"
             raise ProviderUnavailableError(
@@ -151,9 +154,9 @@ def open_target(target: Target, bundle: Bundle, threads: int, *, prove: bool = T
 class ProviderEngine:
     """An ONNX Runtime session with provider options; see `edge_infer.engines.base.Engine`."""
 
-    def __init__(self, path: Path, provider: str, options: Mapping[str, str], threads: int) -> None:
-        """Raises ProviderUnavailableError where the provider does not start."""
-        self._session = _session(path, provider, options, threads)
+    def __init__(self, data: bytes, provider: str, options: Mapping[str, str], threads: int) -> None:
+        """Raises ProviderUnavailableError where the provider does not start with this ONNX file."""
+        self._session = _session(data, provider, options, threads)
         self.provider: str = self._session.get_providers()[0]
         self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.warnings: tuple[str, ...] = ()
@@ -180,14 +183,14 @@ class ProviderEngine:
         self._session = None
 
 
-def profile_placement(path: Path, target: Target, threads: int, spec: Stage) -> dict[str, float]:
+def profile_placement(data: bytes, target: Target, threads: int, spec: Stage) -> dict[str, float]:
     """Microseconds that each execution provider spent in one network's nodes, by ONNX Runtime's profile of three runs.
 
     Raises:
         EngineError: the session does not start, or does not run.
     """
     with tempfile.TemporaryDirectory() as folder:
-        session = _session(path, target.provider or "", target.options, threads, profile=Path(folder) / "profile")
+        session = _session(data, target.provider or "", target.options, threads, profile=Path(folder) / "profile")
         batch = np.full((1, spec.input.height, spec.input.width, 3), 127, np.uint8)
         try:
             for _ in range(3):
@@ -210,7 +213,7 @@ def placement_of(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _session(
-    path: Path, provider: str, options: Mapping[str, str], threads: int, *, profile: Path | None = None
+    data: bytes, provider: str, options: Mapping[str, str], threads: int, *, profile: Path | None = None
 ) -> Any:
     runtime = load_onnxruntime()
     settings = runtime.SessionOptions()
@@ -225,7 +228,7 @@ def _session(
     if provider == "XnnpackExecutionProvider":
         given["intra_op_num_threads"] = str(threads)
     try:
-        session = runtime.InferenceSession(str(path), settings, providers=[(provider, given)])
+        session = runtime.InferenceSession(data, settings, providers=[(provider, given)])
     except Exception as error:
         message = str(error).strip().partition("\n")[0]
         raise ProviderUnavailableError(f"{provider} did not start: {message}") from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edge_infer.benchmark.accuracy import replay_golden
 from edge_infer.benchmark.measure import Effort, Pulse, RunnerError, measure_latency
 from edge_infer.benchmark.opening import OpenTarget, discover, open_target
-from edge_infer.benchmark.results import Latency
+from edge_infer.benchmark.results import Latency, Results
 from edge_infer.benchmark.runners import LocalRunner, load_pictures
 from edge_infer.benchmark.stats import Interval, ratio_of_medians
 from edge_infer.benchmark.targets import DEFAULT_TARGET, Target, find_target
@@ -103,6 +103,17 @@ def _candidate(name: str, times: dict[str, Latency], missing: dict[str, str]) ->
     if base is not None and name != DEFAULT_TARGET:
         faster = ratio_of_medians(base.wall_ms, base.rounds, own.wall_ms, own.rounds)
     return Candidate(target, sorted(own.wall_ms)[len(own.wall_ms) // 2], faster)
+
+
+def fastest_of(results: Results) -> str:
+    """The verdict on a whole run: of the rows inside their gates, with the most threads that were measured."""
+    threads = max((row.threads for row in results.rows), default=1)
+    times = {
+        row.target: row.single
+        for row in results.rows
+        if row.threads == threads and row.status == "ok" and row.single is not None
+    }
+    return verdict([_candidate(name, times, {}) for name in times])
 
 
 def options_of(target: Target) -> str:

@@ -96,7 +96,8 @@ def against_others(maps: NDArray[np.float32], index: int, probabilities: NDArray
     """
     others = np.delete(probabilities, index).astype(np.float64)
     shares = others / others.sum() if others.sum() > 0 else np.full(others.size, 1 / others.size)
-    return (maps[..., index] - np.delete(maps, index, axis=-1) @ shares).astype(np.float32)
+    difference: NDArray[np.float32] = (maps[..., index] - np.delete(maps, index, axis=-1) @ shares).astype(np.float32)
+    return difference
 
 
 def add_to_graph(data: bytes, nodes: Sequence[bytes], output: str) -> bytes:

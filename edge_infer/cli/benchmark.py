@@ -99,6 +99,7 @@ def benchmark(
     from edge_infer.benchmark.measure import Effort
     from edge_infer.benchmark.opening import discover
     from edge_infer.benchmark.plan import Plan
+    from edge_infer.benchmark.quick import fastest_of
     from edge_infer.benchmark.result_file import write_results
     from edge_infer.benchmark.suite import run_suite
     from edge_infer.benchmark.table import format_results
@@ -145,7 +146,7 @@ def benchmark(
 
         typer.echo(json.dumps(dump(results), ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo(format_results(results))
+        typer.echo(f"{format_results(results)}\n\n{fastest_of(results)}")
         if output is not None:
             typer.echo(f"\nwritten to {output}")
     if any(row.status == "failed" for row in results.rows):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from edge_infer.diagnoser import Diagnoser
     from edge_infer.diagnosis import Status
+    from edge_infer.dicom.reading import DicomPicture
     from edge_infer.output.saved import Kind
     from edge_infer.output.sink import Result, Sink
 
@@ -44,8 +45,9 @@ def diagnose(
         list[str],
         typer.Argument(
             metavar="IMG",
-            help="Pictures (JPEG, PNG, WebP, BMP, TIFF), folders (searched with their subfolders), quoted patterns "
-            "such as 'photos/**/*.jpg', or - for one picture on standard input. A picture given twice counts once.",
+            help="Pictures (JPEG, PNG, WebP, BMP, TIFF, and DICOM with the extra [dicom]), folders (searched with "
+            "their subfolders), quoted patterns such as 'photos/**/*.jpg', or - for one picture on standard input. A "
+            "picture given twice counts once.",
             show_default=False,
         ),
     ],
@@ -113,6 +115,35 @@ def diagnose(
             rich_help_panel=BESIDES,
         ),
     ] = False,
+    save_dicom: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-dicom",
+            metavar="DIR",
+            help="Save the answers on DICOM pictures for their archive: segmentation, structured report, and the "
+            "overlay as secondary capture.",
+            rich_help_panel=SAVING,
+        ),
+    ] = None,
+    uid_root: Annotated[
+        str,
+        typer.Option(
+            "--uid-root",
+            metavar="UID",
+            help="Root of the UIDs of what --save-dicom writes; 2.25 makes them from UUIDs.",
+            rich_help_panel=SAVING,
+        ),
+    ] = "2.25",
+    frame: Annotated[
+        int | None,
+        typer.Option(
+            "--frame",
+            metavar="N",
+            min=1,
+            help="Frame of DICOM files that have several, counted from 1.",
+            show_default="a file with several is refused",
+        ),
+    ] = None,
     bundle: BundleOption = None,
     operating_point: Annotated[
         str | None,
@@ -166,8 +197,9 @@ def diagnose(
     """
     folders: dict[Kind, Path | None] = {"overlay": save_overlay, "mask": save_mask, "roi": save_roi}
     wanted = {kind: folder for kind, folder in folders.items() if folder is not None}
-    pictures = gather(images, outputs=list(wanted.values()))
-    claim_outputs(pictures, list(wanted.values()), save_report)
+    outputs = [*wanted.values(), *([] if save_dicom is None else [save_dicom])]
+    pictures = gather(images, outputs=outputs, frame=frame)
+    claim_outputs(pictures, list(wanted.values()), save_report, save_dicom)
     if mm_per_pixel is not None and not (measurements and 0 < mm_per_pixel < math.inf):
         raise typer.BadParameter("it is above 0 and goes with --measurements.", param_hint="--mm-per-pixel")
     _check_decision(bundle, operating_point, abstain, prevalence)
@@ -196,6 +228,7 @@ def diagnose(
     prepare_stdout(format)
     limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     saving: list[Sink] = [PictureSink(kind, folder) for kind, folder in wanted.items()]
+    saving += _dicom(save_dicom, pictures, uid_root, limit)
     report = _report(save_report)
     tally: Counter[Status] = Counter()
     with Diagnoser.from_loading(
@@ -230,6 +263,19 @@ def _report(file: Path | None) -> list[Sink]:
     from edge_infer.output.html import HtmlSink
 
     return [HtmlSink(file)]
+
+
+def _dicom(folder: Path | None, pictures: Pictures, uid_root: str, max_pixels: int) -> list[Sink]:
+    if folder is None:
+        return []
+    from edge_infer.dicom.sink import DicomSink
+
+    by_name = {source.name: source for source in pictures.sources}
+
+    def picture(result: Result) -> DicomPicture | None:
+        return pictures.dicom(by_name[result.diagnosis.source or ""])
+
+    return [DicomSink(folder, picture, uid_root=uid_root, max_pixels=max_pixels, tell=note)]
 
 
 def _check_decision(bundle: str | None, name: str | None, abstain: float | None, prevalence: float | None) -> None:

@@ -59,13 +59,16 @@ def doctor() -> None:
 
 def _openvino_state(bundle: Bundle) -> str:
     """Whether OpenVINO itself can be asked for, and where it keeps what it compiles."""
+    from edge_infer.bundle.store import read_file
     from edge_infer.engines.base import NATIVE_OPENVINO
     from edge_infer.engines.compiled import cache_folder
     from edge_infer.engines.openvino import OpenVinoEngine, import_openvino
 
     try:
         version = import_openvino().__version__.partition("-")[0]
-        engine = OpenVinoEngine(bundle.variant_file("classifier"), threads=1)
+        file = bundle.manifest.variant("classifier").file
+        data = read_file(bundle.path, file, bundle.manifest.files[file])
+        engine = OpenVinoEngine(bundle.path / file, threads=1, data=data)
     except EdgeInferError as error:
         return f"no: {error.message}"
     kept = engine.kept if engine.kept not in ("read", "written") else f"kept in {cache_folder()}"

@@ -7,24 +7,28 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edge_infer.cli.sources import Pictures, Source
+from edge_infer.dicom.recognise import RESULT_SUFFIXES as DICOM_SUFFIXES
 from edge_infer.files import OutputError, make_writable_folder
 
 
-def claim_outputs(pictures: Pictures, folders: Sequence[Path], report: Path | None) -> None:
+def claim_outputs(pictures: Pictures, folders: Sequence[Path], report: Path | None, dicom: Path | None = None) -> None:
     """Makes the folders for results, once it is sure that no file in them would harm another.
 
     Args:
         pictures: that results are written for.
         folders: each gets one picture for every result.
         report: a file of its own.
+        dicom: a folder that gets DICOM objects for every result.
 
     Raises:
         OutputError: a file would be written over a given picture, over another result, or where a folder is; or a
             folder cannot be written to.
     """
     planned = [folder / f"{place}.png" for folder in folders for place in pictures.places.values()]
+    if dicom is not None:
+        planned += [dicom / f"{place}{suffix}" for place in pictures.places.values() for suffix in DICOM_SUFFIXES]
     _refuse_harm(pictures.sources, planned)
-    for folder in folders:
+    for folder in (*folders, *([] if dicom is None else [dicom])):
         make_writable_folder(folder)
     if report is not None:
         _refuse_harm(pictures.sources, [report])

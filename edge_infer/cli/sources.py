@@ -7,10 +7,15 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from edge_infer.cli.terminal import note, read_stdin
+from edge_infer.dicom.recognise import SUFFIXES, belongs_to_search, is_dicom, looks_like_dicom
 from edge_infer.errors import ImageAccessError, ImageError, ImageNotFoundError
 from edge_infer.files import PICTURE_SUFFIXES
+
+if TYPE_CHECKING:
+    from edge_infer.dicom.reading import DicomPicture
 
 STDIN = "-"
 
@@ -48,34 +53,48 @@ class Pictures:
         sources: in the order in which they were given.
         places: by a source's name, where its files go below a folder of results; see `output_names`.
         stdin: what standard input held, where it is one of the sources.
+        frame: which frame of a DICOM file is read, counted from 1; None where each has one only.
     """
 
     sources: tuple[Source, ...]
     places: dict[str, PurePath]
     stdin: bytes = b""
+    frame: int | None = None
 
     def usable(self) -> Iterator[Source]:
         """The sources that were found."""
         return (source for source in self.sources if source.error is None)
 
-    def read(self, source: Source) -> Path | bytes:
-        """What a `Diagnoser` takes: the path, or the bytes of standard input."""
+    def read(self, source: Source) -> Path | bytes | DicomPicture:
+        """What a `Diagnoser` takes: the path, the bytes of standard input, or a frame of a DICOM file."""
+        dicom = self.dicom(source)
+        if dicom is not None:
+            return dicom
         return self.stdin if source.path is None else source.path
 
+    def dicom(self, source: Source) -> DicomPicture | None:
+        """The source's frame where it is a DICOM file."""
+        from edge_infer.dicom.reading import DicomPicture
 
-def gather(inputs: Sequence[str], outputs: Collection[Path] = ()) -> Pictures:
+        if source.path is None:
+            return DicomPicture(self.stdin, self.frame) if is_dicom(self.stdin) else None
+        return DicomPicture(source.path, self.frame) if looks_like_dicom(source.path) else None
+
+
+def gather(inputs: Sequence[str], outputs: Collection[Path] = (), frame: int | None = None) -> Pictures:
     """The pictures of `expand` with their places; reads standard input where it is one, and notes what was left out."""
     expansion = expand(inputs, outputs)
     if expansion.skipped:
         note(f"files without a picture's suffix were left out: {expansion.skipped}")
     stdin = read_stdin() if any(source.path is None for source in expansion.sources) else b""
-    return Pictures(expansion.sources, output_names(expansion.sources), stdin)
+    return Pictures(expansion.sources, output_names(expansion.sources), stdin, frame)
 
 
 def expand(inputs: Sequence[str], outputs: Collection[Path] = ()) -> Expansion:
     """Expands files, folders, patterns and "-" into pictures.
 
-    Folders are searched with their subfolders, in alphabetical order; hidden files and folders are left out. Patterns
+    Folders are searched with their subfolders, in alphabetical order; hidden files and folders are left out, and so are
+    files that are neither named like a picture nor DICOM (`edge_infer.dicom.recognise.belongs_to_search`). Patterns
     (`*`, `?`, `[...]`, `**`) are expanded where no file has that very name. A picture that is found twice counts once.
     What cannot be found or read becomes a source with an error, so that it shows up in the results.
 
@@ -118,7 +137,7 @@ def _expand_one(given: str, left_out: frozenset[Path]) -> Iterator[Source | None
                     yield from _folder(path, base, left_out)
             elif not below.isdisjoint(path.resolve().parents):
                 yield None
-            elif not Path(given).suffix and path.suffix.lower() not in PICTURE_SUFFIXES:
+            elif not Path(given).suffix and not _is_picture(path):
                 yield None  # `*` asks for pictures among other files, `*.dcm` asks for just these
             else:
                 found = True
@@ -148,16 +167,21 @@ def _folder(folder: Path, base: Path, left_out: frozenset[Path]) -> Iterator[Sou
                 f"The folder '{path}' cannot be read: {error.strerror}.", "Check its permissions."
             )
             yield Source(str(path), path, _below(base, path), problem)
-        elif path.suffix.lower() in PICTURE_SUFFIXES:
+        elif _is_picture(path):
             empty = False
             yield Source(str(path), path, _below(base, path))
         else:
             yield None
     if empty:
         error_here = ImageNotFoundError(
-            f"The folder '{folder}' holds no pictures.", f"Known suffixes: {', '.join(sorted(PICTURE_SUFFIXES))}."
+            f"The folder '{folder}' holds no pictures.",
+            f"Known suffixes: {', '.join(sorted(PICTURE_SUFFIXES | SUFFIXES))}.",
         )
         yield Source(str(folder), folder, _below(base, folder), error_here)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES or belongs_to_search(path)
 
 
 def _walk(folder: Path, left_out: frozenset[Path]) -> Iterator[tuple[Path, OSError | None]]:
@@ -180,13 +204,15 @@ def _walk(folder: Path, left_out: frozenset[Path]) -> Iterator[tuple[Path, OSErr
 def output_names(sources: Iterable[Source]) -> dict[str, PurePath]:
     """A path below the output folders for every source by its name, without suffix; no two of them are the same.
 
-    The picture's own suffix is dropped. Where two pictures would then share a name (`a.jpg` and `a.png`, or `a.jpg` of
+    The picture's own suffix is dropped, unless it is a number: DICOM files are often named by their UIDs.
+    Where two pictures would then share a name (`a.jpg` and `a.png`, or `a.jpg` of
     two folders), the later ones get `-2`, `-3` and so on, also where they differ only in upper and lower case.
     """
     taken: set[str] = set()
     names: dict[str, PurePath] = {}
     for source in sources:
-        stem = source.relative.with_suffix("") if source.relative.suffix else source.relative
+        suffix = source.relative.suffix
+        stem = source.relative.with_suffix("") if suffix and not suffix[1:].isdigit() else source.relative
         candidate, number = stem, 1
         while str(candidate).casefold() in taken:
             number += 1

@@ -116,7 +116,7 @@ def _working(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
 
 def _matches(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """Points (n, 2) of both that look alike and like no other."""
-    finder = cv2.SIFT_create(nfeatures=2000, contrastThreshold=0.015)
+    finder = cv2.SIFT.create(nfeatures=2000, contrastThreshold=0.015)
     (points_a, looks_a), (points_b, looks_b) = (finder.detectAndCompute(_even(grey), None) for grey in (a, b))
     if looks_a is None or looks_b is None or len(looks_b) < 2:
         return None

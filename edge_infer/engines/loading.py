@@ -35,6 +35,8 @@ class Loading:
         bundle: its manifest is read; the files of this variant are checked by the time `wait` returns.
         variant: name of the variant that is loaded.
         threads: of each network.
+        alone: loads both networks once more with one thread each, from files that are checked again; None where that
+            would be the same.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Loading:
         prepare: Callable[[], object],
         opener: Callable[[StageName, bytes | None], Engine],
         threads: int = 1,
+        alone: Callable[[], tuple[Engine, Engine]] | None = None,
     ) -> None:
         """Starts the threads.
 
@@ -55,8 +58,9 @@ class Loading:
             opener: loads one stage; called in that stage's thread after its files were checked, with the bytes of the
                 stage's own file: what was hashed is what is loaded. None where the variant is a folder.
             threads: that `opener` gives a network.
+            alone: see the attribute.
         """
-        self.bundle, self.variant, self.threads = bundle, variant, threads
+        self.bundle, self.variant, self.threads, self.alone = bundle, variant, threads, alone
         self._prepared = threading.Event()
         self._failure: BaseException | None = None
         files = files_of(bundle, variant)
@@ -176,21 +180,25 @@ def start_loading(
     chosen = None if units is not None else providers
     count = threads or available_threads()
 
-    def opener(stage: StageName, data: bytes | None) -> Engine:
+    def opener(stage: StageName, data: bytes | None, threads: int = count) -> Engine:
         return open_variant(
             found,
             stage,
             name,
             providers=chosen,
-            threads=count,
+            threads=threads,
             compute_units=units or "ALL",
             precision=computed,
             data=data,
             explain=explain,
         )
 
+    def alone() -> tuple[Engine, Engine]:
+        return opener("segmenter", None, 1), opener("classifier", None, 1)
+
     format = found.manifest.variant("segmenter", name).format
-    return Loading(found, name, _prepare(format, wants_openvino(chosen)), opener, count)
+    prepare = _prepare(format, wants_openvino(chosen))
+    return Loading(found, name, prepare, opener, count, alone if count > 1 else None)
 
 
 def _prepare(format: str, openvino: bool) -> Callable[[], object]:

@@ -37,7 +37,7 @@ class OpenVinoEngine:
     """
 
     def __init__(
-        self, path: Path, *, threads: int | None = None, precision: Precision = "float32", digest: str | None = None
+        self, path: Path, *, threads: int | None = None, precision: Precision = "float32", data: bytes | None = None
     ) -> None:
         """Compiles an ONNX file, or takes what was compiled of the same file before; see `edge_infer.engines.compiled`.
 
@@ -46,14 +46,15 @@ class OpenVinoEngine:
             threads: inside an operator; None takes what affinity and the cgroup quota allow.
             precision: of what the file has in float32; "bfloat16" is quicker and moves the answers. 8-bit layers stay
                 as they are.
-            digest: the file's SHA-256 where it is known; None reads the file once more.
+            data: its bytes, where they were read and checked already; None reads the file, once. What is compiled, and
+                what a compiled form is looked up by, are these bytes, whatever becomes of the file.
 
         Raises:
             EngineNotInstalledError: the openvino package is missing or broken.
             ProviderUnavailableError: this processor has no bfloat16, or OpenVINO takes another precision than asked.
             EngineError: the file cannot be loaded.
         """
-        self._file = _File(path, threads or available_threads(), precision, digest)
+        self._file = _File(path, threads or available_threads(), precision, data)
         self._single = self._file.form(1)
         self._batches: _Form | None = None
         self._lock = threading.Lock()
@@ -124,8 +125,9 @@ def import_openvino() -> Any:
 class _File:
     """An ONNX file, and how it is to be compiled."""
 
-    def __init__(self, path: Path, threads: int, precision: Precision, digest: str | None) -> None:
+    def __init__(self, path: Path, threads: int, precision: Precision, data: bytes | None) -> None:
         openvino = import_openvino()
+        self._data = _read(path) if data is None else data
         self._core, self._path, self._precision = openvino.Core(), path, precision
         capabilities = self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
         if precision == "bfloat16" and "BF16" not in capabilities:
@@ -141,7 +143,7 @@ class _File:
             "ENABLE_CPU_PINNING": False,
         }
         self._key = {
-            "file": digest or _sha256(path),
+            "file": hashlib.sha256(self._data).hexdigest(),
             "openvino": openvino.__version__,
             "processor": f"{self._core.get_property(_DEVICE, 'FULL_DEVICE_NAME')} {sorted(capabilities)}",
             "options": repr(sorted(self._options.items())),
@@ -161,7 +163,7 @@ class _File:
                 found = self._core.import_model(io.BytesIO(entry.blob), _DEVICE, self._options)
                 return self._checked(_Form(found, entry.facts, "read"))
         try:
-            model = self._core.read_model(str(self._path))
+            model = self._core.read_model(self._data)
             facts = self._facts(model)
             if pictures is not None:
                 shape = model.inputs[0].get_partial_shape()
@@ -231,10 +233,9 @@ def _metadata(model: Any) -> dict[str, str]:
     return {str(name): str(value) for name, value in dict(found).items()}
 
 
-def _sha256(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return path.read_bytes()
     except OSError as error:
         raise EngineError(f"'{path}' cannot be read: {error.strerror}.", "Restore the bundle.") from error
 

@@ -59,8 +59,7 @@ def open_variant(
         if wants_openvino(providers):
             from edge_infer.engines.openvino import OpenVinoEngine
 
-            digest = bundle.manifest.files[entry.file].sha256
-            return OpenVinoEngine(path, threads=threads, precision=precision, digest=digest)
+            return OpenVinoEngine(path, threads=threads, precision=precision, data=checked)
         return OnnxEngine(
             path, providers=providers, threads=threads, oldest=bundle.manifest.min_onnxruntime, data=checked
         )

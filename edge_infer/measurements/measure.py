@@ -103,11 +103,11 @@ def measure(
 ) -> Measurements | None:
     """Measures the lesion of a probability map.
 
-    The values are those of the outline at the bundle's threshold. Low and high are the extremes over the outlines at
-    `LEVELS`: the map is read as a random set whose outline is one of its own contours, each as likely as the next
-    (Vorob'ev; Molchanov 2005, section 1.2.2), so these five stand for the middle 80 %. That is the segmenter's own
-    doubt about where the border runs: nothing is said about what it is sure of and wrong about, and roughness finer
-    than its map is lost to both.
+    The values are those of the map's contour at the bundle's threshold: the outline of `Diagnosis.mask`, without the
+    steps that its pixels have. Low and high are the extremes over the outlines at `LEVELS`: the map is read as a random
+    set whose outline is one of its own contours, each as likely as the next (Vorob'ev; Molchanov 2005, chapter 2), so
+    these five stand for the middle 80 %. That is the segmenter's own doubt about where the border runs: nothing is said
+    about what it is sure of and wrong about, and roughness finer than its map is lost to both.
 
     Args:
         pixels: RGB uint8, the whole picture at any size.
@@ -120,7 +120,9 @@ def measure(
         The numbers; None where the map has no lesion.
     """
     rows, columns = _working(size)
-    outlines = [restore_mask(clean_mask(probability, level), rows, columns) for level in (threshold, *LEVELS)]
+    # The map is enlarged before it is cut: a mask that is enlarged has steps, and steps lengthen the border.
+    fine: NDArray[np.float32] = cv2.resize(probability, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    outlines = [clean_mask(fine, level) for level in (threshold, *LEVELS)]
     return _measure(pixels, outlines, size, mm_per_pixel)
 
 

@@ -66,8 +66,8 @@ def perimeter(mask: NDArray[np.uint8]) -> float:
     """
     contour = _contour(mask)
     steps = np.roll(contour, -1, axis=0) - contour
-    odd = np.count_nonzero(steps.all(axis=1))
-    corners = np.count_nonzero((steps != np.roll(steps, 1, axis=0)).any(axis=1))
+    odd = int(np.count_nonzero(steps.all(axis=1)))
+    corners = int(np.count_nonzero((steps != np.roll(steps, 1, axis=0)).any(axis=1)))
     return _EVEN * (len(steps) - odd) + _ODD * odd - _CORNER * corners + math.pi
 
 

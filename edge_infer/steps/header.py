@@ -76,7 +76,8 @@ def _unsupported(data: bytes) -> ImageDecodeError:
         return ImageUnsupportedError(f"AVIF pictures and films ({brand}) are not supported.", _CONVERT)
     if data[128:132] == b"DICM":
         return ImageDecodeError(
-            "This is a DICOM file, which is not supported.", "Export the picture as JPEG or PNG first."
+            "This is a DICOM file, which is read by `edge-infer diagnose` and `edge_infer.dicom` alone.",
+            "Install 'edge-infer[dicom]' and give it to one of these, or export the picture as JPEG or PNG.",
         )
     if data[:4] == b"GIF8":
         return ImageDecodeError("GIF pictures are not supported: 256 colours are too few.", "Use the original photo.")
@@ -133,7 +134,7 @@ def _check_scans(data: bytes, position: int) -> None:
         scans = data.count(b"\xff\xda", position)
     else:
         coded = np.frombuffer(data, np.uint8, offset=position)
-        scans = np.count_nonzero((coded[:-1] == 0xFF) & (coded[1:] == 0xDA))
+        scans = int(np.count_nonzero((coded[:-1] == 0xFF) & (coded[1:] == 0xDA)))
     if scans > MAX_JPEG_SCANS:
         raise ImageDecodeError(
             f"The JPEG picture has {scans} scans, more than the limit of {MAX_JPEG_SCANS}; no camera writes that.",

@@ -19,6 +19,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -35,8 +36,6 @@ from edge_infer.steps.container import for_decoder
 from edge_infer.steps.header import Header, read_header
 from edge_infer.steps.heif import decode_heif, is_heif
 from edge_infer.steps.native import decoding
-
-ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 
 DEFAULT_MAX_PIXELS = 100_000_000
 _IGNORED = "Transparency was ignored."
@@ -73,11 +72,26 @@ class Picture:
         return replace(self, pixels=self._decode(reduction), reduction=reduction)
 
 
+@runtime_checkable
+class PictureSource(Protocol):
+    """A picture of a format that is read elsewhere, such as `edge_infer.dicom.reading.DicomPicture`."""
+
+    @property
+    def name(self) -> str | None:
+        """How results refer to it."""
+
+    def open_picture(self, max_pixels: int) -> Picture:
+        """Decodes it at full size, upright; raises ImageError as `open_picture` does."""
+
+
+ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8] | PictureSource
+
+
 def open_picture(image: ImageInput, *, max_pixels: int = DEFAULT_MAX_PIXELS, min_side: int | None = None) -> Picture:
     """Opens a picture.
 
     Args:
-        image: path, encoded bytes, or RGB uint8 array of shape (height, width, 3).
+        image: path, encoded bytes, RGB uint8 array of shape (height, width, 3), or a source that opens itself.
         max_pixels: refuse larger pictures, before decoding, by what their header says.
         min_side: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side keeps this many
             pixels; None decodes at full size. Other formats are always decoded at full size.
@@ -89,9 +103,11 @@ def open_picture(image: ImageInput, *, max_pixels: int = DEFAULT_MAX_PIXELS, min
     if isinstance(image, np.ndarray):
         return _from_array(image, max_pixels)
     if isinstance(image, str | os.PathLike):
-        data = _read_file(Path(image), max_pixels)
+        data = read_file(Path(image), max_pixels)
     elif isinstance(image, bytes | bytearray | memoryview):
         data = bytes(image)
+    elif isinstance(image, PictureSource):
+        return image.open_picture(max_pixels)
     else:
         raise ImageArrayError(
             f"A picture cannot be given as {type(image).__name__}.",
@@ -100,7 +116,7 @@ def open_picture(image: ImageInput, *, max_pixels: int = DEFAULT_MAX_PIXELS, min
     if is_heif(data):
         return _from_heif(data, max_pixels)
     header = read_header(data)
-    _check_pixels(header.height, header.width, max_pixels)
+    check_pixels(header.height, header.width, max_pixels)
     reduction = 1
     if header.format == "JPEG" and min_side is not None:
         shorter = min(header.height, header.width)
@@ -134,19 +150,20 @@ def _from_array(array: NDArray[np.uint8], max_pixels: int) -> Picture:
         raise ImageArrayError(f"The array's dtype is {array.dtype}, not uint8.", remedy)
     if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise ImageArrayError(f"The array's shape is {array.shape}, not (height, width, 3).", remedy)
-    _check_pixels(array.shape[0], array.shape[1], max_pixels)
+    check_pixels(array.shape[0], array.shape[1], max_pixels)
     return Picture(np.ascontiguousarray(array), array.shape[0], array.shape[1])
 
 
 def _from_heif(data: bytes, max_pixels: int) -> Picture:
-    stored, notes = decode_heif(data, lambda height, width: _check_pixels(height, width, max_pixels))
+    stored, notes = decode_heif(data, lambda height, width: check_pixels(height, width, max_pixels))
     if stored.shape[2] == 4 and _changes_what_is_seen(stored[..., 3], "HEIC"):
         notes = (*notes, _IGNORED)
     pixels = np.ascontiguousarray(stored[..., :3])
     return Picture(pixels, pixels.shape[0], pixels.shape[1], warnings=notes)
 
 
-def _check_pixels(height: int, width: int, max_pixels: int) -> None:
+def check_pixels(height: int, width: int, max_pixels: int) -> None:
+    """Raises ImageTooLargeError where a picture of this size is over the limit."""
     if height * width > max_pixels:
         raise ImageTooLargeError(
             f"The picture has {width}x{height} = {height * width / 1e6:.1f} million pixels, "
@@ -155,8 +172,15 @@ def _check_pixels(height: int, width: int, max_pixels: int) -> None:
         )
 
 
-def _read_file(path: Path, max_pixels: int) -> bytes:
-    """Opened once and then asked what it is: a name that is given another file meanwhile deceives nobody."""
+def read_file(path: Path, max_pixels: int) -> bytes:
+    """A regular file's bytes.
+
+    It is opened once and then asked what it is: a name that is given another file meanwhile deceives nobody.
+
+    Raises:
+        ImageNotFoundError, ImageAccessError: there is no such file, or it cannot be read.
+        ImageTooLargeError: it has more bytes than `max_pixels` pixels can need.
+    """
     try:
         # Opening a FIFO without O_NONBLOCK waits until somebody writes to it.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

@@ -38,8 +38,8 @@ def keep_off_stderr() -> None:
     global _printed
     with _lock:
         if _printed is None:
-            _printed = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process lives
-            if hasattr(os, "register_at_fork"):
+            _printed = _anonymous()
+            if _printed is not None and hasattr(os, "register_at_fork"):
                 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_part)
 
 
@@ -82,11 +82,19 @@ def _part() -> None:
     try:
         if _printed is not None:
             _printed.close()
-            _printed = tempfile.TemporaryFile()  # noqa: SIM115 - as above
-    except OSError:
-        _printed = None
+            _printed = _anonymous()
     finally:
         _lock.release()
+
+
+def _anonymous() -> BinaryIO | None:
+    """A file without a name, in memory where the system can; None where there is no place for one."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("decoder"), "w+b", buffering=0)
+    try:
+        return tempfile.TemporaryFile(buffering=0)
+    except OSError:
+        return None
 
 
 def _flush() -> None:

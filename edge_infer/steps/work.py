@@ -14,7 +14,7 @@ from edge_infer.reasons import Problem
 from edge_infer.rules import DermoscopyRule, FamiliarityRule, InputSpec, MaskRule, QualityLimits, RoiRule
 from edge_infer.steps.appearance import appearance_problem, dermoscopy_score, familiarity_problem, measure_appearance
 from edge_infer.steps.crop import crop_roi, roi_box
-from edge_infer.steps.image import ImageInput, Picture, open_picture
+from edge_infer.steps.image import ImageInput, Picture, PictureSource, open_picture
 from edge_infer.steps.mask import clean_mask, lesion_confidence, restore_lesion
 from edge_infer.steps.quality import Quality, lesion_problem, measure_quality, picture_problem
 from edge_infer.steps.resize import resize
@@ -100,7 +100,9 @@ class Work:
 
 
 def source_of(image: ImageInput) -> str | None:
-    """How results refer to a picture: its path; None for bytes and arrays."""
+    """How results refer to a picture: its path or the name that it gives itself; None for bytes and arrays."""
+    if isinstance(image, PictureSource):
+        return image.name
     return os.fspath(image) if isinstance(image, str | os.PathLike) else None
 
 

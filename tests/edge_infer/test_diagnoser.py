@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -209,6 +210,36 @@ def test_a_list_is_shared_by_as_many_workers_as_there_are_threads(
             assert len(list(three.diagnose_many(images, batch_size=1))) == 3
         assert len(list(three.diagnose_many(pictures, batch_size=2))) == 3
     assert seen == [3, 1, 2]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_workers_that_share_many_pictures_have_networks_of_one_thread(
+    toy_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    loaded: list[int | None] = []
+
+    class Watched(OnnxEngine):
+        def __init__(self, path: Path, *, threads: int | None = None, **options: Any) -> None:
+            loaded.append(threads)
+            super().__init__(path, threads=threads, **options)
+
+    monkeypatch.setattr("edge_infer.engines.variants.OnnxEngine", Watched)
+    monkeypatch.setattr("edge_infer.diagnoser._MANY", 2)
+    folder = Path(shutil.copytree(toy_bundle, tmp_path / "bundle"))
+    pictures = [drawn(seed) for seed in range(4)]
+    with Diagnoser.load(folder, providers=["cpu"], threads=2) as diagnoser:
+        expected = [diagnoser.diagnose(picture).melanoma_probability for picture in pictures]
+        assert len(list(diagnoser.diagnose_many(pictures[:2], batch_size=1))) == 2
+        assert len(list(diagnoser.diagnose_many(pictures, batch_size=1, workers=1))) == 4
+        assert loaded == [2, 2]
+        if moved:
+            folder.rename(tmp_path / "elsewhere")
+        for _ in range(2):
+            found = list(diagnoser.diagnose_many(pictures, batch_size=1))
+            assert [one.melanoma_probability for one in found] == pytest.approx(expected, abs=1e-6)
+        assert loaded == ([2, 2] if moved else [2, 2, 1, 1])
+    with pytest.raises(errors.EngineError, match="closed"):
+        list(diagnoser.diagnose_many(pictures, batch_size=1, workers=2))
 
 
 def test_bad_pictures_among_many_keep_their_place(diagnoser: Diagnoser, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +32,7 @@ class Job:
         final: what an undisturbed run leaves, without times; compared between runs.
         whole: what is wrong with what a fault left, "" where nothing is; it gets the undisturbed result, or None.
         small: bytes of room at which the job's disk is full.
+        stdout: file that its standard output goes to; None: nowhere.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Job:
     final: Callable[[], Any]
     whole: Callable[[Any], str]
     small: int
+    stdout: Path | None = None
 
     def fresh(self) -> None:
         """The folder as it is before the job."""
@@ -84,12 +85,11 @@ def unlike(found: dict[str, str], wanted: dict[str, str] | None) -> str:
 
 def diagnose_job(root: Path, bundle: Path, pictures: Path) -> Job:
     """`edge-infer diagnose` of a folder, with saved pictures, a report, and NDJSON in a file."""
-    lines = root / "answers.ndjson"
+    lines = root.with_name("answers.ndjson")
 
     def run() -> int:
         from edge_infer.cli.app import main
 
-        os.dup2(os.open(lines, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
         sys.argv[1:] = ["diagnose", str(pictures), "--bundle", str(bundle), "--format", "ndjson", "--threads", "1"]
         sys.argv += ["--save-overlay", str(root / "overlays"), "--save-mask", str(root / "masks")]
         sys.argv += ["--save-report", str(root / "report.html"), "--batch-size", "2"]
@@ -115,10 +115,7 @@ def diagnose_job(root: Path, bundle: Path, pictures: Path) -> Job:
                 return f"told and not there: {missing}"
         return unlike(hashes(root, "*.png"), wanted[0])
 
-    def start() -> None:
-        lines.touch()
-
-    return Job("diagnose", root, start, run, final, whole, small=6_000)
+    return Job("diagnose", root, lambda: None, run, final, whole, small=6_000, stdout=lines)
 
 
 def plan_job(root: Path, bundle: Path, pictures: Path) -> Job:
@@ -136,7 +133,7 @@ def plan_job(root: Path, bundle: Path, pictures: Path) -> Job:
             hashes(root / "run", "*.*json"), {name.removeprefix("run/"): h for name, h in (wanted or {}).items()}
         )
 
-    return Job("batch plan", root, lambda: None, run, final, whole, small=0)
+    return Job("batch plan", root, lambda: None, run, final, whole, small=4_096)
 
 
 def plan(run: Path, bundle: Path, pictures: Path) -> None:

@@ -23,20 +23,26 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from edge_infer.errors import EdgeInferError
 from tests.robustness.fault_jobs import Job, jobs
 from tests.robustness.measure import NO_WISH, Measure, Wish
 
-POINTS = {"seconds": 3, "minutes": 12, "hours": 10_000}
+POINTS = {"seconds": 2, "minutes": 12, "hours": 10_000}
 """At how many operations of a job each fault is tried, spread evenly from the first to the last."""
 KINDS = ("kill -9", "full disk", "permissions lost", "Ctrl-C")
-UNTYPED, TYPED, INTERRUPTED = 99, 2, 130
+HANGS = 120
+UNTYPED, TYPED, INTERRUPTED, PIPE = 99, 2, 130, 141
 _NOBODY = 65_534
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 
 def trial(size: str, wish: Wish = NO_WISH) -> Measure:
     """Every job, every fault, at points spread over its operations; a loss is told with job, fault and operation."""
     measure = Measure("Faults at file operations, and the same job again")
+    # A forked process that changes their number waits for ever for threads that OpenCV had in its parent.
+    cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="edge-infer-faults-") as folder:
         Path(folder).chmod(0o755)
         for job in jobs(Path(folder)):
@@ -60,6 +66,9 @@ def _try_job(job: Job, points: int, measure: Measure) -> None:
     unlike = "" if code == 0 and job.final() == wanted else f"exit {code} or another result: {said[-300:]}"
     _count(measure, f"{job.name}, jumping clock", unlike)
     _count(measure, f"{job.name}, really full disk", _really_full(job, wanted))
+    if job.stdout is not None:
+        _count(measure, f"{job.name} | head -n 0", _nobody_reads(job))
+        _count(measure, f"{job.name} > /dev/full", _full_stdout(job))
     _count(measure, f"{job.name}, read-only folder as an unprivileged user", _really_read_only(job))
     measure.figures[job.name] = f"{operations} operations"
 
@@ -102,21 +111,26 @@ def _again(job: Job, wanted: Any) -> str:
 
 def _count(measure: Measure, what: str, complaint: str) -> None:
     measure.tried += 1
+    print(f"  {what}: {'lost' if complaint else 'sound'}", file=sys.stderr, flush=True)
     if complaint:
         measure.lose(f"{what}: {complaint}")
 
 
-def in_child(job: Job, prepare: Callable[[], Any], user: int | None = None) -> tuple[int, str]:
+def in_child(
+    job: Job, prepare: Callable[[], Any], user: int | None = None, stdout: str | int | None = None
+) -> tuple[int, str]:
     """Runs a job in a forked process.
 
     Args:
         job: what to run.
         prepare: called in the child before, to arm a fault.
         user: whose rights the child has.
+        stdout: file or descriptor for its standard output; None: the job's.
 
     Returns:
         Its exit code (negative: the signal), `UNTYPED` for an error that nobody foresaw, and what it said on stderr.
     """
+    stdout = stdout or str(job.stdout or os.devnull)
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -125,6 +139,7 @@ def in_child(job: Job, prepare: Callable[[], Any], user: int | None = None) -> t
             code = UNTYPED
             try:
                 os.dup2(said.fileno(), 2)
+                os.dup2(stdout if isinstance(stdout, int) else os.open(stdout, _WRITE, 0o644), 1)
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 if user is not None:
                     os.setgroups([])
@@ -143,7 +158,7 @@ def in_child(job: Job, prepare: Callable[[], Any], user: int | None = None) -> t
                 os.write(2, traceback.format_exc().encode(errors="replace"))
             finally:
                 os._exit(code)
-        end = time.monotonic() + 300
+        end = time.monotonic() + HANGS
         while True:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
@@ -151,7 +166,7 @@ def in_child(job: Job, prepare: Callable[[], Any], user: int | None = None) -> t
             if time.monotonic() > end:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-                return UNTYPED, "it hung for 300 s"
+                return UNTYPED, f"it hung for {HANGS} s"
             time.sleep(0.002)
         said.seek(0)
         return os.waitstatus_to_exitcode(status), said.read()
@@ -239,6 +254,25 @@ def _really_full(job: Job, wanted: Any) -> str:
         return job.whole(wanted)
 
 
+def _nobody_reads(job: Job) -> str:
+    job.fresh()
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        code, said = in_child(job, lambda: None, stdout=writer)
+    finally:
+        os.close(writer)
+    return "" if code == PIPE and not said.strip() else f"exit {code}: {said[-600:]}"
+
+
+def _full_stdout(job: Job) -> str:
+    if not Path("/dev/full").exists():
+        return ""
+    job.fresh()
+    code, said = in_child(job, lambda: None, stdout="/dev/full")
+    return "" if code == TYPED and "Traceback" not in said else f"exit {code}: {said[-600:]}"
+
+
 def _small_files() -> None:
     import resource
 
@@ -252,15 +286,15 @@ def small_disk(folder: Path, room: int) -> Iterator[bool]:
     if os.getuid() != 0 or sys.platform != "linux":
         yield False
         return
-    held = sum(path.stat().st_size + 8192 for path in folder.rglob("*"))
     aside = folder.with_name(f"{folder.name}-aside")
     shutil.copytree(folder, aside)
-    size = (held + room + 4095) // 4096 * 4096
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
     try:
         if mounted:
             shutil.copytree(aside, folder, dirs_exist_ok=True)
+            state = os.statvfs(folder)
+            (folder / "filler").write_bytes(bytes(max(0, state.f_bavail * state.f_frsize - room)))
         yield mounted
     finally:
         if mounted:

@@ -97,37 +97,25 @@ def _from(process: multiprocessing.Process, pipe: Connection, what: str, measure
 
 
 def _forked(diagnoser: Diagnoser, pictures: list[Path], wanted: list[Bits], rounds: int, measure: Measure) -> None:
-    """Forked while other threads diagnose, and then with the parent's own Diagnoser."""
+    """Forked workers use the Diagnoser that their parent has loaded and used."""
     if not hasattr(os, "fork"):
         return
     context = multiprocessing.get_context("fork")
-    over = threading.Event()
 
-    def busy() -> None:
-        while not over.is_set():
-            diagnoser.diagnose(pictures[0])
+    def work() -> list[Bits]:
+        return [bits(diagnoser, path) for path in pictures]
 
-    threads = [threading.Thread(target=busy, daemon=True) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(rounds):
-            workers = []
-            for _ in range(2):
-                mine, theirs = context.Pipe()
-                work = lambda: [bits(diagnoser, path) for path in pictures]  # noqa: E731
-                process = context.Process(target=_answer, args=(theirs, work))
-                process.start()
-                theirs.close()
-                workers.append((process, mine))
-            for process, mine in workers:
-                if (found := _from(process, mine, "forked", measure)) is not None:
-                    # A hash of bytes is of one process and its forks.
-                    _compare("forked", found, wanted, measure)
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
+    for _ in range(rounds):
+        workers = []
+        for _ in range(2):
+            mine, theirs = context.Pipe()
+            process = context.Process(target=_answer, args=(theirs, work))
+            process.start()
+            theirs.close()
+            workers.append((process, mine))
+        for process, mine in workers:
+            if (found := _from(process, mine, "forked", measure)) is not None:
+                _compare("forked", found, wanted, measure)
 
 
 def _spawned(bundle: Path, pictures: list[Path], wanted: list[Bits], measure: Measure) -> None:

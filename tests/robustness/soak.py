@@ -25,7 +25,7 @@ from edge_infer.files import PICTURE_SUFFIXES
 from edge_infer.steps.native import keep_off_stderr
 from tests.robustness.measure import NO_WISH, REPOSITORY, Measure, Wish
 
-COUNTS = {"seconds": 300, "minutes": 5_000, "hours": 100_000}
+COUNTS = {"seconds": 100, "minutes": 5_000, "hours": 100_000}
 TABLE, PLOT = (REPOSITORY / "tests" / "robustness" / f"soak.{suffix}" for suffix in ("csv", "png"))
 ROWS = 100
 """Lines of the CSV."""

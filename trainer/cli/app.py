@@ -16,6 +16,7 @@ from trainer.cli.bundle_versions import register as register_versions
 from trainer.cli.compare import register as register_comparisons
 from trainer.cli.data import data_app, preview
 from trainer.cli.figures import figures_app
+from trainer.cli.measurements import measurements_app
 from trainer.cli.models import models
 from trainer.cli.search import register as register_search
 from trainer.cli.sources import register as register_sources
@@ -50,6 +51,7 @@ for command in (train, models, preview):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(figures_app, name="figures")
+app.add_typer(measurements_app, name="measurements")
 register(app)
 register_versions(app)
 register_comparisons(app)

@@ -173,7 +173,7 @@ def _cached(
             if not home.is_dir():
                 _build(records, home, key, layout, decode)
             return {name: np.load(home / f"{name}.npy", mmap_mode="r") for name in layout}
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             continue  # somebody deletes caches: what is mapped already stays, and what is not is made again
         except OSError as error:
             raise DataError(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from benchmarks.__main__ import app
 from benchmarks.goals import Goals, Settings, measure_goals, measures
 from edge_infer.bundle.store import load_bundle
 from edge_infer.schema import dump, parse
@@ -35,3 +37,16 @@ def test_one_run_names_every_goal_and_a_failure_takes_no_other_with_it(
     measured = [item.measured is not None for item in found.goals]
     assert measured == [False, True, True, True, True, True, False] and kept == [1, 2, 4, 5, 6, 7]
     assert "no exporter here" in found.goals[0].how and parse(Goals, dump(found)) == found
+
+
+def test_a_part_is_measured_alone(toy_bundle: Path, pictures: list[bytes], tmp_path: Path) -> None:
+    picture = tmp_path / "nevus.jpg"
+    picture.write_bytes(pictures[0])
+    settings = Settings(rounds=4, memory_pictures=3, parts=("memory",))
+    found = measure_goals(load_bundle(toy_bundle), dict, [picture], settings, lambda text: None)
+    assert [item.name for item in found.goals] == [measures.MEMORY_NAME]
+
+
+def test_a_part_that_is_none_is_refused() -> None:
+    result = CliRunner().invoke(app, ["goals", "--only", "large", "--only", "lunch"])
+    assert result.exit_code == 2 and "lunch" in result.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 
 from edge_infer.benchmark import quick
 from edge_infer.benchmark.opening import OpenTarget, open_target
-from edge_infer.benchmark.quick import Candidate, lines, options_of, quick_look, verdict
+from edge_infer.benchmark.quick import Candidate, fastest_of, lines, options_of, quick_look, verdict
+from edge_infer.benchmark.result_file import read_results
 from edge_infer.benchmark.setting import Availability
 from edge_infer.benchmark.stats import Interval
 from edge_infer.benchmark.targets import Target, find_target
 from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.errors import ProviderUnavailableError
+from tests.conftest import REPOSITORY
 
 
 def candidate(name: str, milliseconds: float | None, low: float = 1.0, why: str = "") -> Candidate:
@@ -80,3 +83,14 @@ def test_targets_beyond_the_time_are_named(toy_bundle: Path, monkeypatch: pytest
     monkeypatch.setattr(quick, "discover", lambda bundle: [Availability(name, name, True, "") for name in names])
     first, second = quick_look(load_bundle(toy_bundle), 1)
     assert first.milliseconds is not None and second.milliseconds is None and "--target cpu:int8" in second.why
+
+
+def test_a_whole_run_ends_with_the_same_verdict() -> None:
+    results = read_results(REPOSITORY / "benchmarks" / "results" / "mobile-epyc-2cpu.json")
+    row = results.rows[-1]
+    assert row.single is not None
+    half = replace(row.single, wall_ms=tuple(value / 2 for value in row.single.wall_ms))
+    rows = (*results.rows, replace(row, target="openvino-native", single=half))
+    assert fastest_of(replace(results, rows=rows)).endswith("To use it: --provider openvino-native.")
+    outside = (*results.rows, replace(row, target="openvino-native", single=half, status="outside_gate"))
+    assert "Nothing to change" in fastest_of(replace(results, rows=outside))

@@ -24,6 +24,7 @@ def test_a_table_for_people_and_a_file_for_the_report(toy_bundle: Path, tmp_path
     )
     assert done.exit_code == 0, done.output
     assert "p50 ms" in done.stdout and "Not available here: " in done.stdout
+    assert "The default is the fastest here" in done.stdout
     assert read_results(output).rows[0].target == "cpu"
 
 
@@ -41,6 +42,7 @@ def test_a_failed_row_is_exit_code_3_and_the_file_is_written(toy_bundle: Path, t
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 3
     assert "FAILED" in done.stdout and "QNNExecutionProvider" in done.stdout
+    assert "Nothing here runs this bundle inside its gate" in done.stdout
     assert read_results(output).rows[0].status == "failed"
 
 

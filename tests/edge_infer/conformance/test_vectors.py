@@ -14,6 +14,7 @@ from edge_infer.bundle.store import DEFAULT_BUNDLE
 from edge_infer.cli.app import app
 from edge_infer.conformance.run import STEPS, check_bundle, compare, replay_vectors
 from edge_infer.conformance.store import Index, Vector, VectorsError, read_folder
+from edge_infer.conformance.write import make_index
 from edge_infer.diagnoser import Diagnoser
 from edge_infer.reasons import Reason
 from tests.conftest import REPOSITORY
@@ -73,6 +74,22 @@ def test_any_bundle_has_vectors(toy_bundle: Path, tmp_path: Path) -> None:
     checked = CliRunner().invoke(app, ["vectors", str(toy_bundle), "--check", str(folder)])
     assert checked.exit_code == 0, checked.output
     assert "FAILED" not in checked.output
+
+
+def test_a_bundle_with_a_score_and_a_prior_has_vectors_of_both() -> None:
+    with Diagnoser.load(REPOSITORY / "tests/fixtures/bundles/schema-3", providers=["cpu"], threads=1) as newest:
+        made = make_index(newest)
+        assert all(outcome.passed for outcome in replay_vectors(made, newest))
+    found = {vector.name: vector for vector in made.vectors}
+    assert found["path/not_dermoscopy-beyond"].expect["reason"] == Reason.NOT_DERMOSCOPY
+    assert found["path/not_dermoscopy-before"].expect["reason"] is None
+    assert found["path/order-unfamiliar-first"].expect["reason"] == Reason.NOT_DERMOSCOPY
+    point = newest.manifest.default_operating_point
+    for side, label in (("below", "not melanoma"), ("above", "melanoma")):
+        rare = found[f"decide/{point}-prevalence-0.02-{side}"]
+        assert rare.expect["label"] == label
+        assert rare.expect["threshold"] < newest.manifest.operating_point(point).threshold
+    assert found["decide/no-prevalence-0"].expect == {"error": "prevalence"}
 
 
 def test_vectors_of_another_bundle_are_refused(index: Index, toy_bundle: Path) -> None:

@@ -184,6 +184,24 @@ def test_another_file_or_version_never_reads_it(
 
 
 @needs_openvino
+@pytest.mark.parametrize("cached", [False, True])
+def test_what_was_checked_is_what_runs(toy_bundle: Path, tmp_path: Path, cached: bool) -> None:
+    file = load_bundle(toy_bundle).file("classifier", "onnx")
+    expected, checked = OpenVinoEngine(file, threads=1), file.read_bytes()
+    pictures = noise(expected, 3)
+    if not cached:
+        for entry in entries(tmp_path / "cache"):
+            entry.unlink()
+    exchanged = tmp_path / "classifier.onnx"
+    exchanged.write_bytes(b"another network, put there after the check")
+    engine = OpenVinoEngine(exchanged, threads=1, data=checked)
+    assert engine.kept == ("read" if cached else "written")
+    exchanged.unlink()
+    np.testing.assert_array_equal(engine.run(pictures[:1]), expected.run(pictures[:1]))
+    np.testing.assert_array_equal(engine.run(pictures), expected.run(pictures))  # the form for batches comes later
+
+
+@needs_openvino
 @pytest.mark.parametrize("harm", ["truncated", "empty", "one bit", "another blob", "no facts"])
 def test_a_spoilt_entry_is_compiled_again(toy_bundle: Path, cache: Path, harm: str) -> None:
     file = load_bundle(toy_bundle).file("classifier", "onnx")

@@ -1,4 +1,4 @@
-"""A forked process decodes on its own: neither the lock nor the words of another process's decoder reach it."""
+"""A forked process decodes on its own, without another's lock and words; and no disk is needed to decode."""
 
 from __future__ import annotations
 
@@ -64,7 +64,26 @@ assert decoding(lambda: 7)[0] == 7
 """
 
 
-@pytest.mark.parametrize("code", [WORDS, LOCK], ids=["words", "lock"])
-def test_a_forked_process_decodes_on_its_own(code: str) -> None:
+NO_DISK = """
+import os, tempfile
+from edge_infer.steps.native import decoding, keep_off_stderr
+
+def full(*arguments, **options):
+    raise OSError(28, "No space left on device")
+
+tempfile.TemporaryFile = full
+for memory in (True, False):
+    keep_off_stderr()
+    assert decoding(lambda: 7)[0] == 7
+    if memory and hasattr(os, "memfd_create"):
+        assert decoding(lambda: os.write(2, b"Corrupt JPEG data: something\\n"))[1]
+        from edge_infer.steps import native
+        native._printed = None
+        del os.memfd_create
+"""
+
+
+@pytest.mark.parametrize("code", [WORDS, LOCK, NO_DISK], ids=["words", "lock", "no-disk"])
+def test_a_process_decodes_on_its_own(code: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

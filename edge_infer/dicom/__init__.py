@@ -1,0 +1,1 @@
+"""DICOM in and out (extra `[dicom]`): photographs become ordinary pictures, and answers become DICOM objects."""
