@@ -434,7 +434,7 @@ class BrokenEngine:
     def __init__(self, inner: OnnxEngine, spoil: Any) -> None:
         self._inner, self._spoil = inner, spoil
         self.provider, self.metadata, self.warnings = inner.provider, inner.metadata, inner.warnings
-        self.input_shape = inner.input_shape
+        self.input_shape, self.outputs = inner.input_shape, inner.outputs
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(self._spoil(self._inner.run(batch)), np.float32)

@@ -10,8 +10,9 @@ import numpy as np
 
 from edge_infer.rules import Calibration, DermoscopyRule, FamiliarityRule, MaskRule, OperatingPoint, QualityLimits
 from edge_infer.steps.appearance import dermoscopy_score
+from edge_infer.steps.quality import Quality
 from trainer.choices.appearance import fit_rule
-from trainer.choices.limits import area_limits, confidence_limit, quality_limits
+from trainer.choices.limits import area_limits, confidence_limit, quality_limits, quality_limits_of_sources
 from trainer.choices.operating_points import DEFAULT_POINT, choose_operating_points, fit_platt, fit_temperature
 from trainer.choices.sources import equal_weights, held_by_source, mean_share
 from trainer.data.ham10000 import MELANOMA
@@ -44,7 +45,7 @@ class Choosing:
     Attributes:
         calibration: "temperature", or "platt": temperature and a bias on the logit of melanoma.
         prior: share of melanoma that the probabilities assume; None: the mean of the sources' own shares.
-        size_exempt: sources whose pictures are answered however small they are.
+        size_exempt: sources whose pictures are answered however small, and therefore smooth, they are.
     """
 
     calibration: Literal["temperature", "platt"] = "temperature"
@@ -63,7 +64,7 @@ def choose(unseen: Unseen, how: Choosing = Choosing()) -> tuple[Choices, list[Pr
     training, validation = ([unseen.measures[i] for i in ids] for ids in (unseen.training, unseen.validation))
     looks = [m.appearance for m in training]
     mask = area_limits(np.array([m.true_area for m in training if m.true_area is not None]), MASK_THRESHOLD)
-    quality = quality_limits([m.quality for m in training], unseen.side // 2)
+    quality = _quality(training, unseen.side // 2, how.size_exempt)
     familiarity, dermoscopy = unseen.familiarity, None
     if familiarity is None:
         dermoscopy = fit_rule(looks, unseen.varied, [m.appearance for m in validation], unseen.others)
@@ -81,6 +82,16 @@ def choose(unseen: Unseen, how: Choosing = Choosing()) -> tuple[Choices, list[Pr
         held_there = [f"{point.rule}; there {held_by_source(scores, point.threshold)}" for point in points]
         points = tuple(replace(point, rule=rule) for point, rule in zip(points, held_there, strict=True))
     return Choices(mask, quality, calibration, points, DEFAULT_POINT, dermoscopy, familiarity), found
+
+
+def _quality(training: Sequence[Measures], min_side: int, exempt: Sequence[str]) -> QualityLimits:
+    by_source: dict[str, list[Quality]] = {}
+    for measures in training:
+        if measures.source not in exempt:
+            by_source.setdefault(measures.source, []).append(measures.quality)
+    if len(by_source) > 1:
+        return quality_limits_of_sources(by_source, min_side)
+    return quality_limits([m.quality for m in training], min_side)
 
 
 def calibrate(scores: Scores, split: str, how: Choosing) -> tuple[Calibration, Floats | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,9 @@ LIMIT_MARGIN, BRIGHTNESS_MARGIN = 0.25, 0.05
 
 
 REFUSED_SHARPNESS = 0.0025
+
+
+REFUSED_LIGHT, REFUSED_SHARPNESS_OF_ONE = 0.0025, 0.005
 
 
 REFUSED_LARGE_AREA = 0.001
@@ -42,6 +45,28 @@ def quality_limits(seen: Sequence[Quality], min_side: int) -> QualityLimits:
         min_luminance=_round(luminance.min() * (1 - BRIGHTNESS_MARGIN)),
         max_luminance=_round(luminance.max() + BRIGHTNESS_MARGIN * (255 - luminance.max())),
         min_sharpness=_round(np.quantile(sharpness, REFUSED_SHARPNESS)),
+    )
+
+
+def quality_limits_of_sources(seen: Mapping[str, Sequence[Quality]], min_side: int) -> QualityLimits:
+    """Limits around what the training pictures of several sources show.
+
+    Of each source the darkest, the brightest, the flattest one in four hundred and the least sharp one in two hundred
+    would be refused; the loosest of the sources decides. The extremes of many thousand pictures, as of one source,
+    would be those of a single bad picture.
+
+    Args:
+        seen: measures of the training pictures by source; without those whose pictures are smaller than the product
+            takes, which are as smooth as a blurred picture.
+        min_side: smallest usable shorter side in pixels.
+    """
+    each = [np.array([list(item) for item in measures], np.float64).T for measures in seen.values()]
+    return QualityLimits(
+        min_side=min_side,
+        min_contrast=_round(min(np.quantile(contrast, REFUSED_LIGHT) for _, contrast, _ in each)),
+        min_luminance=_round(min(np.quantile(luminance, REFUSED_LIGHT) for luminance, _, _ in each)),
+        max_luminance=_round(max(np.quantile(luminance, 1 - REFUSED_LIGHT) for luminance, _, _ in each)),
+        min_sharpness=_round(min(np.quantile(sharpness, REFUSED_SHARPNESS_OF_ONE) for _, _, sharpness in each)),
     )
 
 

@@ -45,8 +45,10 @@ class Limits:
     familiarity: FamiliarityRule | None = None
 
     def of_any_size(self) -> Limits:
-        """The same limits without that of the picture's own size."""
-        return replace(self, quality=None if self.quality is None else replace(self.quality, min_side=0))
+        """The same limits without those of the picture's own size and, as a small one is smooth, of its sharpness."""
+        if self.quality is None:
+            return self
+        return replace(self, quality=replace(self.quality, min_side=0, min_sharpness=0.0))
 
 
 def reason_of(

@@ -10,9 +10,9 @@ import pytest
 
 from edge_infer.reasons import Reason
 from edge_infer.rules import QualityLimits
-from edge_infer.steps.quality import measure_quality, quality_problem
+from edge_infer.steps.quality import Quality, measure_quality, quality_problem
 from tests.support.prediction_rows import row
-from trainer.choices.limits import area_limits, confidence_limit, quality_limits
+from trainer.choices.limits import area_limits, confidence_limit, quality_limits, quality_limits_of_sources
 from trainer.data.drawn import draw_picture
 
 RNG = np.random.default_rng(8)
@@ -58,3 +58,14 @@ def test_area_limits_surround_the_training_masks() -> None:
     assert rule.threshold == 0.4
     assert rule.min_area_fraction < areas.min()
     assert 0.79 < rule.max_area_fraction < 0.81
+
+
+def test_of_several_sources_the_loosest_decides_and_one_bad_picture_does_not() -> None:
+    sharp = [Quality(150.0 + i % 20, 30.0, 0.02 + 1e-5 * i) for i in range(1000)]
+    dim = [Quality(60.0 + i % 20, 20.0, 0.05) for i in range(1000)]
+    limits = quality_limits_of_sources({"a": sharp, "b": dim}, 112)
+    assert limits.min_luminance == pytest.approx(60, abs=0.5) and limits.max_luminance == pytest.approx(169, abs=0.5)
+    assert limits.min_contrast == pytest.approx(20) and limits.min_sharpness == pytest.approx(0.02005, abs=1e-4)
+    spoilt = quality_limits_of_sources({"a": [*sharp, Quality(1.0, 0.5, 1e-5)], "b": dim}, 112)
+    assert spoilt.min_sharpness == pytest.approx(limits.min_sharpness, abs=2e-5)
+    assert spoilt.min_luminance == limits.min_luminance
