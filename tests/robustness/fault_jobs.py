@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import dataclasses
 import hashlib
+import importlib
 import json
 import shutil
 import sys
@@ -223,6 +225,9 @@ def publish_job(root: Path, bundle: Path) -> Job:
 
 def training_job(root: Path, data: Path) -> Job:
     """Two epochs of a small network on a few drawn pictures."""
+    # A user without rights may be unable to read the interpreter's own modules.
+    importlib.import_module("trainer.training.loop")
+    codecs.lookup("utf-8-sig")
     draw_dataset(data, 28, seed=3, height=48, width=64)
     cache = root.with_name("cache")
 
