@@ -54,7 +54,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int | None = None, durabl
                 temporary.unlink()
             raise
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def write_below(folder: Path, name: str, data: bytes) -> Path:
@@ -76,7 +76,7 @@ def write_below(folder: Path, name: str, data: bytes) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         inside = path.parent.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError) as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     if not inside:
         raise OutputError(f"'{path}' leads out of '{folder}'.", "Remove the link, or choose another folder.")
     write_atomically(path, data, mode=PRIVATE)
@@ -92,7 +92,7 @@ def make_writable_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"The folder '{folder}' is read-only.", "Choose a folder that you may write to.")
 
@@ -111,10 +111,11 @@ def write_stream(stream: TextIO, text: str, *, flush: bool = True) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise _cannot_write(getattr(stream, "name", "the results"), error) from error
+        raise cannot_write(getattr(stream, "name", "the results"), error) from error
 
 
-def _cannot_write(target: object, error: Exception) -> OutputError:
+def cannot_write(target: object, error: Exception) -> OutputError:
+    """The typed error for an OSError of a file or stream."""
     return OutputError(
         f"Cannot write '{target}': {getattr(error, 'strerror', None) or error}.",
         "Choose another place, or check permissions and free space.",

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.robustness import fuzz_long
 from tests.robustness.fault_jobs import Job, hashes, unlike
-from tests.robustness.faults import _try_job
+from tests.robustness.faults import PIPE, _nobody_reads, _try_job
 from tests.robustness.fuzz_long import Totals
 from tests.robustness.measure import Measure
 from tests.robustness.page import page
@@ -54,6 +54,25 @@ def file_job(root: Path, atomic: bool) -> Job:
         return hashes(root, "*.txt")
 
     return Job("file", root, lambda: None, run, final, lambda wanted: unlike(final(), wanted), small=4_096)
+
+
+def test_a_job_writes_to_the_standard_output_that_the_trial_gave_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not to what the parent's stream was opened on; a pipe cannot be sought, and the stream has to know it."""
+
+    def run() -> int:
+        try:
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            print("x", flush=True)
+        except BrokenPipeError:
+            return PIPE
+        return 0
+
+    job = Job("print", tmp_path / "job", lambda: None, run, lambda: None, lambda wanted: "", small=0)
+    with (tmp_path / "parent.txt").open("w") as parent:
+        monkeypatch.setattr(sys, "stdout", parent)
+        assert _nobody_reads(job) == ""
 
 
 def test_faults_find_a_job_that_leaves_half_a_file_and_clear_one_that_does_not(tmp_path: Path) -> None:

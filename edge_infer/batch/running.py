@@ -16,7 +16,7 @@ from edge_infer.batch.parts import Tally, part_tally, sweep
 from edge_infer.batch.plan import LOGS, PARTS, Plan, read_plan
 from edge_infer.batch.pool import Done, work_with_processes
 from edge_infer.errors import EdgeInferError, InputError
-from edge_infer.files import make_writable_folder
+from edge_infer.files import OutputError, make_writable_folder
 
 Engine = Callable[[Path, Iterable[int], str | None], Iterator[Done]]
 """Works partitions off in any order: the run's folder, the partitions, and where the bundle is."""
@@ -77,6 +77,7 @@ def run_batch(
 
     Raises:
         InputError: there is no plan, or another version of the package made it.
+        OutputError: a folder of the run, or the log in it, cannot be written.
         EdgeInferError: what stops all work; a single partition's failure is in `Progress.failures`.
     """
     plan = read_plan(run)
@@ -110,18 +111,29 @@ def run_batch(
 def _work(
     run: Path, plan: Plan, stream: Iterator[Done], progress: Progress, report: Callable[[Progress], None]
 ) -> None:
-    name = f"{socket.gethostname()}-{os.getpid()}.ndjson"
-    with (run / LOGS / name).open("a", encoding="utf-8") as log:
-        for done in stream:
-            if done.tally is None:
-                progress.failures.append(done.failure or EdgeInferError(f"Partition {done.index} was not done."))
-            else:
-                progress.tally += done.tally
-                progress.done_partitions += 1
-                progress.done_pictures += plan.partitions[done.index].pictures
-            log.write(json.dumps(_log_line(done, progress)) + "\n")
-            log.flush()
-            report(progress)
+    log = run / LOGS / f"{socket.gethostname()}-{os.getpid()}.ndjson"
+    _append(log, "")
+    for done in stream:
+        if done.tally is None:
+            progress.failures.append(done.failure or EdgeInferError(f"Partition {done.index} was not done."))
+        else:
+            progress.tally += done.tally
+            progress.done_partitions += 1
+            progress.done_pictures += plan.partitions[done.index].pictures
+        _append(log, json.dumps(_log_line(done, progress)) + "\n")
+        report(progress)
+
+
+def _append(log: Path, text: str) -> None:
+    """Opened for every line: a line that a full disk refused is not tried again when the file is closed."""
+    try:
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write '{log}': {error.strerror or error}.",
+            "Make room or mend permissions, and run again: finished partitions stay.",
+        ) from error
 
 
 def _log_line(done: Done, progress: Progress) -> dict[str, object]:

@@ -203,6 +203,7 @@ def diagnose(
     if mm_per_pixel is not None and not (measurements and 0 < mm_per_pixel < math.inf):
         raise typer.BadParameter("it is above 0 and goes with --measurements.", param_hint="--mm-per-pixel")
     _check_decision(bundle, operating_point, abstain, prevalence)
+    prepare_stdout(format)
 
     from edge_infer.engines.loading import start_loading
 
@@ -225,7 +226,6 @@ def diagnose(
 
     limit_opencv(threads)
     keep_off_stderr()
-    prepare_stdout(format)
     limit = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     saving: list[Sink] = [PictureSink(kind, folder) for kind, folder in wanted.items()]
     saving += _dicom(save_dicom, pictures, uid_root, limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -11,12 +12,14 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from edge_infer.errors import EdgeInferError, ImageError, InputError
-from edge_infer.files import OutputError
+from edge_infer.files import OutputError, cannot_write
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 EXIT_OK, EXIT_IMAGE, EXIT_USAGE, EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_PIPE = 0, 1, 2, 3, 130, 141
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 EXIT_CODES = """\b
 Exit codes:
@@ -29,19 +32,16 @@ Exit codes:
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Turns typed errors, Ctrl-C and a closed pipe into a message and an exit code."""
+    """Turns typed errors, Ctrl-C, and a standard output that is closed or full into a message and an exit code."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             result = command(*args, **kwargs)
-            sys.stdout.flush()
+            _flush_stdout()
             return result
         except EdgeInferError as error:
-            try:
-                sys.stdout.flush()
-            except OSError:
-                _discard_stdout()
+            _finish_stdout()
             complain(error)
             raise typer.Exit(exit_code(error)) from error
         except KeyboardInterrupt as error:
@@ -50,8 +50,26 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except BrokenPipeError as error:
             _discard_stdout()
             raise typer.Exit(EXIT_PIPE) from error
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            _finish_stdout()
+            complain(cannot_write(error.filename or "the results", error))
+            raise typer.Exit(EXIT_USAGE) from error
 
     return run
+
+
+def _flush_stdout() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _finish_stdout() -> None:
+    try:
+        _flush_stdout()
+    except OSError:
+        _discard_stdout()
 
 
 def _discard_stdout() -> None:

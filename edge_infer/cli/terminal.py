@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from edge_infer.cli.options import Format
+from edge_infer.files import OutputError
 
 
 def limit_opencv(threads: int | None) -> None:
@@ -33,7 +34,13 @@ def read_stdin() -> bytes:
 
 
 def prepare_stdout(format: Format) -> None:
-    """File names may hold bytes that are no text: data carries them through, cards escape them."""
+    """File names may hold bytes that are no text: data carries them through, cards escape them.
+
+    Raises:
+        OutputError: the process was started without standard output, as by `>&-`.
+    """
+    if sys.stdout is None:
+        raise OutputError("Standard output is closed.", "Send it to a file, a pipe, or the null device.")
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

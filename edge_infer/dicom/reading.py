@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 from edge_infer.dicom.checks import broken, check_kind, check_pixels_are_there, chosen_frame, whole_number
 from edge_infer.dicom.geometry import Geometry, read_geometry
 from edge_infer.dicom.pixels import read_frame
+from edge_infer.dicom.quiet import quietly
 from edge_infer.dicom.recognise import FileMeta, is_dicom, is_enveloped, read_meta
 from edge_infer.errors import (
     DicomBrokenError,
@@ -124,25 +123,6 @@ class DicomPicture:
         if not meta.transfer_syntax:
             raise broken("its transfer syntax is missing")
         return dataset
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Nothing that pydicom or its decoders have to say reaches standard error: they would quote patients' data."""
-    import logging
-    import warnings
-
-    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom", "openjpeg")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _check_file(data: bytes, max_pixels: int) -> FileMeta:

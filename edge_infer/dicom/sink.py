@@ -8,7 +8,8 @@ from pathlib import Path
 from edge_infer.dicom.capture import make_capture
 from edge_infer.dicom.carried import REFERENCES, can_be_referenced
 from edge_infer.dicom.origin import Origin, Place
-from edge_infer.dicom.reading import DicomPicture, quietly
+from edge_infer.dicom.quiet import quietly
+from edge_infer.dicom.reading import DicomPicture
 from edge_infer.dicom.recognise import RESULT_SUFFIXES
 from edge_infer.dicom.report import make_report
 from edge_infer.dicom.segmentation import make_segmentation

@@ -68,8 +68,10 @@ def correct_classes(probabilities: NDArray[np.float32], melanoma: int, ratio: fl
         ratio: see `odds_ratio`.
     """
     result = probabilities.astype(np.float64)
-    result /= ratio * result[melanoma] + (1 - result[melanoma])
-    result[melanoma] *= ratio
+    probability = float(result[melanoma])
+    result /= ratio * probability + (1 - probability)
+    # As thresholds are moved: rounded otherwise, a probability at its threshold could end on the other side.
+    result[melanoma] = correct(probability, ratio)
     return result
 
 

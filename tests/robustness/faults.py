@@ -140,6 +140,8 @@ def in_child(
             try:
                 os.dup2(said.fileno(), 2)
                 os.dup2(stdout if isinstance(stdout, int) else os.open(stdout, _WRITE, 0o644), 1)
+                # The parent's stream believes for ever that it can or cannot be sought, as what it was opened on could.
+                sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 if user is not None:
                     os.setgroups([])

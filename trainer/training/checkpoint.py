@@ -77,12 +77,14 @@ def save_atomic(content: dict[str, Any], path: Path) -> None:
         CheckpointError: it cannot be written; the older file stays.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with writing(path):
+    with writing(path):
+        try:
             torch.save(content, draft)
             draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import random
 import signal
@@ -11,7 +12,9 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyarrow import parquet
@@ -21,13 +24,14 @@ from edge_infer import Diagnoser
 from edge_infer.batch import parts, pool, reading
 from edge_infer.batch.entries import Entry
 from edge_infer.batch.parts import part_file, part_tally, tallies, whole_parts
-from edge_infer.batch.plan import PLAN, read_plan
+from edge_infer.batch.plan import LOGS, PLAN, read_plan
 from edge_infer.batch.pool import Done
 from edge_infer.batch.reading import StoreError, read_entry
 from edge_infer.batch.running import processes, run_batch
 from edge_infer.batch.work import answers, open_diagnoser, work_off
 from edge_infer.cli.app import app
 from edge_infer.errors import BundleMismatchError, InputError
+from edge_infer.files import OutputError
 from tests.conftest import REPOSITORY
 
 
@@ -264,3 +268,29 @@ def test_the_command_says_what_is_wrong(archive: Path, toy_bundle: Path, tmp_pat
     assert "is not empty" in batch("plan", archive, "-o", run, code=2)
     assert not list((run / "parts").iterdir())
     assert parts.PART_SCHEMA == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("line", [0, 1, 3])
+def test_a_log_that_cannot_be_written_is_a_typed_error_and_finished_partitions_stay(
+    line: int, undisturbed: Path, archive: Path, toy_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening it fails, or a write to it as on a full disk: `/dev/full` refuses when the buffer is emptied."""
+    run = planned(tmp_path / "run", toy_bundle, archive / "list.csv")
+    real, opened = Path.open, count()
+
+    def open_log(self: Path, *arguments: Any, **options: Any) -> Any:
+        if self.parent.name != LOGS or next(opened) < line:
+            return real(self, *arguments, **options)
+        if line == 0:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(Path("/dev/full"), *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", open_log)
+        with pytest.raises(OutputError, match=r"Cannot write '.*ndjson'") as caught:
+            run_batch(run, in_process)
+    assert "run again" in caught.value.remedy
+    assert len(contents(run)) == line
+    run_batch(run, in_process)
+    assert contents(run) == contents(undisturbed)

@@ -29,7 +29,8 @@ from pydicom.uid import (
 )
 
 from edge_infer.dicom.pixels import read_frame
-from edge_infer.dicom.reading import DicomPicture, quietly
+from edge_infer.dicom.quiet import quietly
+from edge_infer.dicom.reading import DicomPicture
 from edge_infer.dicom.recognise import belongs_to_search, looks_like_dicom
 from edge_infer.errors import DicomNotInstalledError, ImageError
 from edge_infer.steps.image import open_picture

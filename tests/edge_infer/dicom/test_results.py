@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from edge_infer.cli.app import app
 from edge_infer.cli.guard import EXIT_BROKEN, EXIT_IMAGE, EXIT_OK, EXIT_USAGE
 from edge_infer.dicom.codes import REASONS
-from edge_infer.dicom.reading import quietly
+from edge_infer.dicom.quiet import quietly
 from edge_infer.dicom.uids import Uids
 from edge_infer.errors import InputError
 from edge_infer.reasons import Reason

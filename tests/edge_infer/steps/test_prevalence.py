@@ -59,6 +59,15 @@ def test_a_threshold_that_ranks_moves_and_one_that_is_a_risk_stays() -> None:
     assert move(risk, ratio) is risk
 
 
+def test_a_probability_at_its_threshold_stays_at_it_to_the_last_bit() -> None:
+    for probability in np.linspace(0.001, 0.999, 200).astype(np.float32):
+        point = OperatingPoint("balanced", float(probability), "Youden", "both", "val")
+        row = np.array([1 - probability, probability], np.float32)
+        for prevalence in (0.001, 0.02, 0.4):
+            ratio = odds_ratio(0.1713, prevalence)
+            assert correct_classes(row, 1, ratio)[1] == move(point, ratio).threshold
+
+
 @pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, 2.0, float("nan")])
 def test_a_prevalence_is_a_share(prevalence: float) -> None:
     with pytest.raises(PrevalenceError, match="no share between 0 and 1"):

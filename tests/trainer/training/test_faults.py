@@ -63,6 +63,29 @@ def test_a_checkpoint_that_cannot_be_written_is_told_and_the_older_one_stays(
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("written", [True, False])
+def test_a_permission_lost_before_the_draft_is_removed_hides_nothing(
+    written: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, save = tmp_path / "last.pt", torch.save
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    def half(content: object, draft: Path) -> None:
+        Path(draft).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", save if written else half)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    if written:
+        checkpoint.save_atomic({"format": 1}, path)
+        assert checkpoint.read_file(path) == {"format": 1}
+    else:
+        with pytest.raises(CheckpointError, match="No space left"):
+            checkpoint.save_atomic({"format": 1}, path)
+
+
 def test_a_cache_that_somebody_deletes_meanwhile_is_made_again(
     drawn_records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
