@@ -100,7 +100,8 @@ def rows(megabytes: list[float], handles: list[int], rate: list[float]) -> list[
 )
 def test_a_soak_sees_what_creeps(changed: dict[str, Any], says: str) -> None:
     measure = Measure("soak")
-    judge(rows(**{"megabytes": [100.0] * 120, "handles": [10] * 120, "rate": [50.0] * 120} | changed), measure)
+    plain: dict[str, Any] = {"megabytes": [100.0] * 120, "handles": [10] * 120, "rate": [50.0] * 120}
+    judge(rows(**plain | changed), measure)
     assert [says in loss for loss in measure.losses] == [True] * bool(says)
 
 
