@@ -5,21 +5,29 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from edge_infer.bundle.store import DEFAULT_BUNDLE, read_manifest
 
 REPOSITORY = Path(__file__).parents[2]
-ROW = re.compile(r"^\| [^|]*\(`(?P<name>\w+)`\) \| (?P<figures>[^|]+) \|$", re.MULTILINE)
+ROW = re.compile(
+    r"^\| (?P<places>[A-Z][^|(]*?)(?: \([\d,]+\))? \| ([^|]*\d\.\d{3} \([^|]+) \| ([^|]+) \|$", re.MULTILINE
+)
+SOURCES = {"HAM10000": "ham10000", "MSK and Utah": "msk-uda", "Barcelona at 84 pixels": "bcn"}
 
 
-def test_the_figures_are_the_bundles() -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    (evaluation,) = read_manifest(REPOSITORY / "exported" / DEFAULT_BUNDLE).manifest.evaluations
-    rows = {row["name"]: row["figures"] for row in ROW.finditer(readme)}
-    assert {"dice", "melanoma_auc"} <= set(rows)
-    for name, figures in rows.items():
-        metric = evaluation.metrics[name]
-        interval = "" if metric.low is None else f" ({metric.low:.3f} to {metric.high:.3f})"
-        assert figures == f"{metric.value:.3f}{interval}", name
+@pytest.mark.parametrize(("bundle", "column"), [("mobile", 0), ("open", 1)])
+def test_the_figures_are_the_bundles(bundle: str, column: int) -> None:
+    rows = {row["places"]: row.groups()[1:] for row in ROW.finditer((REPOSITORY / "README.md").read_text("utf-8"))}
+    assert set(rows) == set(SOURCES)
+    found = read_manifest(REPOSITORY / "exported" / bundle).manifest.evaluations
+    for places, source in SOURCES.items():
+        evaluation = next(item for item in found if item.data.startswith(source))
+        auc, answered = evaluation.metrics["melanoma_auc"], evaluation.metrics["answered"].value
+        cell = rows[places][column]
+        assert f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})" in cell, (places, cell)
+        if "dice" in evaluation.metrics:
+            assert f"; {evaluation.metrics['dice'].value:.3f}; {100 * (1 - answered):.1f} %" in cell, (places, cell)
 
 
 def test_the_words_fit_the_default_operating_point() -> None:
