@@ -68,11 +68,11 @@ class Diagnosis:
     Examples:
         >>> from edge_infer import Diagnoser
         >>> with Diagnoser.load() as diagnoser:
-        ...     diagnosis = diagnoser.diagnose("examples/no-lesion.jpg")
+        ...     diagnosis = diagnoser.diagnose("examples/nevus-ISIC_0012669.jpg")
         >>> diagnosis.status, str(diagnosis.reason), diagnosis.melanoma_probability
-        ('indeterminate', 'no_lesion', None)
+        ('indeterminate', 'overexposed', None)
         >>> diagnosis.to_dict()["message"]
-        'No lesion was found.'
+        'The picture is overexposed: mean brightness 241, at most 231 allowed.'
     """
 
     status: Status

@@ -115,7 +115,7 @@ def find_head(data: bytes, output: str, name: str) -> Head:
     """Follows a classifier from its output back to its last feature map. Arguments and errors as for `with_class_map`.
 
     Examples:
-        >>> head = find_head(open("exported/sources/classifier.onnx", "rb").read(), "probabilities", "sources")
+        >>> head = find_head(open("exported/mobile/classifier.onnx", "rb").read(), "probabilities", "mobile")
         >>> head.channels_last, head.transposed, head.logits
         (False, True, 'linear')
     """

@@ -39,6 +39,7 @@ from tests.support.toy_system import (
     wide_system,
 )
 from trainer import pipeline
+from trainer.bundle import swapping
 from trainer.bundle import write as exporter
 from trainer.bundle.errors import ExportError, ParityError
 from trainer.bundle.onnx import export_onnx
@@ -227,7 +228,7 @@ def test_a_failed_export_keeps_the_old_bundle(
     def broken(*_: object) -> None:
         raise RuntimeError("disk full")
 
-    monkeypatch.setattr(exporter, "swap", broken)
+    monkeypatch.setattr(swapping, "swap", broken)
     with pytest.raises(RuntimeError, match="disk full"):
         write(tmp_path / "toy", records, tmp_path / "results")
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from edge_infer.engines.onnx import OnnxEngine
 from trainer.bundle.errors import ExportError
 from trainer.bundle.extend import extend_bundle
 from trainer.bundle.onnx import export_onnx
-from trainer.bundle.recover import recover_checkpoint, recover_graph
+from trainer.bundle.recover import familiarity_weights, recover_checkpoint, recover_graph
 from trainer.bundle.rounding import rounded
 from trainer.bundle.storage import MIN_ELEMENTS
 from trainer.bundle.variants import Request
@@ -60,7 +60,8 @@ def test_weights_stored_as_float16_come_back(mobile: Bundle, tmp_path: Path) -> 
     recover_checkpoint(mobile, "segmenter", tmp_path / "plain.pt")
     trained = load_checkpoint(tmp_path / "plain.pt")
     network, stage = rounded(trained.model, trained.recipe.data.size), mobile.manifest.segmenter
-    graph, file = ServingSegmenter(network, trained.recipe.normalization), stage.files["onnx"]
+    file = stage.files["onnx"]
+    graph = ServingSegmenter(network, trained.recipe.normalization, familiarity_weights(MOBILE / file))
     export_onnx(graph, stage, tmp_path / file, store="float16")
     export_onnx(graph, stage, tmp_path / "plain.onnx", store="float32")
     assert (tmp_path / file).stat().st_size < 0.6 * (tmp_path / "plain.onnx").stat().st_size
