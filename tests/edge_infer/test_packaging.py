@@ -13,7 +13,7 @@ import pytest
 from edge_infer.bundle.store import DEFAULT_BUNDLE, load_bundle, read_manifest
 
 REPOSITORY = Path(__file__).parents[2]
-LARGEST_BUNDLE = 30_000_000
+LARGEST_BUNDLE = 40_000_000
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY
 from tests.ports.conftest import is_required
 from tests.ports.kiosk.conftest import missing
 
-LARGEST = 25_000_000
+LARGEST = 40_000_000
 
 
 def test_the_stated_command_makes_a_wheel_with_the_kiosk(tmp_path: Path) -> None:
