@@ -94,7 +94,7 @@ def test_bundles_side_by_side(tmp_path: Path) -> None:
         overview(tmp_path)
     for name in ("mobile", "b"):
         (tmp_path / name).mkdir()
-        shutil.copy(RESULTS / "mobile" / "evaluation.json", tmp_path / name)
+        shutil.copy(RESULTS / "reference" / "evaluation.json", tmp_path / name)
     plain = json.loads((tmp_path / "b" / "evaluation.json").read_text())
     plain["test"]["segmentation"]["dice"]["value"] += 0.01
     plain["test"]["melanoma"]["auc"]["value"] -= 0.02
