@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -171,8 +172,9 @@ def _two_and_one(work: Callable[[int], None], folder: Path, seconds: float, meas
     context = multiprocessing.get_context("fork")
     end = time.monotonic() + seconds
     workers = []
+    told = context.SimpleQueue()
     for number in range(2):
-        process = context.Process(target=_until, args=(end, work, number))
+        process = context.Process(target=_until, args=(end, work, number, told))
         process.start()
         workers.append(process)
     deletions = 0
@@ -184,14 +186,18 @@ def _two_and_one(work: Callable[[int], None], folder: Path, seconds: float, meas
         process.join()
         measure.tried += 1
         if process.exitcode:
-            measure.lose(f"{what}: exit {process.exitcode}")
+            measure.lose(f"{what}: exit {process.exitcode}" + ("" if told.empty() else f", {told.get()}"))
     measure.figures[what] = f"deleted {deletions:,} times under two processes"
 
 
-def _until(end: float, work: Callable[[int], None], number: int) -> None:
+def _until(end: float, work: Callable[[int], None], number: int, told: Any) -> None:
     turn = 0
     while turn < 3 or time.monotonic() < end:
-        work(2 * turn + number)
+        try:
+            work(2 * turn + number)
+        except BaseException as error:
+            told.put(f"{type(error).__name__}: {error}")
+            raise
         turn += 1
 
 

@@ -16,7 +16,7 @@ from edge_infer.bundle.store import load_bundle
 from edge_infer.errors import EdgeInferError
 from tests.support.toy_system import ToyClassifier, ToySegmenter
 from trainer import pipeline
-from trainer.bundle import write as writer
+from trainer.bundle import swapping
 from trainer.bundle.parts import Networks, Places, Training, open_system
 from trainer.bundle.recipe import BundleRecipe, load_bundle_recipe
 from trainer.bundle.system import System
@@ -148,7 +148,7 @@ def test_a_bundle_goes_on_where_it_was_killed_and_test_is_looked_at_last(
     steps: list[tuple[Any, str, Callable[..., Any]]] = [
         (pipeline, "train_network", first_only),
         (pipeline, "answer_unseen", killed),
-        (writer, "swap", killed),
+        (swapping, "swap", killed),
     ]
     for where, name, instead in steps:
         with monkeypatch.context() as patch:

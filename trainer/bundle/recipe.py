@@ -220,6 +220,8 @@ def _placed(recipe: str, folder: Path) -> str:
 
 
 def _check(recipe: BundleRecipe, where: str) -> None:
+    if not recipe.sources:
+        raise RecipeError(f"{where}: sources is empty.", "Name the data sets that the bundle learns from.")
     for stage, source in recipe.stages:
         found = source.load()
         if found.task != _TASKS[stage]:
@@ -242,8 +244,6 @@ def _check(recipe: BundleRecipe, where: str) -> None:
         raise RecipeError(f"{where}: views is {recipe.views}.", f"Choose one of: {', '.join(map(str, VIEWS))}.")
     if recipe.prior is not None and not 0 < recipe.prior < 1:
         raise RecipeError(f"{where}: prior is {recipe.prior}.", "It is a share: between 0 and 1.")
-    if not recipe.sources:
-        raise RecipeError(f"{where}: sources is empty.", "Name the data sets that the bundle learns from.")
 
 
 def check_crop(recipe: BundleRecipe, classifier: Recipe, where: str = "bundle recipe") -> None:

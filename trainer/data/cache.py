@@ -5,6 +5,7 @@ Resizing, mask clean-up and cropping are the runtime's own functions: a network 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -34,6 +35,9 @@ Layout = dict[str, tuple[tuple[int, ...], type[np.generic]]]
 """Arrays of a cache: name to one row's shape and dtype."""
 
 _TRIES = 3
+_VANISHING = {errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY}
+"""The last: another process's cache stood in the way of a rename, and was gone when it was looked at."""
+
 _LAYOUT = 1  # raise when what is stored changes
 
 
@@ -173,9 +177,9 @@ def _cached(
             if not home.is_dir():
                 _build(records, home, key, layout, decode)
             return {name: np.load(home / f"{name}.npy", mmap_mode="r") for name in layout}
-        except (FileNotFoundError, FileExistsError):
-            continue  # somebody deletes caches: what is mapped already stays, and what is not is made again
         except OSError as error:
+            if error.errno in _VANISHING:
+                continue  # somebody deletes caches: what is mapped already stays, and what is not is made again
             raise DataError(
                 f"The cache '{home}' cannot be written: {error.strerror or error}.",
                 "Check permissions and free space, or choose another folder.",

@@ -20,6 +20,17 @@ from trainer.bundle.recipe import (
 )
 from trainer.errors import RecipeError, TrainerError
 
+CROSS_FITTED = {
+    "sources": ["HAM10000"],
+    "folds": 4,
+    "roi": {"background": "keep", "margin": 0.25},
+    "stages": {
+        "segmenter": {"recipe": "mobile-segmenter", "init_weights": "mobilenet_v2_imagenet.pth"},
+        "classifier": {"recipe": "mobile-classifier", "init_weights": "mobilenet_v2_imagenet.pth"},
+    },
+}
+"""A bundle of one source whose classifier has folds."""
+
 
 def plain(name: str = "mobile", **changes: Any) -> dict[str, Any]:
     return tomllib.loads((BUNDLE_FOLDER / f"{name}.toml").read_text(encoding="utf-8")) | changes
@@ -55,11 +66,12 @@ def test_a_shipped_recipe_says_what_its_bundle_says(name: str) -> None:
         ({"views": "four"}, "views: expected int"),
         ({"views": 3}, "views is 3"),
         ({"sources": []}, "sources is empty"),
-        ({"folds": 9}, "9 folds"),
-        ({"folds": 0}, "0 folds"),
+        ({"folds": 9}, "has no folds"),
+        (CROSS_FITTED | {"folds": 9}, "9 folds"),
+        (CROSS_FITTED | {"folds": 0}, "0 folds"),
         ({"prior": 1.0}, "prior is 1.0"),
         ({"calibration": "plat"}, "did you mean 'platt'"),
-        ({"stages": {s: {"recipe": f"sources-{s}"} for s in ("segmenter", "classifier")}}, "learns from msk-uda"),
+        ({"sources": ["ham10000", "bcn", "isic2020"]}, "learns from msk-uda"),
         ({"variants": ["int9"]}, "int9"),
         ({"roi": {"background": "zero", "margin": 0.25}}, "learns from"),
         ({"roi": {"background": "keep", "margn": 0.25}}, "roi.margn: unknown key"),
@@ -81,7 +93,7 @@ def test_an_unknown_bundle_recipe_names_the_nearest() -> None:
 
 
 def test_weights_come_from_a_folder_or_from_the_one_file(tmp_path: Path) -> None:
-    mobile, reference = load_bundle_recipe("mobile"), load_bundle_recipe("reference")
+    mobile, reference = bundle_recipe_from_dict(plain(**CROSS_FITTED)), load_bundle_recipe("reference")
     file = tmp_path / "mobilenet_v2_imagenet.pth"
     with pytest.raises(RecipeError, match=r"starts from mobilenet_v2_imagenet\.pth"):
         weight_file(mobile, "classifier", None)

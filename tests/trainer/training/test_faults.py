@@ -103,6 +103,28 @@ def test_a_cache_that_somebody_deletes_meanwhile_is_made_again(
     assert deleted and (found.images == wanted.images).all()
 
 
+def test_a_cache_that_stood_in_the_way_and_vanished_is_made_again(
+    drawn_records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = cache_pictures(drawn_records[:3], 16, tmp_path / "kept")
+    rename, met = Path.rename, []
+
+    def into_another(draft: Path, home: Path) -> Path:
+        if met:
+            return rename(draft, home)
+        met.append(home)
+        home.mkdir()
+        (home / "images.npy").touch()
+        try:
+            return rename(draft, home)
+        finally:
+            shutil.rmtree(home)
+
+    monkeypatch.setattr(Path, "rename", into_another)
+    found = cache_pictures(drawn_records[:3], 16, tmp_path / "shared")
+    assert met and (found.images == wanted.images).all()
+
+
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no way to take space beforehand")
 def test_a_disk_too_small_for_a_cache_is_an_error_and_no_bus_error(
     drawn_records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
