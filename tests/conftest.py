@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,22 @@ from tests.support.toy_bundle import write_toy_bundle
 from trainer.data.drawn import draw_picture
 
 REPOSITORY = Path(__file__).parents[1]
+
+ONE_AFTER_THE_OTHER = ("tests/ports/", "tests/test_supply_chain.py")
+"""These build in the checkout itself, so with `-n` one process takes all of them."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """With `-n`, files stay whole: what a file's fixtures make is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "checkout" if file.startswith(ONE_AFTER_THE_OTHER) else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
