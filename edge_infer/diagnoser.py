@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from edge_infer.engines.loading import STAGES, Loading, start_loading
 from edge_infer.engines.onnx import PROVIDERS
 from edge_infer.engines.threads import in_order
 from edge_infer.errors import EdgeInferError, EngineError, ImageError, InputError
-from edge_infer.measurements.measure import Measurements, check_scale, measure
+from edge_infer.measurements.scale import check_scale
 from edge_infer.output.wording import percent
 from edge_infer.reasons import Problem, Reason
 from edge_infer.rules import Band, OperatingPoint, Tolerance
@@ -33,6 +34,9 @@ from edge_infer.steps.prevalence import correct_classes, known_ratio, move
 from edge_infer.steps.recalibrate import recalibrated_classes
 from edge_infer.steps.resize import to_batch
 from edge_infer.steps.work import StepRules, Work, examine, locate, source_of
+
+if TYPE_CHECKING:
+    from edge_infer.measurements.measure import Measurements
 
 _MANY = 64
 """From so many pictures on, workers that share them repay the time in which a network is loaded for one thread."""
@@ -532,6 +536,8 @@ class Diagnoser:
     def _measure(self, work: Work, mm_per_pixel: float | None) -> Measurements | None:
         if work.probability_map is None:
             return None
+        from edge_infer.measurements.measure import measure  # most runs measure nothing, and start sooner without
+
         work.clock.restart()
         size, threshold = (work.picture.height, work.picture.width), self.manifest.mask.threshold
         measured = measure(work.picture.pixels, work.probability_map, threshold, size, mm_per_pixel)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.errors import EdgeInferError
 from edge_infer.geometry import Box
-from edge_infer.measurements.measure import Measurements
 from edge_infer.reasons import Reason
+
+if TYPE_CHECKING:
+    from edge_infer.measurements.measure import Measurements
 
 Status = Literal["ok", "indeterminate", "error"]
 MELANOMA, NOT_MELANOMA = "melanoma", "not melanoma"

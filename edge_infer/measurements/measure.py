@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_infer.errors import InputError
 from edge_infer.measurements import shape
 from edge_infer.measurements.colours import colour_map, colour_shares, count_colours
 from edge_infer.steps.mask import clean_mask, restore_mask
@@ -79,19 +78,6 @@ class Measurements:
             "mm_per_pixel": self.mm_per_pixel,
             "cut_off": self.cut_off,
         }
-
-
-def check_scale(mm_per_pixel: float | None) -> None:
-    """Refuses a scale that is none.
-
-    Raises:
-        InputError: not above 0, or not finite.
-    """
-    if mm_per_pixel is not None and not (math.isfinite(mm_per_pixel) and mm_per_pixel > 0):
-        raise InputError(
-            f"{mm_per_pixel} millimetres a pixel is no scale.",
-            "Photograph a ruler with the same lens and divide its millimetres by its pixels.",
-        )
 
 
 def measure(

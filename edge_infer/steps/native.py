@@ -12,7 +12,6 @@ import contextlib
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from typing import BinaryIO, TypeVar
@@ -91,6 +90,8 @@ def _anonymous() -> BinaryIO | None:
     """A file without a name, in memory where the system can; None where there is no place for one."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("decoder"), "w+b", buffering=0)
+    import tempfile
+
     try:
         return tempfile.TemporaryFile(buffering=0)
     except OSError:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from edge_infer.errors import InputError
 from edge_infer.measurements import shape
 from edge_infer.measurements.colours import REFERENCES, colour_map, colour_shares, count_colours
-from edge_infer.measurements.measure import LEVELS, check_scale, measure, measure_mask
+from edge_infer.measurements.measure import LEVELS, measure, measure_mask
+from edge_infer.measurements.scale import check_scale
 from trainer.data.drawn.truths import SKIN, Truth, truths
 
 TRUTHS = list(truths())
