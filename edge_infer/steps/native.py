@@ -27,6 +27,8 @@ _NATIVE = re.compile(
     r"Corrupt JPEG|Premature end|Inconsistent progression|Invalid |Unknown |Warning: |Application transferred"
     r"|libpng (?:warning|error)|\[ ?(?:WARN|ERROR|INFO|FATAL):|OpenCV|>|where$|Unsupported |\s*$"
 )
+_TIFF = re.compile(r"\[ ?(?:WARN|ERROR):.* TIFF_(?:Warning|Error) ")
+"""libtiff's messages may go on in a second line, which no word tells from other people's."""
 _LONGEST = 1 << 16
 _lock = threading.Lock()
 _printed: BinaryIO | None = None
@@ -109,6 +111,8 @@ def _take(printed: BinaryIO) -> str:
         return ""
     os.lseek(printed.fileno(), 0, os.SEEK_SET)
     said = os.read(printed.fileno(), min(size, _LONGEST)).decode("utf-8", "replace")
+    if size > _LONGEST:
+        said = said[: said.rfind("\n") + 1]
     os.lseek(printed.fileno(), 0, os.SEEK_SET)
     os.ftruncate(printed.fileno(), 0)
     return said
@@ -116,7 +120,12 @@ def _take(printed: BinaryIO) -> str:
 
 def _pass_on(said: str) -> None:
     """Lines that no decoder wrote came from another thread: they go where they were meant to go."""
-    foreign = [line for line in said.splitlines() if not _NATIVE.match(line)]
+    lines = said.splitlines()
+    foreign = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if not (_NATIVE.match(line) or _TIFF.match(before))
+    ]
     if foreign:
         with contextlib.suppress(OSError):
             os.write(2, ("\n".join(foreign) + "\n").encode("utf-8", "replace"))

@@ -83,7 +83,27 @@ for memory in (True, False):
 """
 
 
-@pytest.mark.parametrize("code", [WORDS, LOCK, NO_DISK], ids=["words", "lock", "no-disk"])
+PASSED_ON = """
+import os
+from edge_infer.steps.native import decoding, keep_off_stderr
+
+keep_off_stderr()
+
+def say(text):
+    os.write(2, text.encode())
+
+handler = "[ERROR:0@2.210] global grfmt_tiff.cpp:117 TIFF_Error JPEGPreDecode: "
+for words in (
+    f"{handler}Improper JPEG sampling factors 3,1\\nApparently should be 1,1.\\n",
+    "[ WARN:0@4.569] global grfmt_tiff.cpp:123 TIFF_Warning TIFFReadDirectory: Unknown field\\n" * 1000,
+):
+    decoding(lambda: say(words))
+decoding(lambda: say("another thread's line\\n"))
+"""
+
+
+@pytest.mark.parametrize("code", [WORDS, LOCK, NO_DISK, PASSED_ON], ids=["words", "lock", "no-disk", "passed-on"])
 def test_a_process_decodes_on_its_own(code: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ("another thread's line\n" if code is PASSED_ON else "")
