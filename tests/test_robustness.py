@@ -25,7 +25,7 @@ from tests.robustness.soak import Row, judge
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="forks")
 
 
-@pytest.mark.parametrize("trial", ["soak", "load", "network"])
+@pytest.mark.parametrize("trial", ["soak", "load", "network", "faults", "determinism"])
 def test_nothing_is_lost(trial: str) -> None:
     command = [sys.executable, "-m", "tests.robustness", trial]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import shutil
@@ -20,6 +21,7 @@ import numpy as np
 from edge_infer import Diagnoser
 from edge_infer.engines.compiled import CACHE_VARIABLE, Entry, entry_path, read_entry, write_entry
 from tests.robustness.measure import NO_WISH, Measure, Wish
+from tests.robustness.quota import own_group
 from tests.support.toy_bundle import write_toy_bundle
 from trainer.data.drawn import draw_picture
 
@@ -30,7 +32,7 @@ Bits = tuple[object, ...]
 
 def trial(size: str, wish: Wish = NO_WISH) -> Measure:
     """Another answer than alone, an error or a hang is a loss."""
-    measure = Measure("Load: 32 threads, fork, spawn, shared caches, processors taken away")
+    measure = Measure("Load: 32 threads, fork, spawn, shared caches, processors taken away, CPU quota changed")
     rounds = ROUNDS[size]
     with tempfile.TemporaryDirectory(prefix="edge-infer-load-") as folder:
         bundle = write_toy_bundle(Path(folder, "toy"))
@@ -40,6 +42,7 @@ def trial(size: str, wish: Wish = NO_WISH) -> Measure:
             _threads(diagnoser, pictures, wanted, rounds, measure)
             _forked(diagnoser, pictures, wanted, rounds, measure)
             _processors(diagnoser, pictures, wanted, rounds, measure)
+            _quota(diagnoser, pictures, wanted, rounds, measure)
         _spawned(bundle, pictures, wanted, measure)
         _vanishing_entries(Path(folder), rounds, measure)
         _vanishing_pictures(Path(folder), rounds, measure)
@@ -139,30 +142,62 @@ def _processors(diagnoser: Diagnoser, pictures: list[Path], wanted: list[Bits], 
     if not hasattr(os, "sched_setaffinity"):
         return
     everything = os.sched_getaffinity(0)
-    over = threading.Event()
 
     def take_and_give() -> None:
-        while not over.wait(0.01):
-            for task in Path("/proc/self/task").iterdir():
-                try:
-                    os.sched_setaffinity(
-                        int(task.name), {min(everything)} if time.monotonic() % 0.2 < 0.1 else everything
-                    )
-                except (OSError, ValueError):
-                    continue
+        for task in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                os.sched_setaffinity(int(task.name), {min(everything)} if time.monotonic() % 0.2 < 0.1 else everything)
 
-    thread = threading.Thread(target=take_and_give)
+    try:
+        _meanwhile(take_and_give, "processors taken away", diagnoser, pictures, wanted, rounds, measure)
+    finally:
+        for task in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(task.name), everything)
+
+
+def _quota(diagnoser: Diagnoser, pictures: list[Path], wanted: list[Bits], rounds: int, measure: Measure) -> None:
+    """The CPU quota of this process's cgroup goes down to a fifth of a processor and back while it diagnoses."""
+    changed = 0
+
+    def change() -> None:
+        nonlocal changed
+        quota(0.2 if time.monotonic() % 0.2 < 0.1 else None)
+        changed += 1
+
+    try:
+        with own_group() as quota:
+            _meanwhile(change, "CPU quota changed", diagnoser, pictures, wanted, rounds, measure)
+    except OSError as error:
+        measure.figures["CPU quota"] = f"not tried: {error.strerror or error}"
+    else:
+        measure.figures["CPU quota"] = f"set {changed:,} times under way"
+
+
+def _meanwhile(
+    disturb: Callable[[], None],
+    what: str,
+    diagnoser: Diagnoser,
+    pictures: list[Path],
+    wanted: list[Bits],
+    rounds: int,
+    measure: Measure,
+) -> None:
+    """Diagnoses with several workers, and a thread disturbs them every hundredth of a second."""
+    over = threading.Event()
+
+    def again() -> None:
+        while not over.wait(0.01):
+            disturb()
+
+    thread = threading.Thread(target=again)
     thread.start()
     try:
-        many = pictures * (8 * rounds)
-        answers = diagnoser.diagnose_many(many, 3, workers=4)
+        answers = diagnoser.diagnose_many(pictures * (8 * rounds), 3, workers=4)
         found = [(a.status, a.melanoma_probability, a.label, a.roi_box) for a in answers]
     finally:
         over.set()
         thread.join()
-        for task in Path("/proc/self/task").iterdir():
-            os.sched_setaffinity(int(task.name), everything)
-    _compare("processors taken away", list(found), [one[:-1] for one in wanted] * (8 * rounds), measure)
+    _compare(what, list(found), [one[:-1] for one in wanted] * (8 * rounds), measure)
 
 
 def _two_and_one(work: Callable[[int], None], folder: Path, seconds: float, measure: Measure, what: str) -> None:
