@@ -492,7 +492,7 @@ class Diagnoser:
             by_class = {name: float(p) for name, p in zip(manifest.labels, row, strict=True)}
             probability = by_class[manifest.melanoma_label]
             label, work.problem = decide(probability, point, self._band)
-        measured = self._measure(work, mm_per_pixel)
+        measured = self._measure(work, mm_per_pixel or work.picture.mm_per_pixel)
         reason, message = work.problem or (None, None)
         scores = {"dermoscopy": work.dermoscopy, "familiarity": work.familiarity}
         quality = work.quality._asdict() | {name: score for name, score in scores.items() if score is not None}

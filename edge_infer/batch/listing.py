@@ -8,13 +8,13 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from edge_infer.batch.entries import Entry
+from edge_infer.dicom.recognise import named_like_picture
 from edge_infer.errors import InputError
 from edge_infer.extras import need
-from edge_infer.files import PICTURE_SUFFIXES
 
 COLUMNS = ("source", "path", "image", "file", "filename", "url")
 """Columns that a list may name its pictures by, in order of preference."""
@@ -64,7 +64,7 @@ def _folder(root: Path) -> Iterator[Entry]:
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
-                    elif os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES:  # noqa: PTH122 - a million times
+                    elif named_like_picture(entry.name):
                         yield Entry(entry.path, entry.path, None, _size(entry.path))
         except OSError as error:
             raise InputError(
@@ -78,7 +78,7 @@ def _pattern(given: str, column: str | None) -> Iterator[Entry]:
         path = Path(match)
         if path.is_dir():
             continue
-        if not Path(given).suffix and path.suffix.lower() not in PICTURE_SUFFIXES:
+        if not Path(given).suffix and not named_like_picture(path.name):
             continue
         found = True
         yield from _file(path, column)
@@ -107,7 +107,7 @@ def _shard(path: Path) -> Iterator[Entry]:
         with tarfile.open(path, "r:") as archive:
             while (member := archive.next()) is not None:
                 archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
-                if member.isreg() and PurePosixPath(member.name).suffix.lower() in PICTURE_SUFFIXES:
+                if member.isreg() and named_like_picture(member.name):
                     yield Entry(f"{path}::{member.name}", str(path), member.offset_data, member.size)
     except (tarfile.TarError, OSError) as error:
         raise InputError(
@@ -179,7 +179,7 @@ def _remote(url: str) -> Iterator[Entry]:
 
 
 def _remote_entry(system: Any, info: dict[str, Any]) -> Iterator[Entry]:
-    if info["type"] == "file" and PurePosixPath(info["name"]).suffix.lower() in PICTURE_SUFFIXES:
+    if info["type"] == "file" and named_like_picture(info["name"]):
         location = system.unstrip_protocol(info["name"])
         yield Entry(location, location, None, info.get("size"))
 

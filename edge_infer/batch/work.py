@@ -14,7 +14,9 @@ from edge_infer.batch.reading import read_entry
 from edge_infer.bundle.store import Bundle, find_bundle, read_manifest
 from edge_infer.diagnoser import Diagnoser
 from edge_infer.diagnosis import Diagnosis
+from edge_infer.dicom.intake import as_picture
 from edge_infer.errors import BundleMismatchError, ImageError
+from edge_infer.steps.image import ImageInput
 
 
 def planned_bundle(plan: Plan, bundle: str | None = None) -> Bundle:
@@ -71,10 +73,10 @@ def answers(entries: list[Entry], plan: Plan, diagnoser: Diagnoser) -> Iterator[
     """An answer for every entry, in order. Of the pictures no more than one batch is in memory."""
     read: deque[tuple[Entry, ImageError | None]] = deque()
 
-    def pictures() -> Iterator[Path | bytes]:
+    def pictures() -> Iterator[ImageInput]:
         for entry in entries:
             try:
-                picture = read_entry(entry, plan.options.max_pixels)
+                picture = as_picture(read_entry(entry, plan.options.max_pixels))
             except ImageError as error:
                 read.append((entry, error))
             else:

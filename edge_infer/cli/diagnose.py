@@ -102,7 +102,7 @@ def diagnose(
             "--mm-per-pixel",
             metavar="MM",
             help="With --measurements: size of a pixel of the given pictures, which share one scale.",
-            show_default="no millimetres",
+            show_default="as a DICOM file states, else none",
             rich_help_panel=BESIDES,
         ),
     ] = None,

@@ -10,7 +10,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from edge_infer.cli.terminal import note, read_stdin
-from edge_infer.dicom.recognise import SUFFIXES, belongs_to_search, is_dicom, looks_like_dicom
+from edge_infer.dicom.intake import as_picture, dicom_picture
+from edge_infer.dicom.recognise import SUFFIXES, belongs_to_search
 from edge_infer.errors import ImageAccessError, ImageError, ImageNotFoundError
 from edge_infer.files import PICTURE_SUFFIXES
 
@@ -67,18 +68,14 @@ class Pictures:
 
     def read(self, source: Source) -> Path | bytes | DicomPicture:
         """What a `Diagnoser` takes: the path, the bytes of standard input, or a frame of a DICOM file."""
-        dicom = self.dicom(source)
-        if dicom is not None:
-            return dicom
-        return self.stdin if source.path is None else source.path
+        return as_picture(self._file(source), self.frame)
 
     def dicom(self, source: Source) -> DicomPicture | None:
         """The source's frame where it is a DICOM file."""
-        from edge_infer.dicom.reading import DicomPicture
+        return dicom_picture(self._file(source), self.frame)
 
-        if source.path is None:
-            return DicomPicture(self.stdin, self.frame) if is_dicom(self.stdin) else None
-        return DicomPicture(source.path, self.frame) if looks_like_dicom(source.path) else None
+    def _file(self, source: Source) -> Path | bytes:
+        return self.stdin if source.path is None else source.path
 
 
 def gather(inputs: Sequence[str], outputs: Collection[Path] = (), frame: int | None = None) -> Pictures:

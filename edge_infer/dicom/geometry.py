@@ -90,6 +90,15 @@ def read_geometry(dataset: Dataset, rows: int, columns: int) -> Geometry:
     return Geometry(rows, columns, _aspect(dataset), *_orientation(dataset))
 
 
+def read_scale(dataset: Dataset) -> float | None:
+    """Millimetres of a pixel of the upright picture, from Pixel Spacing; None where it is not given.
+
+    Imager Pixel Spacing and Nominal Scanned Pixel Spacing are sizes on a sensor or a film and say nothing of the skin.
+    """
+    values = _values(dataset, "PixelSpacing")
+    return min(map(float, values)) if values else None
+
+
 def _orientation(dataset: Dataset) -> tuple[int, bool]:
     degrees, flip = dataset.get("ImageRotation"), text_of(dataset, "ImageHorizontalFlip")
     if degrees is None and not flip:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_infer.dicom.checks import broken, check_kind, check_pixels_are_there, chosen_frame, whole_number
-from edge_infer.dicom.geometry import Geometry, read_geometry
+from edge_infer.dicom.geometry import Geometry, read_geometry, read_scale
 from edge_infer.dicom.pixels import read_frame
 from edge_infer.dicom.quiet import quietly
 from edge_infer.dicom.recognise import FileMeta, is_dicom, is_enveloped, read_meta
@@ -88,7 +88,8 @@ class DicomPicture:
         profile = bytes(dataset.get("ICCProfile") or b"")
         if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
             notes = (*notes, _PROFILE)
-        return Picture(pixels, pixels.shape[0], pixels.shape[1], warnings=notes)
+        scale = read_scale(dataset)
+        return Picture(pixels, pixels.shape[0], pixels.shape[1], warnings=notes, mm_per_pixel=scale)
 
     def read_header(self, max_pixels: int = DEFAULT_MAX_PIXELS) -> Header:
         """Reads the attributes of a file that `open_picture` takes; raises as it does."""

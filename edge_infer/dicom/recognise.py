@@ -8,6 +8,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_infer.files import PICTURE_SUFFIXES
+
 SUFFIXES = frozenset({".dcm", ".dicom"})
 RESULT_SUFFIXES = (".seg.dcm", ".sr.dcm", ".overlay.dcm")
 """Of the files that one answer may have: segmentation, report, secondary capture."""
@@ -96,6 +98,16 @@ def belongs_to_search(path: Path) -> bool:
         return named
     meta = read_meta(data)
     return not meta.sop_class.startswith(_DOCUMENTS) and not _is_our_own(meta, data)
+
+
+def named_like_picture(name: str) -> bool:
+    """Whether a file's name alone says that it holds a picture: what long lists and busy folders go by.
+
+    The suffix is a picture's or DICOM's, and the file is not named like a result of this package.
+    """
+    lower = name.lower()
+    suffix = os.path.splitext(lower)[1]  # noqa: PTH122 - a million times
+    return suffix in PICTURE_SUFFIXES or (suffix in SUFFIXES and not lower.endswith(RESULT_SUFFIXES))
 
 
 def looks_like_dicom(path: Path) -> bool:

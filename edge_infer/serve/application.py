@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_infer.diagnoser import Diagnoser
 from edge_infer.diagnosis import Diagnosis
+from edge_infer.dicom.intake import as_picture
 from edge_infer.errors import EdgeInferError, ImageError, ImageTooLargeError
 from edge_infer.extras import need
 from edge_infer.serve.gate import BusyError, Gate, WaitedError
@@ -95,7 +96,7 @@ def create_application(diagnoser: Diagnoser, settings: Settings) -> Starlette:
         try:
             check_token(request.headers, settings.token)
             with gate.admitted():
-                picture = await read_body(request, settings)
+                picture = as_picture(await read_body(request, settings))
                 answer = await gate.run(lambda: diagnoser.diagnose(picture))
         except EdgeInferError as error:
             measures.requests.labels(str(status_of(error))).inc()

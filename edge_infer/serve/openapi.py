@@ -75,7 +75,8 @@ def document(settings: Settings, manifest: Manifest) -> dict[str, Any]:
         "429": failure(f"{settings.held} requests are held already; try again after `Retry-After`."),
         "503": failure(f"No worker was free within {settings.wait_seconds:g} seconds, or the service is stopping."),
     }
-    media = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "application/octet-stream")
+    pictures = ("jpeg", "png", "webp", "bmp", "tiff")
+    media = (*(f"image/{kind}" for kind in pictures), "application/dicom", "application/octet-stream")
     operation = {
         "operationId": "diagnose",
         "summary": "Diagnose one dermoscopic picture. It is not kept.",

@@ -56,6 +56,7 @@ class Picture:
         width: columns of the original picture, upright.
         reduction: 1, 2, 4 or 8.
         warnings: what decoding left out.
+        mm_per_pixel: of the original picture, where its file states it.
     """
 
     pixels: NDArray[np.uint8]
@@ -64,6 +65,7 @@ class Picture:
     reduction: int = 1
     warnings: tuple[str, ...] = ()
     _decode: Callable[[int], NDArray[np.uint8]] | None = field(default=None, repr=False)
+    mm_per_pixel: float | None = None
 
     def at(self, reduction: int) -> Picture:
         """The same picture decoded at another reduction."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_infer.files import PICTURE_SUFFIXES
+from edge_infer.dicom.recognise import named_like_picture
 
 
 class Seen(NamedTuple):
@@ -63,7 +63,7 @@ def _walk(folder: Path, below: str) -> Iterator[Seen]:
                 found = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(found.st_mode):
                     yield from _walk(folder / entry.name, f"{below}{entry.name}/")
-                elif stat.S_ISREG(found.st_mode) and Path(entry.name).suffix.lower() in PICTURE_SUFFIXES:
+                elif stat.S_ISREG(found.st_mode) and named_like_picture(entry.name):
                     yield Seen(f"{below}{entry.name}", found.st_size, found.st_mtime_ns)
             except OSError:
                 continue  # gone meanwhile, or a subfolder that may not be read: the next look tells

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_infer.diagnoser import Diagnoser
 from edge_infer.diagnosis import Diagnosis
+from edge_infer.dicom.intake import as_picture
 from edge_infer.errors import ImageError, ImageNotFoundError
 from edge_infer.output.records import to_record
 from edge_infer.watch.counters import Counters
@@ -85,7 +86,7 @@ def _diagnose(diagnoser: Diagnoser, folder: Path, seen: Seen) -> Diagnosis | Non
     """The answer; None where the file has gone meanwhile."""
     path = folder / seen.name
     try:
-        return replace(diagnoser.diagnose(path), source=str(path))
+        return replace(diagnoser.diagnose(as_picture(path)), source=str(path))
     except ImageNotFoundError:
         return None
     except ImageError as error:
