@@ -214,6 +214,37 @@ def report(
 
 
 @app.command()
+def serve(
+    pictures: Pictures = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=1.0, help="Of each load.")] = 30.0,
+    workers: Annotated[int, typer.Option("--workers", min=1)] = 1,
+    queue: Annotated[int, typer.Option("--queue", min=0)] = 8,
+    bundle: Shipped = None,
+    output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False)] = Path("serve.json"),
+) -> None:
+    """The service at 1, 2 and 4 times of its capacity: latency, requests turned away, memory; is one lost?
+
+    Exit code 1 where one is, or where memory grows by more than 2 %.
+    """
+    from benchmarks.serving import FLAT, HEAD, load_test, to_json, to_row
+    from edge_infer.benchmark.runners import read_pictures
+
+    result = load_test(
+        read_pictures(pictures or [EXAMPLES]),
+        bundle=bundle,
+        workers=workers,
+        queue=queue,
+        seconds=seconds,
+        progress=lambda text: typer.echo(text, err=True),
+    )
+    output.write_text(to_json(result), encoding="utf-8")
+    typer.echo("\n".join([HEAD, *map(to_row, result.loads)]))
+    typer.echo(f"\n{result.lost} lost; memory {result.growth:+.1%} from the first load to the last")
+    if result.lost or result.growth > FLAT:
+        raise typer.Exit(1)
+
+
+@app.command()
 def batch_kills(
     pictures: Annotated[
         list[Path], typer.Option("--pictures", exists=True, help="Pictures or folders to repeat under unique names.")
