@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from edge_infer.bundle.store import load_bundle
 from edge_infer.cli.app import app
 from edge_infer.errors import InputError
 from edge_infer.evaluate.answers import Case
@@ -24,7 +25,7 @@ from tests.conftest import REPOSITORY
 from tests.support.prediction_rows import row
 from trainer.data.drawn import draw_picture
 from trainer.report.summary import summarise
-from trainer.scoring.predictions import Prediction
+from trainer.scoring.predictions import Prediction, read_predictions
 
 POINTS = [OperatingPoint(name, limit, "r", "m", "val") for name, limit in (("balanced", 0.4), ("screening", 0.1))]
 
@@ -184,17 +185,31 @@ def test_every_table_has_its_heads_columns() -> None:
         assert rows and {len(row) for row in rows} == {len(head)}
 
 
-def test_the_data_sets_own_table_is_read_as_it_is(ham10000: Path, tmp_path: Path) -> None:
+def test_the_data_sets_own_table_gives_the_figures_that_the_trainer_stored(ham10000: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(REPOSITORY / "exported/mobile")
+    stored = [
+        prediction
+        for prediction in read_predictions(REPOSITORY / "trainer/results/mobile/val.parquet")
+        if prediction.source == "ham10000"
+    ]
+    chosen = [p for p in stored if p.dx == "mel"][:40] + [p for p in stored if p.dx != "mel"][:60]
+    wanted = {prediction.image_id for prediction in chosen}
     with (ham10000 / "metadata.csv").open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["split"] == "test"]
-    chosen = [row for row in rows if row["dx"] == "mel"][:8] + [row for row in rows if row["dx"] == "nv"][:8]
+        rows = [row for row in csv.DictReader(stream) if row["image_id"] in wanted]
     path = tmp_path / "labels.csv"
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0])
         writer.writeheader()
-        writer.writerows(chosen)
-    run(path, "--pictures", ham10000 / "images", "--json", tmp_path / "all.json", "--threads", "1")
+        writer.writerows(rows)
+    where = ("--pictures", ham10000 / "images", "--bundle", bundle.path, "--threads", "1")
+    run(path, *where, "--json", tmp_path / "all.json")
     data = json.loads((tmp_path / "all.json").read_text())
-    assert (data["pictures"], data["melanomas"]) == (16, 8)
-    assert data["groups"] == len({row["lesion_id"] for row in chosen})
-    assert data["melanoma"]["auc"]["value"] > 0.6
+    manifest = bundle.manifest
+    theirs = summarise(
+        chosen, manifest.labels, manifest.melanoma_label, manifest.operating_points, manifest.default_operating_point
+    )
+    assert (data["pictures"], data["melanomas"]) == (100, 40)
+    assert data["groups"] == len({row["lesion_id"] for row in rows})
+    assert data["answered"] == theirs.answered
+    for name, figure in theirs.melanoma.items():
+        assert data["melanoma"][name]["value"] == pytest.approx(figure.value, abs=2e-3), name
