@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edge_infer.bundle.manifest import Evaluation
+from edge_infer.evaluate.labels import age_band
 from edge_infer.rules import Band, Metric, OperatingPoint
 from trainer.scoring.masks import Overlaps, segmentation_measures
 from trainer.scoring.metrics import (
@@ -188,17 +189,11 @@ SKIN = "skin tone (estimated)"
 
 ATTRIBUTES: dict[str, Callable[[Prediction], str]] = {
     "sex": lambda p: p.sex or "unknown",
-    "age": lambda p: _age_band(p.age),
+    "age": lambda p: age_band("" if p.age is None else str(p.age)),
     "site": lambda p: p.localization or "unknown",
     "diagnosis by": lambda p: p.dx_type or "unknown",
     SKIN: lambda p: skin_group(p.skin_angle),
 }
-
-
-def _age_band(age: float | None) -> str:
-    if age is None:
-        return "unknown"
-    return "below 30" if age < 30 else "30-49" if age < 50 else "50-69" if age < 70 else "70 and above"
 
 
 def overlaps_of(predictions: Sequence[Prediction], which: str) -> Overlaps | None:
