@@ -8,6 +8,7 @@ only as a Pillow picture; a second package with a multi-array input would no lon
 from __future__ import annotations
 
 import importlib
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,13 +30,17 @@ class CoreMLEngine:
     nothing more is claimed.
     """
 
-    def __init__(self, path: Path, *, compute_units: ComputeUnits = "ALL") -> None:
+    def __init__(
+        self, path: Path, *, compute_units: ComputeUnits = "ALL", files: Mapping[str, bytes] | None = None
+    ) -> None:
         """Loads a package and runs it once on a black picture, because Core ML reports some failures only then.
 
         Args:
             path: an `.mlpackage` with one RGB image input, as the trainer exports it.
             compute_units: what Core ML may use; "CPU_AND_NE" is CPU and Neural Engine. A choice of this load, not of
                 the file.
+            files: what the package holds, by path below it, where this was checked: Core ML opens files by itself, so
+                it then gets a private copy of these, and `path` is only a name.
 
         Raises:
             ProviderUnavailableError: this is not macOS, or there are no such compute units.
@@ -50,8 +55,10 @@ class CoreMLEngine:
             )
         coremltools, self._pillow = import_coreml()
         try:
+            self._copy = None if files is None else _private_copy(files, path.name)
+            opened = path if self._copy is None else Path(self._copy.name, path.name)
             self._model: Any = coremltools.models.MLModel(
-                str(path), compute_units=getattr(coremltools.ComputeUnit, compute_units)
+                str(opened), compute_units=getattr(coremltools.ComputeUnit, compute_units)
             )
             description = self._model.get_spec().description
         except Exception as error:
@@ -104,6 +111,18 @@ class CoreMLEngine:
     def close(self) -> None:
         """See `edge_infer.engines.base.Engine.close`."""
         self._model = None
+        if self._copy is not None:
+            self._copy.cleanup()
+
+
+def _private_copy(files: Mapping[str, bytes], name: str) -> tempfile.TemporaryDirectory[str]:
+    """The files below a folder `name` in a folder that only this user can enter; gone with the engine."""
+    folder = tempfile.TemporaryDirectory(prefix="edge-infer-")
+    for file, data in files.items():
+        place = Path(folder.name, name, file)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    return folder
 
 
 def import_coreml() -> tuple[Any, Any]:

@@ -70,4 +70,10 @@ def open_variant(
         )
     from edge_infer.engines.coreml import CoreMLEngine
 
-    return CoreMLEngine(path, compute_units=compute_units)
+    below = f"{entry.file}/"
+    files = {
+        name.removeprefix(below): read_file(bundle.path, name, listed)
+        for name, listed in bundle.manifest.files.items()
+        if name.startswith(below)
+    }
+    return CoreMLEngine(path, compute_units=compute_units, files=files)

@@ -106,6 +106,17 @@ def test_compute_units_reach_core_ml_and_the_provider_name(macos: type[FakeModel
     assert engine.provider == f"CoreML:{units}"
 
 
+def test_what_was_checked_is_what_core_ml_opens(macos: type[FakeModel], tmp_path: Path) -> None:
+    files = {"Manifest.json": b"{}", "Data/com.apple.CoreML/model.mlmodel": b"checked"}
+    engine = CoreMLEngine(tmp_path / "classifier.mlpackage", files=files)
+    opened = Path(macos.loaded[0][0])
+    assert opened.name == "classifier.mlpackage" and tmp_path not in opened.parents
+    assert {str(path.relative_to(opened)): path.read_bytes() for path in opened.rglob("*") if path.is_file()} == files
+    assert opened.parent.stat().st_mode & 0o077 == 0
+    engine.close()
+    assert not opened.parent.exists()
+
+
 def test_unknown_compute_units_are_refused(macos: type[FakeModel]) -> None:
     with pytest.raises(ProviderUnavailableError, match="CPU_AND_NE"):
         CoreMLEngine(Path("classifier.mlpackage"), compute_units="GPU")  # type: ignore[arg-type]
