@@ -65,12 +65,21 @@ def node(pictures: Pictures, bundle: Bundles = None, count: Count = 200, output:
 
 
 @app.command()
-def flips(pictures: Pictures, bundle: Bundles = None, count: Count = 200, output: Output = Path("flips.md")) -> None:
+def flips(
+    pictures: Pictures,
+    bundle: Bundles = None,
+    count: Count = 200,
+    least_side: Annotated[
+        list[int] | None,
+        typer.Option("--least-side", min=1, help="Shorter side that reduced pictures keep; repeat it."),
+    ] = None,
+    output: Output = Path("flips.md"),
+) -> None:
     """Decisions that change where a large JPEG is decoded at a fraction, as here, and in full, as in a browser."""
     from benchmarks.ports.choose import chosen
     from benchmarks.ports.flips import LARGE, QUALITY, count_flips, table
 
-    found = count_flips(_bundles(bundle), chosen(pictures, count), _progress)
+    found = count_flips(_bundles(bundle), chosen(pictures, count), _progress, least_side or ())
     how = (
         f"Written by `python -m benchmarks ports flips`: pictures enlarged to {LARGE / 1e6:g} million pixels "
         f"(bicubic), stored as JPEG of quality {QUALITY} with colour at half size, then diagnosed from the file, which "

@@ -54,6 +54,11 @@ def _png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+def with_key(data: bytes, *samples: int) -> bytes:
+    """A PNG with a colour, or a grey, that stands for transparency."""
+    return data[:33] + _png_chunk(b"tRNS", struct.pack(f">{len(samples)}H", *samples)) + data[33:]
+
+
 def with_orientation(data: bytes, orientation: int) -> bytes:
     """A JPEG or PNG with an EXIF orientation, 1 to 8."""
     entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)

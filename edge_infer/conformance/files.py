@@ -77,6 +77,9 @@ def transparent_cases() -> Iterator[Case]:
     hole = opaque.copy()
     hole[20, 30] = 0
     colours = pattern(16, 16)[3]
+    grey = (picture[..., 1] | 1).astype(np.uint8)
+    key = tuple(int(sample) for sample in picture[20, 30])
+    unseen = next(level for level in range(256) if not (picture == level).all(axis=2).any())
     indices = ((np.arange(48)[:, None] * 3 + np.arange(64)) % len(colours)).astype(np.uint8)
     files: tuple[tuple[str, str, bytes, str, dict[str, dict[str, float]]], ...] = (
         ("png-opaque", "an alpha channel, opaque everywhere", encode.png(np.dstack([picture, opaque])), ".png", {}),
@@ -93,6 +96,28 @@ def transparent_cases() -> Iterator[Case]:
             "png-palette-hole",
             "a palette with a transparent colour that occurs",
             encode.palette_png(indices, colours, b"\xff\0"),
+            ".png",
+            {},
+        ),
+        ("png-key", "a transparent colour that occurs", encode.with_key(encode.png(picture), *key), ".png", {}),
+        (
+            "png-key-unseen",
+            "a transparent colour that does not occur",
+            encode.with_key(encode.png(picture), unseen, unseen, unseen),
+            ".png",
+            {},
+        ),
+        (
+            "png-grey-key",
+            "a transparent grey that occurs",
+            encode.with_key(encode.png(grey), int(grey[20, 30])),
+            ".png",
+            {},
+        ),
+        (
+            "png-grey-key-unseen",
+            "a transparent grey that does not occur",
+            encode.with_key(encode.png(grey), 128),
             ".png",
             {},
         ),

@@ -93,9 +93,8 @@ def prevalence_cases(manifest: Manifest) -> Iterator[Case]:
     for point in manifest.operating_points:
         for prevalence in PREVALENCES:
             given: dict[str, Any] = {"operating_point": point.name, "abstain": None, "prevalence": prevalence}
-            for name, value in around(point.threshold):
-                if name == "at":
-                    continue  # corrected, either side of it is as right
+            # A network gives float32; the threshold itself shows that both are moved by the same arithmetic.
+            for name, value in (dict(around(point.threshold)) | {"at": point.threshold}).items():
                 case = f"{point.name}-prevalence-{prevalence:g}-{name}"
                 yield _decision(case, about, given, value, manifest)
             for band in point.bands[:1]:

@@ -241,7 +241,7 @@ def _decide(given: Values, diagnoser: Diagnoser) -> Values:
     row = np.asarray(given["probabilities"], np.float64)
     if "prevalence" in given:
         ratio = known_ratio(manifest.calibration, given["prevalence"])
-        point, row = move(point, ratio), correct_classes(row.astype(np.float32), manifest.melanoma_index, ratio)
+        point, row = move(point, ratio), correct_classes(row, manifest.melanoma_index, ratio)
     band = None if given["abstain"] is None else point.band(given["abstain"])
     probability = float(row[manifest.melanoma_index])
     label, problem = decide(probability, point, band)

@@ -158,6 +158,22 @@ def _png(data: bytes) -> Header:
     return Header("PNG", width, height, notes, alpha)
 
 
+def grey_key(data: bytes) -> int | None:
+    """The grey of a PNG that stands for transparency (its tRNS chunk), as a decoder gives it; None without one.
+
+    OpenCV gives other transparency as a channel, and leaves this one out.
+    """
+    depth, color = data[24:26]
+    for kind, position, length in png_chunks(data):
+        if color != 0 or kind == b"IDAT":
+            break
+        if kind == b"tRNS" and length == 12 + 2:
+            (sample,) = struct.unpack_from(">H", data, position + 8)
+            most = (1 << depth) - 1
+            return int(sample & most) * (255 // most if depth < 8 else 1)
+    return None
+
+
 def _webp(data: bytes) -> Header:
     kind = data[12:16]
     if kind == b"VP8 ":

@@ -33,7 +33,7 @@ from edge_infer.errors import (
     ImageTooLargeError,
 )
 from edge_infer.steps.container import for_decoder
-from edge_infer.steps.header import Header, read_header
+from edge_infer.steps.header import Header, grey_key, read_header
 from edge_infer.steps.heif import decode_heif, is_heif
 from edge_infer.steps.native import decoding
 
@@ -268,6 +268,8 @@ def _has_alpha(data: bytes, header: Header) -> bool:
         pixels, _ = decoding(lambda: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
     except (cv2.error, MemoryError):
         return True
+    if pixels is not None and pixels.ndim == 2 and header.format == "PNG" and (key := grey_key(data)) is not None:
+        return _changes_what_is_seen((pixels != key) * np.uint8(255), header.format)
     if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4:
         return True
     return _changes_what_is_seen(pixels[..., 3], header.format)

@@ -14,6 +14,7 @@ melanomas and of other lesions, which do not depend on how many there are of eac
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,11 +60,11 @@ def correct(probability: float, ratio: float) -> float:
     return ratio * probability / (ratio * probability + (1 - probability))
 
 
-def correct_classes(probabilities: NDArray[np.float32], melanoma: int, ratio: float) -> NDArray[np.float64]:
+def correct_classes(probabilities: NDArray[np.floating[Any]], melanoma: int, ratio: float) -> NDArray[np.float64]:
     """The same for all classes; those other than melanoma keep their proportions, and the sum stays.
 
     Args:
-        probabilities: float32, shape (classes,), with the sum 1.
+        probabilities: floats, shape (classes,), with the sum 1.
         melanoma: index of its class.
         ratio: see `odds_ratio`.
     """

@@ -17,9 +17,10 @@ kotlinc="${KOTLINC:-$here/node_modules/kotlin-compiler/bin/kotlinc}"
 [ -x "$kotlinc" ] || kotlinc="$(command -v kotlinc)" || fail "no Kotlin compiler: run 'npm ci' in $here"
 java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
 command -v "$java" > /dev/null || fail "no Java: install a JDK of version 17 or later, or set JAVA_HOME"
-JAVA_HOME="$("$java" -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java.home = //p')"
+facts="$("$java" -XshowSettings:properties -version 2>&1)"
+JAVA_HOME="$(sed -n 's/^ *java.home = //p' <<< "$facts")"
 export JAVA_HOME
-release="$("$java" -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java.specification.version = //p')"
+release="$(sed -n 's/^ *java.specification.version = //p' <<< "$facts")"
 [ "${release%%.*}" -ge 17 ] || fail "Java $release is too old: 17 or later is needed"
 
 parts=("$here/core/src/main/kotlin" "$here/desktop/src/main/kotlin")

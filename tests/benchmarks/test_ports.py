@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,17 @@ def test_pictures_are_enlarged_and_flips_counted(
     toy_bundle: Path, nevus_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flips, "LARGE", 600_000)
-    (found,) = flips.count_flips([toy_bundle], [nevus_file], lambda _: None)
+    (found, whole) = flips.count_flips([toy_bundle], [nevus_file], lambda _: None, (64, 5000))
     (twice,) = found.pictures
+    assert whole.pictures[0].moved == 0
     assert twice.full.image_size == twice.reduced.image_size
     assert twice.full.image_size[0] * twice.full.image_size[1] == pytest.approx(600_000, rel=0.01)
-    assert "`toy`" in flips.table([found])
+    point = found.manifest.operating_points[0]
+    beyond = (
+        replace(twice.full, melanoma_probability=point.threshold),
+        replace(twice.full, melanoma_probability=point.threshold - 0.001),
+    )
+    moved = replace(found, pictures=(flips.Twice("a.jpg", *beyond),))
+    text = flips.table([found, moved])
+    assert "`toy`" in text and f"| a.jpg | `toy` | 64 | {point.name} |" in text and moved.flipped(point.name) == 1
+    assert "a.jpg" not in flips.table([found])

@@ -385,6 +385,9 @@ function scoreOf(values: Float32Array | undefined): number {
   return score;
 }
 
+const ROUNDING = 1e-4;
+
+/** A network's output, clipped to 0..1: ONNX Runtime's sigmoid gives 1.0000001 where it is sure. */
 function checkProbabilities(stage: string, values: Float32Array | undefined, count: number): Float32Array {
   if (values?.length !== count) {
     throw new BundleMismatchError(
@@ -393,12 +396,12 @@ function checkProbabilities(stage: string, values: Float32Array | undefined, cou
     );
   }
   for (const value of values) {
-    if (!(value >= 0 && value <= 1)) {
+    if (!(value >= -ROUNDING && value <= 1 + ROUNDING)) {
       throw new InferenceError(
         `The ${stage} gave a value that is no probability: ${String(value)}.`,
         "Use another execution provider, or report the device.",
       );
     }
   }
-  return values;
+  return values.map((value) => Math.min(Math.max(value, 0), 1));
 }

@@ -161,6 +161,25 @@ test("a score below the threshold refuses the picture and keeps its outline", as
   }
 });
 
+test("an output that leaves 0 to 1 by rounding is clipped, and one that leaves it further is a typed error", async () => {
+  for (const [value, refused] of [[1.0000001192092896, false], [-1e-7, false], [1.001, true], [NaN, true]]) {
+    const other = async (...given) => {
+      const real = await engine(...given);
+      const run = async (...each) => {
+        const outputs = { ...(await real.run(...each)) };
+        const name = newestManifest.segmenter.output.name;
+        if (name in outputs) outputs[name] = Float32Array.from(outputs[name], (old, i) => (i ? old : value));
+        return outputs;
+      };
+      return { provider: "test", run, close: () => real.close() };
+    };
+    const diagnoser = await Diagnoser.load(newestWith(usable), { engine: other });
+    if (refused) await assert.rejects(diagnoser.diagnose(drawn()), code("inference"));
+    else assert.equal((await diagnoser.diagnose(drawn())).status, "ok");
+    await diagnoser.close();
+  }
+});
+
 test("a segmenter without the score, and a score that is none, are typed errors", async () => {
   const bundle = newestWith((m) => (usable(m), (m.familiarity.output = "elsewhere")));
   await assert.rejects(Diagnoser.load(bundle, { engine }), code("bundle-mismatch"));

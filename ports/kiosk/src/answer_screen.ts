@@ -4,7 +4,7 @@ import type { Answer, Loaded } from "./answer";
 import { canvas, part } from "./page";
 import { clear, draw, toneOf } from "./picture";
 import { reportPage, save } from "./report";
-import { has, language, moment, percent, text } from "./texts";
+import { has, language, moment, percent, text, translated } from "./texts";
 
 /** Translated where the bundle's word is known, else as the bundle says it. */
 function known(prefix: string, name: string, otherwise: string): { words: string; translated: boolean } {
@@ -96,7 +96,7 @@ export function fill(answer: Answer, loaded: Loaded, made: Date): void {
   part("meaning-title").textContent = text("answer_meaning", { point: pointName(loaded) });
   part("meaning").textContent = meaning.words;
   part("meaning").lang = meaning.translated ? language() : "en";
-  part("warnings").replaceChildren(...answer.warnings.map((warning) => item(warning)));
+  part("warnings").replaceChildren(...warnings(answer).map(item));
   part("legend").hidden = !answer.mask;
   canvas().ariaLabel = pictureWords(answer);
   part("identity").textContent = identity(answer, loaded, made);
@@ -132,7 +132,7 @@ export function saveReport(answer: Answer, loaded: Loaded, made: Date): void {
       given ? `${text("answer_probability")}: ${percent(answer.probability ?? 0)}. ${threshold(answer)}.` : text("answer_no_probability"),
       advice(answer),
       rates(answer, loaded),
-      ...answer.warnings,
+      ...warnings(answer),
     ],
     small: [
       `${text("answer_legend_outline")}. ${text("answer_legend_crop")}.`,
@@ -141,6 +141,10 @@ export function saveReport(answer: Answer, loaded: Loaded, made: Date): void {
     ],
   });
   save(`edge-infer-${made.toISOString().slice(0, 19).replace(/[:T]/g, "-")}.html`, page);
+}
+
+function warnings(answer: Answer): string[] {
+  return answer.warnings.map((warning) => translated("warning", warning));
 }
 
 function item(words: string): HTMLLIElement {

@@ -259,6 +259,7 @@ function showAbout(): void {
     }),
   );
   aboutDialog.showModal();
+  aboutDialog.scrollTop = 0; // the button that has the focus is at its end
 }
 
 function updateWords(): string {

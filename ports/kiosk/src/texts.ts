@@ -45,6 +45,17 @@ export function text(name: TextName, places: Record<string, string | number> = {
   return all[current][name].replace(/\{(\w+)\}/g, (whole, place: string) => String(places[place] ?? whole));
 }
 
+/** What the core says in English, as texts of this family say it in the chosen language; unknown words stay. */
+export function translated(family: string, words: string): string {
+  for (const [name, english] of Object.entries(all.en)) {
+    if (!name.startsWith(`${family}_`) || !has(name)) continue;
+    const pattern = english.replace(/[.*+?^$()|[\]\\]/g, "\\$&").replace(/\{(\w+)\}/g, "(?<$1>\\d+)");
+    const found = new RegExp(`^${pattern}$`).exec(words);
+    if (found) return text(name, found.groups ?? {});
+  }
+  return words;
+}
+
 /** A share of one as a percentage with one decimal; never rounded to certainty. */
 export function percent(value: number): string {
   const figure = (share: number): string =>

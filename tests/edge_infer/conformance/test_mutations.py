@@ -210,6 +210,14 @@ def _decide_above(probability: float, point: Any, band: Any) -> Any:
     return (MELANOMA if probability > nearest else NOT_MELANOMA), None
 
 
+def _corrected_otherwise(row: Any, melanoma: int, ratio: float) -> Any:
+    """Every class divided by the whole first: right, and rounded otherwise than the threshold."""
+    p = float(row[melanoma])
+    result = row / (ratio * p + (1 - p))
+    result[melanoma] *= ratio
+    return result
+
+
 run_decide = run.decide
 
 FUNCTIONS: dict[str, tuple[str, Replace]] = {
@@ -231,8 +239,9 @@ FUNCTIONS: dict[str, tuple[str, Replace]] = {
     "mirrored without the edge": ("crop_roi", _reflect_without_edge),
     "background kept": ("crop_roi", _background_kept),
     "decisions": ("decide", _decide_above),
+    "prevalence rounded otherwise": ("correct_classes", _corrected_otherwise),
 }
-STEP_OF = {"crop_roi": "crop"}
+STEP_OF = {"crop_roi": "crop", "correct_classes": "decide"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

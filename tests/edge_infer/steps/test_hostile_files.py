@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edge_infer import errors
+from edge_infer.conformance import encode
 from edge_infer.steps import native
 from edge_infer.steps.header import read_header
 from edge_infer.steps.image import open_picture
 from tests.conftest import REPOSITORY
-from tests.support.hostile_files import CASES, animated, before_idat, chunk, encoded, pixels, rgba
+from tests.support.hostile_files import CASES, animated, before_idat, chunk, encoded, pixels, png_header, rgba
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -142,6 +144,30 @@ def test_hidden_colours_are_refused_and_opaque_alpha_is_nothing() -> None:
     alpha[3, 4] = 0
     with pytest.raises(errors.ImageDecodeError, match=r"transparent in 0\.02%"):
         open_picture(rgba(alpha))
+
+
+LEVELS = np.random.default_rng(5).integers(0, 15, (24, 32, 3), dtype=np.uint8)
+ROWS_OF_4_BITS = b"".join(b"\0" + bytes(row[::2] << 4 | row[1::2]) for row in LEVELS[..., 0])
+KEYED: dict[str, tuple[bytes, tuple[int, ...], tuple[int, ...]]] = {
+    "grey": (encode.png(LEVELS[..., 0]), (int(LEVELS[3, 4, 0]),), (200,)),
+    "grey of 4 bits": (
+        png_header(32, 24, 4, 0) + chunk(b"IDAT", zlib.compress(ROWS_OF_4_BITS)) + chunk(b"IEND", b""),
+        (int(LEVELS[3, 4, 0]),),
+        (15,),
+    ),
+    "grey of 16 bits": (encode.png(LEVELS[..., 0] * np.uint16(300)), (300 * int(LEVELS[3, 4, 0]),), (299,)),
+    "colour": (encode.png(LEVELS), tuple(map(int, LEVELS[3, 4])), (200, 200, 200)),
+}
+
+
+@pytest.mark.parametrize("kind", KEYED)
+def test_a_colour_that_stands_for_transparency_hides_what_has_it(kind: str) -> None:
+    data, occurs, never = KEYED[kind]
+    with pytest.raises(errors.ImageDecodeError, match="transparent"):
+        open_picture(encode.with_key(data, *occurs))
+    opaque = open_picture(encode.with_key(data, *never))
+    np.testing.assert_array_equal(opaque.pixels, open_picture(data).pixels)
+    assert "Transparency was ignored." not in opaque.warnings
 
 
 def test_scans_are_counted_in_the_picture_alone() -> None:

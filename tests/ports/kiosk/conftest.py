@@ -142,21 +142,30 @@ def start_browser(*arguments: str, downloads: Path | None = None) -> Iterator[An
 @pytest.fixture(scope="session")
 def fake_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the fake camera sees: a photographed nevus, wide as cameras are, with grey at both sides."""
+    return write_clip(tmp_path_factory.mktemp("camera") / "nevus.y4m")
+
+
+def write_clip(file: Path) -> Path:
+    """See `fake_clip`."""
     picture = cv2.imread(str(REPOSITORY / "examples/nevus-ISIC_0000388.jpg"))
     assert picture is not None
     frame = np.full((480, 854, 3), 128, np.uint8)
     frame[:, 107:747] = cv2.resize(picture, (640, 480), interpolation=cv2.INTER_CUBIC)
     planes = cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420).tobytes()
-    file = tmp_path_factory.mktemp("camera") / "nevus.y4m"
     file.write_bytes(b"YUV4MPEG2 W854 H480 F10:1 Ip A1:1 C420\n" + (b"FRAME\n" + planes) * 5)
     return file
+
+
+def with_camera(clip: Path) -> tuple[str, ...]:
+    """Arguments of a browser whose camera sees a clip, and may."""
+    fake = "--use-fake-device-for-media-stream"
+    return (fake, f"--use-file-for-fake-video-capture={clip}", "--use-fake-ui-for-media-stream")
 
 
 @pytest.fixture(scope="session")
 def person(open_browser: Callable[..., Any], fake_clip: Path, downloads: Path) -> Iterator[Person]:
     """Somebody with a camera, who may use it. Each server is a place of its own, with its own storage."""
-    camera = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={fake_clip}")
-    with open_browser(*camera, "--use-fake-ui-for-media-stream", downloads=downloads) as browser:
+    with open_browser(*with_camera(fake_clip), downloads=downloads) as browser:
         yield Person(browser)
 
 

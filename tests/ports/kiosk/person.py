@@ -8,7 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 PATIENCE = 60.0
+SCREENS = ("start", "camera", "answer", "refusal", "problem", "about", "idle")
+
+
+def write_blank(path: Path) -> Path:
+    """A white picture, which is refused."""
+    assert cv2.imwrite(str(path), np.full((300, 400, 3), 255, np.uint8))
+    return path
 
 
 class Person:
@@ -44,6 +54,24 @@ class Person:
         self.browser.find_element("id", "file").send_keys(str(file))
         self.until(lambda: self.screen() == screen and (screen != "answer" or self.count() > before),
                    lambda: f"'{screen}', but sees '{self.screen()}': {self.problem()}")  # fmt: skip
+
+    def brings_up(self, screen: str, picture: Path, blank: Path) -> None:
+        """Goes from the start to one of `SCREENS`."""
+        if screen == "camera":
+            self.taps("use-camera")
+            self.until(lambda: self.browser.find_element("id", "camera-take").is_enabled())
+        elif screen == "answer":
+            self.chooses(picture)
+        elif screen == "refusal":
+            self.chooses(blank)
+        elif screen == "problem":
+            (blank.parent / "words.txt").write_text("words")
+            self.chooses(blank.parent / "words.txt", "problem")
+        elif screen == "about":
+            self.taps("about-open")
+        elif screen == "idle":
+            self.chooses(picture)
+            self.run("document.getElementById('idle').showModal()")
 
     def count(self) -> int:
         """How many answers this page has given."""

@@ -12,9 +12,8 @@ import pytest
 from edge_infer.kiosk.server import KioskServer
 from edge_infer.kiosk.site import Site
 from tests.ports.kiosk.conftest import KIOSK, served, with_settings
-from tests.ports.kiosk.person import Person
+from tests.ports.kiosk.person import SCREENS, Person, write_blank
 
-SCREENS = ("start", "camera", "answer", "refusal", "problem", "about", "idle")
 AXE = """
   const done = arguments[0];
   const rules = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"];
@@ -39,31 +38,7 @@ def hasty(toy_site: Site) -> Iterator[KioskServer]:
 @pytest.fixture
 def blank_file(tmp_path: Path) -> Path:
     """A white picture, which is refused."""
-    import cv2
-    import numpy as np
-
-    path = tmp_path / "blank.png"
-    assert cv2.imwrite(str(path), np.full((300, 400, 3), 255, np.uint8))
-    return path
-
-
-def go(person: Person, screen: str, nevus_file: Path, blank_file: Path) -> None:
-    """Brings one of the screens up."""
-    if screen == "camera":
-        person.taps("use-camera")
-        person.until(lambda: person.browser.find_element("id", "camera-take").is_enabled())
-    elif screen == "answer":
-        person.chooses(nevus_file)
-    elif screen == "refusal":
-        person.chooses(blank_file)
-    elif screen == "problem":
-        (blank_file.parent / "words.txt").write_text("words")
-        person.chooses(blank_file.parent / "words.txt", "problem")
-    elif screen == "about":
-        person.taps("about-open")
-    elif screen == "idle":
-        person.chooses(nevus_file)
-        person.run("document.getElementById('idle').showModal()")
+    return write_blank(tmp_path / "blank.png")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -71,7 +46,7 @@ def go(person: Person, screen: str, nevus_file: Path, blank_file: Path) -> None:
 def test_axe_finds_nothing(at_start: Person, nevus_file: Path, blank_file: Path, screen: str, scheme: str) -> None:
     wanted = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     at_start.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", wanted)
-    go(at_start, screen, nevus_file, blank_file)
+    at_start.brings_up(screen, nevus_file, blank_file)
     at_start.run((KIOSK / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8"))
     assert at_start.browser.execute_async_script(AXE) == []
 
@@ -86,7 +61,7 @@ def test_a_phone_shows_everything_large_enough_to_touch(
         for language in ("de", "es", "en"):
             at_start.browser.find_element("css selector", f"#languages [lang={language}]").click()
             assert at_start.run("return document.documentElement.lang") == language
-        go(at_start, screen, nevus_file, blank_file)
+        at_start.brings_up(screen, nevus_file, blank_file)
         assert at_start.run("return document.documentElement.scrollWidth <= innerWidth")
         assert at_start.run(SMALL) == []
     finally:

@@ -66,6 +66,10 @@ def test_the_answer_is_that_of_the_python_runtime(mobile: Person, diagnoser: Dia
     outlined = "The outlined lesion takes up" in mobile.run("return document.getElementById('picture').ariaLabel")
     assert outlined == (expected.mask is not None)
     assert mobile.complaints() == []
+    warnings = mobile.reads("warnings")
+    mobile.browser.find_element("css selector", "#languages [lang=de]").click()
+    assert (mobile.reads("warnings") == warnings) == (warnings == "")
+    mobile.browser.find_element("css selector", "#languages [lang=en]").click()
     mobile.taps("answer-done")
     mobile.sees("start")
     assert mobile.traces() == []

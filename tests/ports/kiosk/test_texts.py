@@ -43,6 +43,13 @@ def test_reasons_and_advice_are_the_runtimes(reason: Reason) -> None:
     assert TEXTS["en"][f"advice_{reason.value}"] == advice[reason]
 
 
+def test_what_the_core_warns_of_is_translated() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "ports/js/src").rglob("*.ts"))
+    said = re.findall(r"""(?:warnings|said)\.push\(["`](.+?)["`]\)|header\.notes, "(.+?)"\]""", sources)
+    core = {re.sub(r"\$\{String\((\w+)\)\}", r"{\1}", first or second) for first, second in said}
+    assert core == {text for name, text in TEXTS["en"].items() if name.startswith("warning_")}
+
+
 def test_the_disclaimer_is_the_runtimes() -> None:
     assert TEXTS["en"]["disclaimer"] == wording.DISCLAIMER
 
@@ -57,7 +64,7 @@ def test_nothing_reassures(language: str) -> None:
 def test_every_text_is_used() -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in SOURCES.iterdir() if path.suffix in {".ts", ".html"})
     # Families whose names are put together from what the bundle or an error says.
-    built = ("reason_", "advice_", "error_", "remedy_", "point_")
+    built = ("reason_", "advice_", "error_", "remedy_", "point_", "warning_")
     unused = [name for name in TEXTS["en"] if not name.startswith(built) and name not in sources and name != "language"]
     assert not unused
 

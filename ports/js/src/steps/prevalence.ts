@@ -44,10 +44,12 @@ export function correct(probability: number, ratio: number): number {
 
 /** The same for all classes: those other than melanoma keep their proportions, and the sum stays. */
 export function correctClasses(probabilities: ArrayLike<number>, melanoma: number, ratio: number): Float64Array {
-  const result = Float64Array.from(probabilities);
-  const p = result[melanoma] ?? Number.NaN;
+  const p = probabilities[melanoma] ?? Number.NaN;
   const whole = ratio * p + (1 - p);
-  return result.map((value, i) => (value / whole) * (i === melanoma ? ratio : 1));
+  const result = Float64Array.from(probabilities, (value) => value / whole);
+  // As thresholds are moved: rounded otherwise, a probability at its threshold could end on the other side.
+  result[melanoma] = correct(p, ratio);
+  return result;
 }
 
 /** The operating point for corrected probabilities; one that is a probability in itself stays. */

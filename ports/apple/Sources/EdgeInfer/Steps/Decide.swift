@@ -21,12 +21,16 @@ public func oddsRatio(prior: Double?, prevalence: Double?) throws -> Double {
 }
 
 /// A probability of melanoma with its odds multiplied; 0 and 1 stay.
-public func correct(_ probability: Double, ratio: Double) -> Double { ratio * probability / (1 + (ratio - 1) * probability) }
+public func correct(_ probability: Double, ratio: Double) -> Double {
+    ratio * probability / (ratio * probability + (1 - probability))
+}
 
 /// The same for all classes: those other than melanoma keep their proportions, and the sum stays.
 public func correctClasses(_ probabilities: [Double], melanoma: Int, ratio: Double) -> [Double] {
-    let whole = 1 + (ratio - 1) * probabilities[melanoma]
-    return probabilities.enumerated().map { $1 / whole * ($0 == melanoma ? ratio : 1) }
+    let p = probabilities[melanoma]
+    let whole = ratio * p + (1 - p)
+    // As thresholds are moved: rounded otherwise, a probability at its threshold could end on the other side.
+    return probabilities.enumerated().map { $0 == melanoma ? correct(p, ratio: ratio) : $1 / whole }
 }
 
 /// The operating point for corrected probabilities; one that is a risk in itself stays.

@@ -27,12 +27,14 @@ fun oddsRatio(prior: Double?, prevalence: Double?): Double {
 }
 
 /** A probability of melanoma with its odds multiplied; 0 and 1 stay. */
-fun correct(probability: Double, ratio: Double): Double = ratio * probability / (1 + (ratio - 1) * probability)
+fun correct(probability: Double, ratio: Double): Double = ratio * probability / (ratio * probability + (1 - probability))
 
 /** The same for all classes: those other than melanoma keep their proportions, and the sum stays. */
 fun correctClasses(probabilities: DoubleArray, melanoma: Int, ratio: Double): DoubleArray {
-    val whole = 1 + (ratio - 1) * probabilities[melanoma]
-    return DoubleArray(probabilities.size) { probabilities[it] / whole * (if (it == melanoma) ratio else 1.0) }
+    val p = probabilities[melanoma]
+    val whole = ratio * p + (1 - p)
+    // As thresholds are moved: rounded otherwise, a probability at its threshold could end on the other side.
+    return DoubleArray(probabilities.size) { if (it == melanoma) correct(p, ratio) else probabilities[it] / whole }
 }
 
 /** The operating point for corrected probabilities; one that is a risk in itself stays. */
