@@ -317,7 +317,7 @@ def answer_test(
     for stem, roi in REPORTED:
         write_stem(places.test, stem, list(predict(test if roi == "predicted" else masked, rules, files, roi=roi)))
     trials = spread(masked, _at_most(TRIAL_PICTURES, limit))
-    spoilt, bare = spoil(trials, rules), try_bare_skin(trials, rules, files.segment)
+    spoilt, bare = spoil(trials, rules, files.segment), try_bare_skin(trials, rules, files.segment)
     write_trials(places.test / TRIALS_FILE, [*spoilt, *bare, *try_negatives(rules, files.segment)])
     mark(places.test, origin)
 

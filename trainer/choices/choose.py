@@ -10,9 +10,8 @@ import numpy as np
 
 from edge_infer.rules import Calibration, DermoscopyRule, FamiliarityRule, MaskRule, OperatingPoint, QualityLimits
 from edge_infer.steps.appearance import dermoscopy_score
-from edge_infer.steps.quality import Quality
 from trainer.choices.appearance import fit_rule
-from trainer.choices.limits import area_limits, confidence_limit, quality_limits, quality_limits_of_sources
+from trainer.choices.limits import area_limits, confidence_limit, quality_by_source, quality_limits
 from trainer.choices.operating_points import DEFAULT_POINT, choose_operating_points, fit_platt, fit_temperature
 from trainer.choices.sources import equal_weights, held_by_source, mean_share
 from trainer.data.ham10000 import MELANOMA
@@ -64,7 +63,8 @@ def choose(unseen: Unseen, how: Choosing = Choosing()) -> tuple[Choices, list[Pr
     training, validation = ([unseen.measures[i] for i in ids] for ids in (unseen.training, unseen.validation))
     looks = [m.appearance for m in training]
     mask = area_limits(np.array([m.true_area for m in training if m.true_area is not None]), MASK_THRESHOLD)
-    quality = _quality(training, unseen.side // 2, how.size_exempt)
+    seen = quality_by_source(((m.source, m.quality) for m in training), how.size_exempt)
+    quality = quality_limits(seen, unseen.side // 2)
     familiarity, dermoscopy = unseen.familiarity, None
     if familiarity is None:
         dermoscopy = fit_rule(looks, unseen.varied, [m.appearance for m in validation], unseen.others)
@@ -82,16 +82,6 @@ def choose(unseen: Unseen, how: Choosing = Choosing()) -> tuple[Choices, list[Pr
         held_there = [f"{point.rule}; there {held_by_source(scores, point.threshold)}" for point in points]
         points = tuple(replace(point, rule=rule) for point, rule in zip(points, held_there, strict=True))
     return Choices(mask, quality, calibration, points, DEFAULT_POINT, dermoscopy, familiarity), found
-
-
-def _quality(training: Sequence[Measures], min_side: int, exempt: Sequence[str]) -> QualityLimits:
-    by_source: dict[str, list[Quality]] = {}
-    for measures in training:
-        if measures.source not in exempt:
-            by_source.setdefault(measures.source, []).append(measures.quality)
-    if len(by_source) > 1:
-        return quality_limits_of_sources(by_source, min_side)
-    return quality_limits([m.quality for m in training], min_side)
 
 
 def calibrate(scores: Scores, split: str, how: Choosing) -> tuple[Calibration, Floats | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,13 +11,15 @@ from edge_infer.steps.quality import Quality
 from trainer.scoring.metrics import Floats
 from trainer.scoring.predictions import Prediction
 
-LIMIT_MARGIN, BRIGHTNESS_MARGIN = 0.25, 0.05
+LIMIT_MARGIN = 0.25
 
 
-REFUSED_SHARPNESS = 0.0025
+DARKER, FLATTER, NEARER_WHITE, BLURRED = 2**1.5, 4.0, 4.0, 12.0
+"""So many times darker, flatter, nearer to white, or less sharp than usual is refused; see `quality_limits`."""
 
 
-REFUSED_LIGHT, REFUSED_SHARPNESS_OF_ONE = 0.0025, 0.005
+REFUSED_OF_A_SOURCE = 0.0075
+"""At most so many of a source's training pictures are refused by one of these limits."""
 
 
 REFUSED_LARGE_AREA = 0.001
@@ -26,34 +28,13 @@ REFUSED_LARGE_AREA = 0.001
 REFUSED_CONFIDENCE = 0.0025
 
 
-def quality_limits(seen: Sequence[Quality], min_side: int) -> QualityLimits:
-    """Limits around what the training pictures show; outside them a picture is unlike any that was learned from.
+def quality_limits(seen: Mapping[str, Sequence[Quality]], min_side: int) -> QualityLimits:
+    """Limits at a distance from what is usual in each source: outside them a picture is unlike any learned from.
 
-    Brightness and contrast are refused beyond the extremes seen, with a margin of a twentieth of the way to black or to
-    white, and of a quarter of the way to no contrast at all.
-    Sharpness has no such gap, as the blurriest training pictures are themselves as smooth as a blurred one: the least
-    sharp in four hundred are refused.
-
-    Args:
-        seen: measures of the training pictures.
-        min_side: smallest usable shorter side in pixels.
-    """
-    luminance, contrast, sharpness = (np.array(column) for column in zip(*seen, strict=True))
-    return QualityLimits(
-        min_side=min_side,
-        min_contrast=_round(contrast.min() * (1 - LIMIT_MARGIN)),
-        min_luminance=_round(luminance.min() * (1 - BRIGHTNESS_MARGIN)),
-        max_luminance=_round(luminance.max() + BRIGHTNESS_MARGIN * (255 - luminance.max())),
-        min_sharpness=_round(np.quantile(sharpness, REFUSED_SHARPNESS)),
-    )
-
-
-def quality_limits_of_sources(seen: Mapping[str, Sequence[Quality]], min_side: int) -> QualityLimits:
-    """Limits around what the training pictures of several sources show.
-
-    Of each source the darkest, the brightest, the flattest one in four hundred and the least sharp one in two hundred
-    would be refused; the loosest of the sources decides. The extremes of many thousand pictures, as of one source,
-    would be those of a single bad picture.
+    Usual is a source's median: a stop and a half darker, two stops flatter, two stops nearer to white, or a twelfth as
+    sharp is refused, but no more than `REFUSED_OF_A_SOURCE` by one limit. The loosest of the sources decides. Medians
+    of sources lie closer together than their tails do, so these limits hold in a source that they were not fitted to,
+    and the tail of a small source is its two or three worst pictures.
 
     Args:
         seen: measures of the training pictures by source; without those whose pictures are smaller than the product
@@ -63,11 +44,23 @@ def quality_limits_of_sources(seen: Mapping[str, Sequence[Quality]], min_side: i
     each = [np.array([list(item) for item in measures], np.float64).T for measures in seen.values()]
     return QualityLimits(
         min_side=min_side,
-        min_contrast=_round(min(np.quantile(contrast, REFUSED_LIGHT) for _, contrast, _ in each)),
-        min_luminance=_round(min(np.quantile(luminance, REFUSED_LIGHT) for luminance, _, _ in each)),
-        max_luminance=_round(max(np.quantile(luminance, 1 - REFUSED_LIGHT) for luminance, _, _ in each)),
-        min_sharpness=_round(min(np.quantile(sharpness, REFUSED_SHARPNESS_OF_ONE) for _, _, sharpness in each)),
+        min_contrast=_round(min(_floor(contrast, FLATTER) for _, contrast, _ in each)),
+        min_luminance=_round(min(_floor(luminance, DARKER) for luminance, _, _ in each)),
+        max_luminance=_round(255 - min(_floor(255 - luminance, NEARER_WHITE) for luminance, _, _ in each)),
+        min_sharpness=_round(min(_floor(sharpness, BLURRED) for _, _, sharpness in each)),
     )
+
+
+def quality_by_source(seen: Iterable[tuple[str, Quality]], exempt: Sequence[str]) -> dict[str, list[Quality]]:
+    """What `quality_limits` is fitted to: all sources but those scored at any size, or all where there is no other."""
+    found: dict[str, list[Quality]] = {}
+    for source, quality in seen:
+        found.setdefault(source, []).append(quality)
+    return {source: each for source, each in found.items() if source not in exempt} or found
+
+
+def _floor(values: Floats, times: float) -> float:
+    return float(min(np.median(values) / times, np.quantile(values, REFUSED_OF_A_SOURCE)))
 
 
 def area_limits(areas: Floats, threshold: float) -> MaskRule:

@@ -257,6 +257,37 @@ def choose(
     describe(choices, typer.echo)
 
 
+def limits(
+    bundle: Annotated[str, typer.Argument(help="Path or name of a bundle.")],
+    data: Many,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many pictures of each source and split.")] = None,
+) -> None:
+    """Fit the limits of quality again, with and without each source, and show what they refuse beside the bundle's own.
+
+    Good pictures are those of `train` and `val`, spoilt ones are copies of `val`; no network runs, `test` stays closed.
+    """
+    from edge_infer.bundle.store import load_bundle
+    from trainer.bundle.recipe import learnt_by
+    from trainer.data.sources import read_sources
+    from trainer.data.splits import spread
+    from trainer.pipeline import TRIAL_PICTURES
+    from trainer.report.limits import fit_limits, limits_markdown, measure_good
+    from trainer.scoring.answers import MOST_OF_A_SOURCE
+    from trainer.scoring.predict import Rules, select
+    from trainer.scoring.trials import spoil
+
+    manifest = load_bundle(bundle).manifest
+    rules, records = Rules.of_manifest(manifest), read_sources(data)
+    most = min(limit or MOST_OF_A_SOURCE, MOST_OF_A_SOURCE)
+    validation = select(records, "val", limit)
+    spec = rules.segmenter_input
+    good = measure_good([*select(records, "train", most), *validation], spec.height, spec.width)
+    shipped = f"{manifest.name} {manifest.version}", manifest.quality
+    fits = fit_limits(good, shipped, learnt_by(manifest), rules.size_exempt)
+    spoilt = spoil(spread([r for r in validation if r.mask_path], min(limit or TRIAL_PICTURES, TRIAL_PICTURES)), rules)
+    typer.echo(limits_markdown(fits, good, spoilt, rules.size_exempt))
+
+
 def _places(name: str, runs: Path, out: Path | None = None, results: Path | None = None) -> Places:
     from trainer.bundle.parts import Places
 
@@ -386,5 +417,5 @@ def drop_variants(
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    for command in (evaluate, export, bundle, choose, report, recover, add_variants, drop_variants):
+    for command in (evaluate, export, bundle, choose, limits, report, recover, add_variants, drop_variants):
         app.command()(command)

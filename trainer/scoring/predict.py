@@ -45,10 +45,13 @@ class Limits:
     familiarity: FamiliarityRule | None = None
 
     def of_any_size(self) -> Limits:
-        """The same limits without those of the picture's own size and, as a small one is smooth, of its sharpness."""
-        if self.quality is None:
-            return self
-        return replace(self, quality=replace(self.quality, min_side=0, min_sharpness=0.0))
+        """The same limits with quality's `of_any_size`."""
+        return replace(self, quality=None if self.quality is None else of_any_size(self.quality))
+
+
+def of_any_size(limits: QualityLimits) -> QualityLimits:
+    """The same limits without those of the picture's own size and, as a small one is smooth, of its sharpness."""
+    return replace(limits, min_side=0, min_sharpness=0.0)
 
 
 def reason_of(

@@ -73,7 +73,7 @@ class Trial:
     """One picture to be refused (or, unchanged, not): its measures at the segmenter's input size.
 
     `area` is the cleaned mask's fraction of the picture and `confidence` the mean probability inside it, where the
-    segmenter ran; None for spoilt copies. `dermoscopy` is the score of looking like dermoscopy and `familiarity` the
+    segmenter ran, else None. `dermoscopy` is the score of looking like dermoscopy and `familiarity` the
     segmenter's, None where the bundle has none.
     """
 
@@ -86,13 +86,18 @@ class Trial:
     familiarity: float | None = None
 
 
-def spoil(records: Sequence[Record], rules: Rules, progress: bool = True) -> list[Trial]:
-    """Every change of `SPOILT` on every picture."""
+def spoil(
+    records: Sequence[Record], rules: Rules, segment: Network | None = None, progress: bool = True
+) -> list[Trial]:
+    """Every change of `SPOILT` on every picture; without the segmenter, what can be measured without it."""
     spec = rules.segmenter_input
     found = []
     for record in tqdm(records, desc="spoilt pictures", unit="img", disable=not progress):
         image = open_picture(record.image_path).pixels
         for change, apply in SPOILT.items():
+            if segment is not None:
+                found.append(_outlined(record.image_id, change, apply(image), rules, segment))
+                continue
             small = resize(apply(image), spec.height, spec.width)
             found.append(Trial(record.image_id, change, measure_quality(small), dermoscopy=_score(small, rules)))
     return found

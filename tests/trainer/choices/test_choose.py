@@ -19,7 +19,7 @@ from trainer.choices.choose import Choices, choose
 from trainer.choices.limits import area_limits, confidence_limit, quality_limits
 from trainer.choices.operating_points import DEFAULT_POINT, choose_operating_points, fit_temperature
 from trainer.data.drawn import draw_dataset
-from trainer.data.ham10000 import MELANOMA, Record, read_ham10000
+from trainer.data.ham10000 import MELANOMA, SOURCE, Record, read_ham10000
 from trainer.data.negatives import negatives
 from trainer.data.varied import vary
 from trainer.errors import DataError, StaleError
@@ -54,7 +54,7 @@ def chosen_beside_the_networks(records: Sequence[Record]) -> tuple[Choices, list
 
     training, validation = select(records, "train"), select(records, "val")
     mask = area_limits(true_areas(training, progress=False), 0.5)
-    quality = quality_limits([measure_quality(small(record)) for record in training], spec.height // 2)
+    quality = quality_limits({SOURCE: [measure_quality(small(record)) for record in training]}, spec.height // 2)
     look = fit_rule(
         [measure_appearance(small(record)) for record in training],
         [measure_appearance(vary(small(r), np.random.default_rng(i))) for i, r in enumerate(training) if i % 2 == 0],

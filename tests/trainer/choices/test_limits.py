@@ -12,7 +12,7 @@ from edge_infer.reasons import Reason
 from edge_infer.rules import QualityLimits
 from edge_infer.steps.quality import Quality, measure_quality, quality_problem
 from tests.support.prediction_rows import row
-from trainer.choices.limits import area_limits, confidence_limit, quality_limits, quality_limits_of_sources
+from trainer.choices.limits import area_limits, confidence_limit, quality_by_source, quality_limits
 from trainer.data.drawn import draw_picture
 
 RNG = np.random.default_rng(8)
@@ -34,7 +34,7 @@ def drawn() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def limits(drawn: list[np.ndarray]) -> QualityLimits:
-    return quality_limits([measure_quality(picture) for picture in drawn], 112)
+    return quality_limits({"drawn": [measure_quality(picture) for picture in drawn]}, 112)
 
 
 def test_limits_accept_what_was_seen_but_for_the_least_sharp(drawn: list[np.ndarray], limits: QualityLimits) -> None:
@@ -60,12 +60,36 @@ def test_area_limits_surround_the_training_masks() -> None:
     assert 0.79 < rule.max_area_fraction < 0.81
 
 
-def test_of_several_sources_the_loosest_decides_and_one_bad_picture_does_not() -> None:
-    sharp = [Quality(150.0 + i % 20, 30.0, 0.02 + 1e-5 * i) for i in range(1000)]
-    dim = [Quality(60.0 + i % 20, 20.0, 0.05) for i in range(1000)]
-    limits = quality_limits_of_sources({"a": sharp, "b": dim}, 112)
-    assert limits.min_luminance == pytest.approx(60, abs=0.5) and limits.max_luminance == pytest.approx(169, abs=0.5)
-    assert limits.min_contrast == pytest.approx(20) and limits.min_sharpness == pytest.approx(0.02005, abs=1e-4)
-    spoilt = quality_limits_of_sources({"a": [*sharp, Quality(1.0, 0.5, 1e-5)], "b": dim}, 112)
-    assert spoilt.min_sharpness == pytest.approx(limits.min_sharpness, abs=2e-5)
-    assert spoilt.min_luminance == limits.min_luminance
+def source(luminance: float, contrast: float, sharpness: float, count: int = 1000) -> list[Quality]:
+    """Pictures within a fifth of these medians."""
+    return [Quality(*(np.array([luminance, contrast, sharpness]) * f)) for f in np.linspace(0.8, 1.2, count)]
+
+
+def test_limits_lie_at_a_distance_from_the_median_of_the_loosest_source() -> None:
+    limits = quality_limits({"bright": source(160, 24, 0.12), "dim": source(120, 32, 0.24)}, 112)
+    assert limits.min_luminance == pytest.approx(120 / 2**1.5, rel=0.01)
+    assert limits.max_luminance == pytest.approx(255 - 95 / 4, abs=1)
+    assert limits.min_contrast == pytest.approx(6, rel=0.01) and limits.min_sharpness == pytest.approx(0.01, rel=0.01)
+
+
+def test_a_few_bad_pictures_decide_nothing() -> None:
+    seen = {"a": source(150, 30, 0.1), "b": source(140, 20, 0.2)}
+    bad = [Quality(1.0, 0.5, 1e-5), Quality(254.0, 0.5, 1e-5)]
+    spoilt = quality_limits(seen | {"b": [*seen["b"], *bad]}, 112)
+    clean = quality_limits(seen, 112)
+    for name in ("min_luminance", "max_luminance", "min_contrast", "min_sharpness"):
+        assert getattr(spoilt, name) == pytest.approx(getattr(clean, name), rel=0.01)
+
+
+def test_a_source_with_long_tails_loses_few_pictures_to_each_limit() -> None:
+    values = np.geomspace(0.001, 1, 1001)
+    seen = [Quality(120 * v, 60 * v, 0.2 * v) for v in values]
+    limits = quality_limits({"a": seen, "b": source(250, 120, 5)}, 112)
+    for name, position in (("min_luminance", 0), ("min_contrast", 1), ("min_sharpness", 2)):
+        assert 0.006 < np.mean([q[position] < getattr(limits, name) for q in seen]) <= 0.0085
+
+
+def test_sources_of_any_size_have_no_say_unless_they_are_all_there_is() -> None:
+    dim, usual = Quality(50.0, 10.0, 0.01), Quality(150.0, 30.0, 0.1)
+    assert quality_by_source([("tiny", dim), ("a", usual)], ["tiny"]) == {"a": [usual]}
+    assert quality_by_source([("tiny", dim)], ["tiny"]) == {"tiny": [dim]}
