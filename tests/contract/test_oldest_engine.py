@@ -52,6 +52,7 @@ def runtime(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             text=True,
             check=False,
             timeout=SECONDS,
+            env={name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"},
         )
     except subprocess.TimeoutExpired:
         pytest.skip(f"{wanted} was not installed within {SECONDS} seconds")

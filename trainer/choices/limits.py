@@ -18,7 +18,7 @@ DARKER, FLATTER, NEARER_WHITE, BLURRED = 2**1.5, 4.0, 4.0, 12.0
 """So many times darker, flatter, nearer to white, or less sharp than usual is refused; see `quality_limits`."""
 
 
-REFUSED_OF_A_SOURCE = 0.0075
+REFUSED_OF_A_SOURCE = 0.005
 """At most so many of a source's training pictures are refused by one of these limits."""
 
 

@@ -12,7 +12,13 @@ from edge_infer.reasons import Reason
 from edge_infer.rules import QualityLimits
 from edge_infer.steps.quality import Quality, measure_quality, quality_problem
 from tests.support.prediction_rows import row
-from trainer.choices.limits import area_limits, confidence_limit, quality_by_source, quality_limits
+from trainer.choices.limits import (
+    REFUSED_OF_A_SOURCE,
+    area_limits,
+    confidence_limit,
+    quality_by_source,
+    quality_limits,
+)
 from trainer.data.drawn import draw_picture
 
 RNG = np.random.default_rng(8)
@@ -86,7 +92,8 @@ def test_a_source_with_long_tails_loses_few_pictures_to_each_limit() -> None:
     seen = [Quality(120 * v, 60 * v, 0.2 * v) for v in values]
     limits = quality_limits({"a": seen, "b": source(250, 120, 5)}, 112)
     for name, position in (("min_luminance", 0), ("min_contrast", 1), ("min_sharpness", 2)):
-        assert 0.006 < np.mean([q[position] < getattr(limits, name) for q in seen]) <= 0.0085
+        refused = np.mean([q[position] < getattr(limits, name) for q in seen])
+        assert refused == pytest.approx(REFUSED_OF_A_SOURCE, abs=0.001)
 
 
 def test_sources_of_any_size_have_no_say_unless_they_are_all_there_is() -> None:
