@@ -17,7 +17,7 @@ from tests.conftest import REPOSITORY
 from tests.docs.conftest import blocks
 
 pytestmark = [
-    pytest.mark.skipif(find_spec("pyspark") is None, reason="no pyspark"),
+    pytest.mark.skipif(find_spec("pyspark") is None or find_spec("pandas") is None, reason="no pyspark[sql]"),
     pytest.mark.skipif(shutil.which("java") is None, reason="no Java"),
 ]
 
@@ -28,12 +28,13 @@ def test_the_script_gives_every_picture_one_row_with_its_answer(
     script = tmp_path / "spark_archive.py"
     script.write_text(blocks(REPOSITORY / "docs/spark.md", "py")[0].text, encoding="utf-8")
     submit = Path(str(find_spec("pyspark").submodule_search_locations[0])) / "bin/spark-submit"  # type: ignore[union-attr, index]
-    options = ["--master", "local[2]", "--conf", "spark.ui.enabled=false", "--conf", "spark.driver.host=127.0.0.1"]
+    settings = ("spark.ui.enabled=false", "spark.driver.host=127.0.0.1", "spark.log.level=ERROR")
+    options = ["--master", "local[2]", *(word for setting in settings for word in ("--conf", setting))]
     command = [str(submit), *options, str(script), str(archive), str(tmp_path / "answers"), str(toy_bundle)]
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY)}
     environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_DIRS": str(tmp_path / "spark")}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     rows = {Path(row["source"]).name: row for row in parquet.read_table(tmp_path / "answers").to_pylist()}
     names = {path.name for path in archive.rglob("*") if path.suffix in (".png", ".jpg")}
     assert len(names) == 12
