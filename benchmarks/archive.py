@@ -190,8 +190,10 @@ class _Ledger:
     """What of the kills is done, in a file: a test that is cut off goes on with those that are left."""
 
     def __init__(self, path: Path) -> None:
-        said = json.loads(path.read_bytes()) if path.exists() else {"starts": 0, "kills": []}
-        self.path, self.starts, self.kills = path, said["starts"] + 1, said["kills"]
+        said = json.loads(path.read_bytes()) if path.exists() else {}
+        self.path = path
+        self.starts: int = said.get("starts", 0) + 1
+        self.kills: list[str] = said.get("kills", [])
         self._write()
 
     def add(self, kill: str) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +111,7 @@ def ray_kill_test(
         try:
             there = []
             for share, node, whole in ((0.2, first, False), (0.5, second, True)):
-                there.append(_kill_working(node, whole, lambda s=share: len(parts_of(run)) >= s * total, command, run))
+                there.append(_kill_working(node, whole, round(share * total), command, run))
                 progress(f"killed {'a node' if whole else 'a worker'} with {there[-1]} of {total} parts there")
             code = command.wait()
         finally:
@@ -177,18 +177,16 @@ def _start(arguments: Sequence[str]) -> int:
     return started.pid
 
 
-def _kill_working(
-    session: int, whole: bool, due: Callable[[], bool], command: subprocess.Popen[bytes], run: Path
-) -> int:
-    """Kills a node, or its worker alone, while it works and the moment is due; returns the parts that were there."""
+def _kill_working(session: int, whole: bool, due: int, command: subprocess.Popen[bytes], run: Path) -> int:
+    """Kills a node, or its worker alone, while it works and `due` parts are there; returns how many were."""
     end = time.monotonic() + PATIENCE
     while True:
         if command.poll() is not None or time.monotonic() > end:
             raise EdgeInferError("The run was over, or stood still, before the kill.", "Take more pictures.")
         processes = _processes(session)
         working = [pid for pid, words in processes.items() if words.startswith(_WORKING)]
-        if due() and working:
-            there = len(parts_of(run))
+        there = len(parts_of(run))
+        if there >= due and working:
             _kill(processes if whole else working)
             return there
         time.sleep(0.02)
@@ -207,7 +205,7 @@ def _processes(session: int) -> dict[int, bytes]:
     return found
 
 
-def _kill(processes: Sequence[int] | dict[int, bytes]) -> None:
+def _kill(processes: Iterable[int]) -> None:
     for pid in processes:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

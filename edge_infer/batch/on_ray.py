@@ -95,8 +95,8 @@ class _Actors:
         while waiting or any(index is not None for _, index in self.tasks.values()):
             self._start(len(waiting))
             while waiting and self.idle:
-                actor, index = self.idle.pop(), waiting.popleft()
-                self.tasks[actor.work.remote(index)] = actor, index
+                actor, next_one = self.idle.pop(), waiting.popleft()
+                self.tasks[actor.work.remote(next_one)] = actor, next_one
             (ready,), _ = self.ray.wait(list(self.tasks), num_returns=1)
             actor, index = self.tasks.pop(ready)
             try:
