@@ -33,6 +33,7 @@ from edge_infer.errors import EdgeInferError
 from edge_infer.extras import need
 
 PATIENCE = 180.0
+START_ATTEMPTS = 3
 _WORKING = b"ray::Worker.work"
 
 
@@ -152,7 +153,7 @@ def _two_nodes() -> Iterator[tuple[str, int, int]]:
     sessions: list[int] = []
     try:
         for arguments in (["--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false"], []):
-            sessions.append(_start([*arguments] or [f"--address={address}"]))
+            _start(arguments or [f"--address={address}"], sessions)
         yield address, sessions[0], sessions[1]
     finally:
         for session in sessions:
@@ -160,21 +161,25 @@ def _two_nodes() -> Iterator[tuple[str, int, int]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(arguments: Sequence[str]) -> int:
-    """One node; returns its session."""
+def _start(arguments: Sequence[str], sessions: list[int]) -> None:
+    """One node, whose session is added. Ray gives it half a minute to come up: on a busy machine it is tried again."""
     options = ["--node-ip-address=127.0.0.1", "--num-cpus=1", "--object-store-memory=100000000"]
-    started = subprocess.Popen(
-        [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, *options, "--disable-usage-stats"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        env={**os.environ, "RAY_worker_niceness": "0"},  # on a busy machine they would starve
-        text=True,
-    )
-    said = started.stdout.read() if started.stdout is not None else ""
-    if started.wait():
-        raise EdgeInferError(f"`ray start` failed: {said[-500:]}", "Start a node by hand to see why.")
-    return started.pid
+    said = ""
+    for _ in range(START_ATTEMPTS):
+        started = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, *options, "--disable-usage-stats"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "RAY_worker_niceness": "0"},  # on a busy machine workers would starve
+            text=True,
+        )
+        sessions.append(started.pid)
+        said = started.communicate()[0]
+        if not started.returncode:
+            return
+        _kill(_processes(sessions.pop()))
+    raise EdgeInferError(f"`ray start` failed: {said[-500:]}", "Start a node by hand to see why.")
 
 
 def _kill_working(session: int, whole: bool, due: int, command: subprocess.Popen[bytes], run: Path) -> int:
