@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from tests.robustness.faults import PIPE, _nobody_reads, _try_job
 from tests.robustness.fuzz_long import Totals
 from tests.robustness.measure import Measure
 from tests.robustness.page import page
-from tests.robustness.soak import Row, judge
+from tests.robustness.soak import Row, judge, until_stopped
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="forks")
 
@@ -103,6 +104,16 @@ def test_a_soak_sees_what_creeps(changed: dict[str, Any], says: str) -> None:
     plain: dict[str, Any] = {"megabytes": [100.0] * 120, "handles": [10] * 120, "rate": [50.0] * 120}
     judge(rows(**plain | changed), measure)
     assert [says in loss for loss in measure.losses] == [True] * bool(says)
+
+
+def test_a_soak_that_is_stopped_keeps_what_it_measured_and_says_so() -> None:
+    def parts() -> Iterator[Row]:
+        yield from rows([100.0] * 3, [10] * 3, [50.0] * 3)
+        raise KeyboardInterrupt
+
+    measure = Measure("soak")
+    assert len(until_stopped(parts(), 1_000, measure)) == 3
+    assert measure.tried == 30 and measure.figures == {"not a whole run": "stopped at 30 of 1,000"}
 
 
 def test_long_fuzzing_goes_on_where_it_stopped_and_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,15 +59,28 @@ def trial(size: str, wish: Wish = NO_WISH) -> Measure:
         bundle = wish.bundle or _toy(Path(folder, "toy"))
         total = wish.count or COUNTS[size]
         with Diagnoser.load(bundle, threads=1, providers=["cpu"], max_pixels=MAX_PIXELS) as diagnoser:
-            rows = list(soak(diagnoser, pictures, total, measure))
+            rows = until_stopped(soak(diagnoser, pictures, total, measure), total, measure)
         measure.figures["bundle"] = f"{diagnoser.manifest.name} {diagnoser.manifest.version}"
-    measure.tried = total
     measure.figures["pictures"] = f"{len(pictures)} different files, in a random order"
     judge(rows, measure)
     if wish.keep:
         write_table(rows, TABLE)
         write_plot(rows, PLOT)
     return measure
+
+
+def until_stopped(parts: Iterator[Row], total: int, measure: Measure) -> list[Row]:
+    """The rows up to the end or Ctrl-C: hours of a run that is stopped are judged, and told to be a part."""
+    rows: list[Row] = []
+    try:
+        for row in parts:
+            rows.append(row)
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        measure.figures["not a whole run"] = f"stopped at {rows[-1].pictures:,} of {total:,}"
+    measure.tried = rows[-1].pictures
+    return rows
 
 
 def soak(diagnoser: Diagnoser, pictures: list[Path], total: int, measure: Measure) -> Iterator[Row]:

@@ -116,6 +116,15 @@ def test_an_animation_gives_its_still_picture() -> None:
         np.testing.assert_array_equal(open_picture(animated(format)).pixels, pixels())
 
 
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "WEBP", "TIFF"])
+def test_of_files_behind_each_other_the_first_is_the_picture(format: str) -> None:
+    alone = open_picture(encoded(format))
+    for behind in {"PNG", "JPEG", format}:
+        both = open_picture(encoded(format) + encoded(behind, Image.fromarray(255 - pixels(40, 50))))
+        np.testing.assert_array_equal(both.pixels, alone.pixels)
+        assert both.warnings == alone.warnings
+
+
 def test_a_png_is_the_same_picture_whatever_stands_beside_its_pixels() -> None:
     extra = (
         chunk(b"gAMA", b"\0\0\0\1") + chunk(b"tEXt", b"a\0b", 3) + chunk(b"fcTL", bytes(26)) + chunk(b"acTL", bytes(8))
