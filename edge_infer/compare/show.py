@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_infer.compare.changes import Comparison
-from edge_infer.output.picture import draw_outline
+from edge_infer.output.picture import DARK, WHITE, draw_border, outline_colour
 from edge_infer.output.wording import DISCLAIMER, decision, percent
 from edge_infer.steps.resize import resize
 
@@ -20,7 +20,6 @@ CAUTION = (
     "lesion. No change is no reassurance."
 )
 _HEIGHT, _GAP, _STRIP = 480, 12, 34
-_WHITE, _DARK = (255, 255, 255), (24, 26, 30)
 
 
 def to_json(comparison: Comparison) -> str:
@@ -69,25 +68,24 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, str]]:
 def draw_comparison(comparison: Comparison, pixels: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """The first picture in the second's frame and the second beside it, each with its own outline; RGB uint8.
 
-    The first outline stands in the second picture too, as a thin white line. Black is what the first does not show.
+    The first outline stands in the second picture too, white and under the second's. Black is what the first does not
+    show.
     """
     size = comparison.second.mask.shape if comparison.second.mask is not None else pixels[1].shape[:2]
     scale = _HEIGHT / size[0]
     moved = comparison.alignment.warp(pixels[0], (size[0], size[1]))
     left = resize(moved, _HEIGHT, round(size[1] * scale)).copy()
-    right = draw_outline(pixels[1], comparison.second, scale)
-    outline = resize(comparison.outline * np.uint8(255), *left.shape[:2]) >= 128
-    contours, _ = cv2.findContours(outline.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    right = resize(right, *left.shape[:2])
-    for canvas, thickness in ((left, 2), (right, 1)):
-        cv2.polylines(canvas, contours, True, _DARK, thickness + 2, cv2.LINE_AA)
-        cv2.polylines(canvas, contours, True, _WHITE, thickness, cv2.LINE_AA)
-    both = np.hstack((left, np.full((_HEIGHT, _GAP, 3), _DARK, np.uint8), right))
-    strip = np.full((_STRIP, both.shape[1], 3), _DARK, np.uint8)
+    right = resize(pixels[1], *left.shape[:2]).copy()
+    for canvas in (left, right):
+        draw_border(canvas, comparison.outline, WHITE, 2)
+    if comparison.second.mask is not None:
+        draw_border(right, comparison.second.mask, outline_colour(comparison.second), 2)
+    both = np.hstack((left, np.full((_HEIGHT, _GAP, 3), DARK, np.uint8), right))
+    strip = np.full((_STRIP, both.shape[1], 3), DARK, np.uint8)
     answers = (comparison.first, comparison.second)
     for x, name, answer in ((8, "first", answers[0]), (left.shape[1] + _GAP + 8, "second", answers[1])):
         words = f"{name}: melanoma {percent(answer.melanoma_probability)}"
         if name == "second":
-            words += f", area x {comparison.area_ratio:.2f}"
-        cv2.putText(strip, words, (x, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.55, _WHITE, 1, cv2.LINE_AA)
+            words += f", area x {comparison.area_ratio:.2f}; white: first outline"
+        cv2.putText(strip, words, (x, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.55, WHITE, 1, cv2.LINE_AA)
     return np.vstack((both, strip))

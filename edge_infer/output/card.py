@@ -9,20 +9,8 @@ from typing import TextIO
 from edge_infer.bundle.manifest import DEFAULT_VARIANT, Manifest
 from edge_infer.diagnosis import Diagnosis
 from edge_infer.files import write_stream
-from edge_infer.output import abcd
+from edge_infer.output import abcd, wording
 from edge_infer.output.sink import SAVED_KINDS, Result, Run
-from edge_infer.output.wording import (
-    DISCLAIMER,
-    NOT_EXPLAINED,
-    advice,
-    assumption,
-    class_map_scale,
-    decision,
-    percent,
-    reason_title,
-    sentence,
-    undecided,
-)
 
 Style = Callable[[str, str], str]
 
@@ -76,33 +64,34 @@ def to_card(
         position: for example "3/20", put before the picture's name.
         style: paints a text; gets the text and one of "title", "alarm", "calm", "unsure", "quiet".
     """
-    name = "standard input" if diagnosis.source == "-" else diagnosis.source or "picture"
-    lines = [style(f"{position} {name}".strip(), "title")]
+    lines = [style(f"{position} {wording.source_name(diagnosis)}".strip(), "title")]
     if diagnosis.error is not None:
         lines += _row("failed", f"[{diagnosis.error.code}] {diagnosis.error.message}", style, "alarm")
         lines += _row("fix", diagnosis.error.remedy)
         return "\n".join(lines) + "\n"
     if diagnosis.status == "ok":
         tone = "alarm" if diagnosis.label == "melanoma" else "calm"
-        lines += _row("melanoma", f"{percent(diagnosis.melanoma_probability)} - {decision(diagnosis)}", style, tone)
+        probability = wording.percent(diagnosis.melanoma_probability)
+        lines += _row("melanoma", f"{probability} - {wording.decision(diagnosis)}", style, tone)
     else:
-        lines += _row("indeterminate", f"{reason_title(diagnosis)} - {undecided(diagnosis)}", style, "unsure")
+        title = wording.reason_title(diagnosis)
+        lines += _row("indeterminate", f"{title} - {wording.undecided(diagnosis)}", style, "unsure")
         if diagnosis.melanoma_probability is None:
             lines += _row("reason", diagnosis.message or "")
-        lines += _row("what to do", advice(diagnosis))
+        lines += _row("what to do", wording.advice(diagnosis))
     if diagnosis.melanoma_probability is not None:
         lines += _row("other classes", _others(diagnosis, manifest))
         point = manifest.operating_point(diagnosis.operating_point)
-        meaning = f"{point.name}: suspicious from {percent(diagnosis.threshold)} upwards. {sentence(point.meaning)}"
-        lines += _row("operating point", meaning)
-        lines += _row("prior", assumption(diagnosis.prior))
+        meaning = wording.suspicious_from(diagnosis.threshold, point.meaning)
+        lines += _row("operating point", f"{point.name}: {meaning}")
+        lines += _row("prior", wording.assumption(diagnosis.prior))
     if diagnosis.lesion_area_fraction is not None:
-        lines += _row("lesion", f"covers {percent(diagnosis.lesion_area_fraction)} of the picture")
+        lines += _row("lesion", f"covers {wording.percent(diagnosis.lesion_area_fraction)} of the picture")
     if diagnosis.measurements is not None:
         for label, text in abcd.lines(diagnosis.measurements):
             lines += _row(label, text, style, "" if label else "quiet")
     if diagnosis.class_map is not None:
-        lines += _row("explanation", f"{class_map_scale(diagnosis.class_map)} {NOT_EXPLAINED}")
+        lines += _row("explanation", wording.class_map_words(diagnosis.class_map))
     for warning in diagnosis.warnings:
         lines += _row("warning", warning, style, "unsure")
     for kind in SAVED_KINDS:
@@ -113,13 +102,14 @@ def to_card(
     form = "" if diagnosis.variant in (None, DEFAULT_VARIANT) else f", variant {diagnosis.variant}"
     computed = f"in {total:.0f} ms on {diagnosis.provider} with bundle {diagnosis.bundle} ({sha}){form}"
     lines += _row("computed", computed)
-    lines += _row("", DISCLAIMER, style, "quiet")
+    lines += _row("", wording.DISCLAIMER, style, "quiet")
     return "\n".join(lines) + "\n"
 
 
 def _others(diagnosis: Diagnosis, manifest: Manifest) -> str:
     others = [(p, label) for label, p in diagnosis.probabilities.items() if label != manifest.melanoma_label]
-    return ", ".join(f"{manifest.label_names[label]} {percent(p)}" for p, label in sorted(others, reverse=True)[:3])
+    names = manifest.label_names
+    return ", ".join(f"{names[label]} {wording.percent(p)}" for p, label in sorted(others, reverse=True)[:3])
 
 
 def _row(label: str, text: str, style: Style = plain, tone: str = "") -> list[str]:

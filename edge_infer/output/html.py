@@ -15,20 +15,9 @@ from edge_infer import __version__
 from edge_infer.bundle.store import Bundle
 from edge_infer.diagnosis import MELANOMA, Diagnosis
 from edge_infer.files import PRIVATE, make_writable_folder, write_atomically
-from edge_infer.output import abcd
+from edge_infer.output import abcd, wording
 from edge_infer.output.picture import draw_class_map, draw_outline, encode_jpeg
 from edge_infer.output.sink import Result, Run
-from edge_infer.output.wording import (
-    DISCLAIMER,
-    NOT_EXPLAINED,
-    advice,
-    assumption,
-    class_map_scale,
-    decision,
-    percent,
-    reason_title,
-    sentence,
-)
 from edge_infer.rules import OperatingPoint
 
 _THUMBNAIL = 400
@@ -46,7 +35,7 @@ p { margin: .3rem 0; } .small { font-size: .85rem; opacity: .8; }
 .notice { border-left: .3rem solid var(--alarm); padding-left: .8rem; }
 article { display: flex; flex-wrap: wrap; gap: 1rem; border-top: 1px solid #8886; padding: 1rem 0; }
 article > div { flex: 1 1 20rem; } figure { margin: 0; width: 25rem; max-width: 100%; }
-img { max-width: 100%; border-radius: .3rem; display: block; }
+img { max-width: 100%; border-radius: .3rem; display: block; } img + img { margin: .4rem 0; }
 .answer { font-size: 1.15rem; font-weight: 600; }
 .alarm { color: var(--alarm); } .calm { color: var(--calm); } .unsure { color: var(--unsure); }
 .failed { color: var(--failed); }
@@ -103,8 +92,7 @@ class HtmlReport:
             data = base64.b64encode(encode_jpeg(thumbnail)).decode("ascii")
             explained = self._explained(diagnosis, picture)
             figure = f'<figure><img alt="" src="data:image/jpeg;base64,{data}">{explained}</figure>'
-        name = "standard input" if diagnosis.source == "-" else diagnosis.source or "picture"
-        readable = name.encode("utf-8", "replace").decode("utf-8")
+        readable = wording.source_name(diagnosis).encode("utf-8", "replace").decode("utf-8")
         self._articles.append(
             f"<article>{figure}<div><h2>{escape(readable)}</h2>"
             f'<p class="answer {tone}">{escape(words)}</p>{self._details(diagnosis, tone)}</div></article>'
@@ -113,6 +101,7 @@ class HtmlReport:
     def page(self) -> str:
         """The HTML text."""
         manifest, point = self._bundle.manifest, self._point
+        meaning = wording.suspicious_from(point.threshold, point.meaning)
         counts = [
             f"{self._tally[tone]} {word}"
             for tone, word in (
@@ -127,9 +116,9 @@ class HtmlReport:
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{_POLICY}<title>edge-infer report</title>'
             f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>\n'
             f"<h1>{len(self._articles)} pictures: {', '.join(counts)}</h1>\n"
-            f'<p class="notice">{escape(DISCLAIMER)} {escape(manifest.intended_use)}</p>\n'
-            f"<p>Operating point <b>{escape(point.name)}</b>: suspicious from {percent(point.threshold)} upwards. "
-            f"{escape(f'{sentence(point.meaning)} {assumption(self._prior)}'.strip())}</p>\n"
+            f'<p class="notice">{escape(wording.DISCLAIMER)} {escape(manifest.intended_use)}</p>\n'
+            f"<p>Operating point <b>{escape(point.name)}</b>: "
+            f"{escape(f'{meaning} {wording.assumption(self._prior)}'.strip())}</p>\n"
             f'<p class="small">Bundle {escape(manifest.name)} ({self._bundle.sha256[:12]}), edge-infer {__version__}, '
             f"{made}. Outline: what was taken for the lesion. Square: what the classifier saw.</p>\n"
             + "\n".join(self._articles)
@@ -143,7 +132,7 @@ class HtmlReport:
             return ""
         drawn = draw_class_map(picture, diagnosis, _THUMBNAIL / max(picture.shape[:2]))
         data = base64.b64encode(encode_jpeg(drawn)).decode("ascii")
-        words = escape(f"{class_map_scale(diagnosis.class_map)} {NOT_EXPLAINED}")
+        words = escape(wording.class_map_words(diagnosis.class_map))
         return f'<img alt="" src="data:image/jpeg;base64,{data}"><figcaption class="small">{words}</figcaption>'
 
     @staticmethod
@@ -151,16 +140,16 @@ class HtmlReport:
         if diagnosis.error is not None:
             return "failed", f"Failed: {diagnosis.error.message}"
         if diagnosis.status != "ok":
-            return "unsure", f"Indeterminate: {reason_title(diagnosis)}"
+            return "unsure", f"Indeterminate: {wording.reason_title(diagnosis)}"
         tone = "alarm" if diagnosis.label == MELANOMA else "calm"
-        return tone, f"Melanoma {percent(diagnosis.melanoma_probability)}: {decision(diagnosis)}"
+        return tone, f"Melanoma {wording.percent(diagnosis.melanoma_probability)}: {wording.decision(diagnosis)}"
 
     def _details(self, diagnosis: Diagnosis, tone: str) -> str:
         lines: list[str] = []
         if diagnosis.error is not None:
             lines.append(f"<p>{escape(diagnosis.error.remedy)}</p>")
         elif diagnosis.message:
-            lines.append(f"<p>{escape(diagnosis.message)} {escape(advice(diagnosis))}</p>")
+            lines.append(f"<p>{escape(diagnosis.message)} {escape(wording.advice(diagnosis))}</p>")
         if diagnosis.melanoma_probability is not None and diagnosis.threshold is not None:
             lines.append(
                 f'<div class="scale {tone}"><i style="width:{100 * diagnosis.melanoma_probability:.1f}%"></i>'
@@ -168,7 +157,7 @@ class HtmlReport:
             )
             names = self._bundle.manifest.label_names
             ranked = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
-            classes = ", ".join(f"{names[label]} {percent(p).replace(' ', chr(160))}" for label, p in ranked)
+            classes = ", ".join(f"{names[label]} {wording.percent(p).replace(' ', chr(160))}" for label, p in ranked)
             lines.append(f'<p class="small">{escape(classes)}</p>')
         if diagnosis.measurements is not None:
             lines.append(abcd.table(diagnosis.measurements))

@@ -25,7 +25,7 @@ Colour = tuple[int, int, int]
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 _ORANGE, _BLUE, _YELLOW = (230, 159, 0), (86, 180, 233), (240, 228, 66)
-_WHITE, _GREY, _DARK = (255, 255, 255), (190, 190, 190), (24, 26, 30)
+WHITE, DARK, _GREY = (255, 255, 255), (24, 26, 30), (190, 190, 190)
 
 _MIN_WIDTH = 480
 _MAP_STRENGTH = 0.7
@@ -61,7 +61,7 @@ def draw_outline(picture: NDArray[np.uint8], diagnosis: Diagnosis, scale: float 
     where there is no probability.
     """
     canvas = _scaled(picture, scale)
-    _draw_lines(canvas, diagnosis, picture.shape[:2])
+    _draw_lines(canvas, diagnosis, picture.shape[:2], outline_colour(diagnosis))
     return canvas
 
 
@@ -70,6 +70,7 @@ def draw_class_map(picture: NDArray[np.uint8], diagnosis: Diagnosis, scale: floa
 
     Orange places raised melanoma's logit against the other classes, blue ones lowered it; the largest amount has the
     full colour. The map has few places (5 x 5 in a crop of 160 pixels); colours change smoothly between their centres.
+    The outline is white: orange and blue are the map's.
     """
     canvas = np.repeat(cv2.cvtColor(_scaled(picture, scale), cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
     if diagnosis.class_map is not None and diagnosis.roi_box is not None:
@@ -83,7 +84,7 @@ def draw_class_map(picture: NDArray[np.uint8], diagnosis: Diagnosis, scale: floa
         colour = np.where(inside > 0, np.array(_ORANGE, np.float32), np.array(_BLUE, np.float32))
         weight = _MAP_STRENGTH * np.abs(inside)
         part[:] = np.round(part * (1 - weight) + colour * weight)
-    _draw_lines(canvas, diagnosis, picture.shape[:2])
+    _draw_lines(canvas, diagnosis, picture.shape[:2], WHITE)
     return canvas
 
 
@@ -92,26 +93,28 @@ def _scaled(picture: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     return resize(picture, max(1, round(height * scale)), max(1, round(width * scale))).copy()
 
 
-def _draw_lines(canvas: NDArray[np.uint8], diagnosis: Diagnosis, size: tuple[int, ...]) -> None:
+def _draw_lines(canvas: NDArray[np.uint8], diagnosis: Diagnosis, size: tuple[int, ...], colour: Colour) -> None:
     """Square and outline of a picture of this height and width, onto the canvas."""
     height, width = size
     rows, columns = canvas.shape[:2]
     thickness = max(2, round(min(rows, columns) / 220))
-    colour = _colour(diagnosis)
     if diagnosis.roi_box is not None:
         across, down = columns / width, rows / height
         box = diagnosis.roi_box
         x0, y0, x1, y1 = (round(box.x0 * across), round(box.y0 * down), round(box.x1 * across), round(box.y1 * down))
         inner = max(1, thickness // 2)
-        cv2.rectangle(canvas, (x0, y0), (x1, y1), _DARK, inner + 2)
-        cv2.rectangle(canvas, (x0, y0), (x1, y1), _WHITE, inner)
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), DARK, inner + 2)
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), WHITE, inner)
     if diagnosis.mask is not None:
-        mask = resize(diagnosis.mask * np.uint8(255), rows, columns) >= 128
-        contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        for contour in contours:
-            # A dark halo makes the line show on light and on dark skin.
-            cv2.polylines(canvas, [contour], True, _DARK, thickness + 2, cv2.LINE_AA)
-            cv2.polylines(canvas, [contour], True, colour, thickness, cv2.LINE_AA)
+        draw_border(canvas, diagnosis.mask, colour, thickness)
+
+
+def draw_border(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], colour: Colour, thickness: int) -> None:
+    """The outer border of a mask of 0 and 1, resized to the canvas, onto it; a dark halo makes it show on any skin."""
+    inside = resize(mask * np.uint8(255), *canvas.shape[:2]) >= 128
+    contours, _ = cv2.findContours(inside.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.polylines(canvas, contours, True, DARK, thickness + 2, cv2.LINE_AA)
+    cv2.polylines(canvas, contours, True, colour, thickness, cv2.LINE_AA)
 
 
 def mask_picture(diagnosis: Diagnosis) -> NDArray[np.uint8] | None:
@@ -139,7 +142,8 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     return bytes(data)
 
 
-def _colour(diagnosis: Diagnosis) -> Colour:
+def outline_colour(diagnosis: Diagnosis) -> Colour:
+    """Orange at or above the threshold, blue below it, yellow where nothing was decided."""
     if diagnosis.status != "ok":
         return _YELLOW
     return _ORANGE if diagnosis.label == MELANOMA else _BLUE
@@ -147,7 +151,7 @@ def _colour(diagnosis: Diagnosis) -> Colour:
 
 def _with_caption(canvas: NDArray[np.uint8], diagnosis: Diagnosis) -> NDArray[np.uint8]:
     rows, columns = canvas.shape[:2]
-    colour = _colour(diagnosis)
+    colour = outline_colour(diagnosis)
     width = max(columns, _MIN_WIDTH)
     size = max(0.5, width / 1200)
     pad = round(20 * size)
@@ -155,13 +159,13 @@ def _with_caption(canvas: NDArray[np.uint8], diagnosis: Diagnosis) -> NDArray[np
     for text, shade, factor, font in _caption(diagnosis, colour):
         lines += [(part, shade, factor, font) for part in _wrap(text, font, size * factor, width - 2 * pad)]
     steps = [round(34 * size * factor) for _, _, factor, _ in lines]
-    strip = np.full((sum(steps) + 2 * pad, width, 3), _DARK, np.uint8)
+    strip = np.full((sum(steps) + 2 * pad, width, 3), DARK, np.uint8)
     strip[: max(3, pad // 4)] = colour
     y = pad
     for (text, shade, factor, font), step in zip(lines, steps, strict=True):
         y += step
         cv2.putText(strip, text, (pad, y - step // 4), font, size * factor, shade, 1, cv2.LINE_AA)
-    upper = np.full((rows, width, 3), _DARK, np.uint8)
+    upper = np.full((rows, width, 3), DARK, np.uint8)
     left = (width - columns) // 2
     upper[:, left : left + columns] = canvas
     return np.vstack([upper, strip])
@@ -174,12 +178,12 @@ def _caption(diagnosis: Diagnosis, colour: Colour) -> Iterator[tuple[str, Colour
         yield f"Melanoma {percent(diagnosis.melanoma_probability)}: {decision(diagnosis)}", colour, 1.2, bold
     else:
         yield f"Indeterminate: {reason_title(diagnosis)}", colour, 1.2, bold
-        yield diagnosis.message or "", _WHITE, 0.9, plain
+        yield diagnosis.message or "", WHITE, 0.9, plain
     if diagnosis.class_map is not None:
-        yield f"Right: {class_map_scale(diagnosis.class_map)}", _WHITE, 0.9, plain
-        yield NOT_EXPLAINED, _WHITE, 0.9, plain
+        yield f"Right: {class_map_scale(diagnosis.class_map)}", WHITE, 0.9, plain
+        yield NOT_EXPLAINED, WHITE, 0.9, plain
     for warning in diagnosis.warnings:
-        yield f"Note: {warning}", _WHITE, 0.9, plain
+        yield f"Note: {warning}", WHITE, 0.9, plain
     bundle = f"bundle {diagnosis.bundle} {(diagnosis.bundle_sha256 or '')[:8]}"
     yield f'Operating point "{diagnosis.operating_point}" | {bundle}', _GREY, 0.8, plain
     yield DISCLAIMER, _GREY, 0.8, plain

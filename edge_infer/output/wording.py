@@ -54,9 +54,19 @@ def class_map_scale(values: NDArray[np.float32]) -> str:
     )
 
 
+def class_map_words(values: NDArray[np.float32]) -> str:
+    """What the colours of a class activation map stand for, and what it does not mean."""
+    return f"{class_map_scale(values)} {NOT_EXPLAINED}"
+
+
 def class_map_limit(values: NDArray[np.float32]) -> float:
     """The largest amount in a class activation map, which gets the full colour."""
     return max(float(np.abs(values).max()), 1e-6)
+
+
+def source_name(diagnosis: Diagnosis) -> str:
+    """What a picture is called."""
+    return "standard input" if diagnosis.source == "-" else diagnosis.source or "picture"
 
 
 def percent(value: float | None) -> str:
@@ -84,6 +94,11 @@ def advice(diagnosis: Diagnosis) -> str:
 def assumption(prior: float | None) -> str:
     """For which share of melanoma probabilities hold, in one sentence; empty where that is unknown."""
     return "" if prior is None else f"Probabilities assume that {percent(prior)} of the pictures show melanoma."
+
+
+def suspicious_from(threshold: float | None, meaning: str) -> str:
+    """What an operating point does, after its name: the threshold in use, and the manifest's words."""
+    return f"suspicious from {percent(threshold)} upwards. {sentence(meaning)}".rstrip()
 
 
 def sentence(text: str) -> str:
