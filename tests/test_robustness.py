@@ -16,11 +16,13 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.robustness import fuzz_long
+from tests.robustness import page as paging
+from tests.robustness.__main__ import RESULTS
 from tests.robustness.fault_jobs import Job, hashes, unlike
 from tests.robustness.faults import PIPE, _nobody_reads, _try_job
 from tests.robustness.fuzz_long import Totals
 from tests.robustness.measure import Measure
-from tests.robustness.page import page
+from tests.robustness.page import PAGE, page, write_page
 from tests.robustness.soak import Row, judge, until_stopped
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="forks")
@@ -136,3 +138,13 @@ def test_long_fuzzing_goes_on_where_it_stopped_and_adds_up(tmp_path: Path, monke
     assert known["ends"] == {"pictures": 6000} and known["losses"] == ["input 6: exit -11"]
     text = page({}, "", {"decoders": known})
     assert "6,007" in text and "input 6: exit -11" in text
+
+
+def test_the_page_is_what_the_stored_results_give_and_shows_the_soak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = PAGE.read_text(encoding="utf-8")
+    monkeypatch.setattr(paging, "PAGE", tmp_path / "page.md")
+    write_page(RESULTS)
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == kept, "run: python -m tests.robustness --page"
+    assert "](robustness/soak.png)" in kept and (REPOSITORY / "tests/robustness/soak.png").is_file()

@@ -31,8 +31,9 @@ def page(
         "# Robustness: what was tried to break the runtime, and what broke",
         "",
         "Made by `python -m tests.robustness --size seconds|minutes|hours --write`; each table has the last run of its",
-        "size. A case is lost where the process crashed, hung, left its limits, raised an untyped error, or told what",
-        "is not true.",
+        "size. `--page` writes it from the stored results without trying anything. A case is lost where the process",
+        "crashed, hung, left its limits, raised an untyped error, or told what is not true. The seconds are no",
+        "benchmark: the machine may have done other work meanwhile.",
         "",
     ]
     for size in SIZES:

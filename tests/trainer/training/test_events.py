@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,21 @@ def test_a_run_and_its_continuation_read_as_one(
         events = found.Scalars(tag)
         assert [event.step for event in events] == [steps, 2 * steps]
         assert [event.value for event in events] == pytest.approx([row[key] for row in history], nan_ok=True)
+
+
+def test_a_full_disk_is_told_to_the_one_who_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that writes would print a traceback of its own beside the typed error."""
+    log, threads = EventLog(tmp_path, 0), threading.active_count()
+    log.add_epoch(ROW, [1.0])
+    assert threading.active_count() == threads
+    log.close()
+
+    def full(path: Path, *arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OSError, match="No space"):
+        EventLog(tmp_path, 1).add_epoch(ROW, [1.0])
 
 
 def test_what_an_interrupted_process_wrote_beyond_the_checkpoint_is_void(tmp_path: Path) -> None:
