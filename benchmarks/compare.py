@@ -61,13 +61,15 @@ class Record:
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
+_OF_OTHERS = ("goals", "memory", "batch", "serve")
+"""What names of result files begin with that other commands of `benchmarks` wrote."""
 
 
 def load_files(paths: Sequence[Path], *, allow_different_bundles: bool = False) -> list[Loaded]:
     """Reads result files and refuses to lay unlike things side by side.
 
     Args:
-        paths: result files, or folders of them (in a folder, what `goals` wrote is left out).
+        paths: result files, or folders of them (in a folder, what other commands wrote is left out).
         allow_different_bundles: take files that measured different networks all the same.
 
     Raises:
@@ -93,7 +95,7 @@ def load_files(paths: Sequence[Path], *, allow_different_bundles: bool = False) 
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.glob("*.json")) if not file.name.startswith("goals")]
+    return [file for file in sorted(folder.glob("*.json")) if not file.name.startswith(_OF_OTHERS)]
 
 
 def device_name(results: Results) -> str:

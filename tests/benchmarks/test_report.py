@@ -20,6 +20,7 @@ from benchmarks.plots import curves, distributions, scatter, stacked_bars
 from benchmarks.report import csv_text, html_page, markdown
 from edge_infer.benchmark.result_file import write_results
 from edge_infer.benchmark.results import Results, ResultsError
+from tests.conftest import REPOSITORY
 
 
 def test_one_line_a_device_and_target(result_files: tuple[Path, Path]) -> None:
@@ -119,3 +120,8 @@ def test_an_axis_of_shares_ends_at_one() -> None:
     drawn = scatter([("one", 10.0, 0.944), ("two", 20.0, 0.99)], "pictures/s", "AUC")
     assert ">1</text>" in drawn and ">1.0" not in drawn
     assert ">2.1</text>" in scatter([("one", 10.0, 1.0), ("two", 20.0, 2.0)], "pictures/s", "change")
+
+
+def test_the_stored_results_are_read_from_their_folder() -> None:
+    files = load_files([REPOSITORY / "benchmarks/results"], allow_different_bundles=True)
+    assert files and not [file.path.name for file in files if file.path.name.startswith(("goals", "batch", "serve"))]
