@@ -207,7 +207,7 @@ def write_plot(rows: list[Row], path: Path) -> None:
     values = {
         "memory, MB": [row.megabytes for row in rows],
         "open handles": [float(row.handles) for row in rows],
-        "pictures a second of processor time": [_rate([row]) for row in rows],
+        "pictures a CPU second": [_rate([row]) for row in rows],
     }
     for axes, (title, line) in zip(figure.subplots(1, 3), values.items(), strict=True):
         axes.plot(drawn, line, linewidth=1)
