@@ -83,6 +83,13 @@ def test_a_picture_asks_nothing_of_the_server(person: Person, toy_site: Site, ne
     assert [name for name in asked if not name.startswith("blob:")] == []
 
 
+def looked_again(person: Person, found: bool) -> bool:
+    """`found`; where it is not, the application looks for an update again, as it does when its network comes back."""
+    if not found:
+        person.run("window.dispatchEvent(new Event('online'))")
+    return found
+
+
 def test_an_update_waits_until_nobody_uses_the_kiosk(
     person: Person, toy_site: Site, newer_site: Site, nevus_file: Path
 ) -> None:
@@ -90,8 +97,7 @@ def test_an_update_waits_until_nobody_uses_the_kiosk(
         person.visit(server.url)
         person.chooses(nevus_file)
     with served(newer_site, server.server_port):
-        person.run("window.dispatchEvent(new Event('online'))")
-        person.until(lambda: "ready" in bundle_shown(person), lambda: "an update that waits")
+        person.until(lambda: looked_again(person, "ready" in bundle_shown(person)), lambda: "an update that waits")
         assert "toy 1.2.3" in bundle_shown(person) and release_of(person) == toy_site.release
         assert person.screen() == "answer" and person.traces()
         person.taps("answer-done")
@@ -113,14 +119,6 @@ def test_a_page_of_one_release_gets_no_file_of_another(person: Person, toy_site:
         assert ask(STATUS, "bundle/golden.npz") == 404
 
 
-def updated(person: Person, site: Site) -> bool:
-    """Looks for an update again, as the application does when its network comes back, where the first look found none."""
-    if release_of(person) == site.release:
-        return True
-    person.run("window.dispatchEvent(new Event('online'))")
-    return False
-
-
 def test_two_windows_do_not_mix_when_one_takes_an_update_over(
     person: Person, toy_site: Site, newer_site: Site, nevus_file: Path
 ) -> None:
@@ -130,7 +128,8 @@ def test_two_windows_do_not_mix_when_one_takes_an_update_over(
     with served(newer_site, server.server_port):
         with person.another_tab():
             person.visit(server.url)
-            person.until(lambda: updated(person, newer_site), lambda: "the newer release")
+            newer = newer_site.release
+            person.until(lambda: looked_again(person, release_of(person) == newer), lambda: "the newer release")
             person.sees("start")
             assert "toy 1.3.0" in bundle_shown(person)
         # The first window keeps its answer, is refused the other's bundle, and follows when it is idle.
