@@ -12,7 +12,7 @@ from typing import Any
 
 from edge_infer import __version__
 from edge_infer.batch.plan import read_plan
-from edge_infer.batch.pool import DEATHS, Done, WorkerDiedError, died, open_in_worker, work_one
+from edge_infer.batch.pool import DEATHS, Deaths, Done, WorkerDiedError, open_in_worker, work_one
 from edge_infer.batch.running import Engine
 from edge_infer.errors import EdgeInferError
 from edge_infer.extras import need
@@ -90,7 +90,7 @@ class _Actors:
 
     def work_off(self, waiting: deque[int]) -> Iterator[Done]:
         """Yields each partition as it is done; what a dead actor was doing goes to the next that is free."""
-        deaths: dict[int, int] = {}
+        deaths = Deaths()
         stillborn = 0
         while waiting or any(index is not None for _, index in self.tasks.values()):
             self._start(len(waiting))
@@ -111,11 +111,11 @@ class _Actors:
                             "Check that edge-infer is installed on every node, and the nodes' memory.",
                         ) from error
                     continue
-                deaths[index] = deaths.get(index, 0) + 1
-                if deaths[index] < DEATHS:
+                undone = deaths.undone(index, f"last: {error}")
+                if undone is None:
                     waiting.appendleft(index)
                 else:
-                    yield Done(index, None, died(index, f"last: {error}"))
+                    yield undone
                 continue
             self.idle.append(actor)
             if index is None:

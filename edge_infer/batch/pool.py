@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -60,7 +60,7 @@ def work_with_processes(run: Path, indices: Iterable[int], workers: int, bundle:
     """
     context = multiprocessing.get_context("spawn")
     waiting = deque(indices)
-    deaths: dict[int, int] = {}
+    deaths = Deaths()
     pool: list[_Worker] = []
     try:
         while waiting or any(worker.index is not None for worker in pool):
@@ -80,11 +80,11 @@ def work_with_processes(run: Path, indices: Iterable[int], workers: int, bundle:
                 except (EOFError, OSError):
                     worker.stop()
                     pool.remove(worker)
-                    deaths[index] = deaths.get(index, 0) + 1
-                    if deaths[index] < DEATHS:
+                    undone = deaths.undone(index, f"last exit code {worker.process.exitcode}")
+                    if undone is None:
                         waiting.append(index)
                     else:
-                        yield Done(index, None, died(index, f"last exit code {worker.process.exitcode}"))
+                        yield undone
                     continue
                 worker.index = None
                 if fatal is not None:
@@ -95,12 +95,22 @@ def work_with_processes(run: Path, indices: Iterable[int], workers: int, bundle:
             worker.stop()
 
 
-def died(index: int, how: str) -> WorkerDiedError:
-    """Why a partition is left undone after `DEATHS` workers."""
-    return WorkerDiedError(
-        f"{DEATHS} workers died on partition {index} ({how}).",
-        "Check memory, use fewer --workers, or look for the picture that crashes with `edge-infer diagnose`.",
-    )
+class Deaths:
+    """Counts the workers that died, by the partition that they were at."""
+
+    def __init__(self) -> None:
+        self._workers: Counter[int] = Counter()
+
+    def undone(self, index: int, how: str) -> Done | None:
+        """One more, and its partition left undone after `DEATHS`; until then None: it is to be tried again."""
+        self._workers[index] += 1
+        if self._workers[index] < DEATHS:
+            return None
+        error = WorkerDiedError(
+            f"{DEATHS} workers died on partition {index} ({how}).",
+            "Check memory, use fewer --workers, or look for the picture that crashes with `edge-infer diagnose`.",
+        )
+        return Done(index, None, error)
 
 
 def _send(pipe: Connection, index: int) -> None:

@@ -23,7 +23,6 @@ from edge_infer.bundle.manifest import DEFAULT_VARIANT, Stage, StageName
 from edge_infer.bundle.onnx_file import check_network
 from edge_infer.bundle.store import Bundle, read_file
 from edge_infer.engines.base import NATIVE_OPENVINO, Engine
-from edge_infer.engines.coreml import CoreMLEngine
 from edge_infer.engines.install import load_onnxruntime
 from edge_infer.engines.loading import STAGES
 from edge_infer.engines.onnx import OnnxEngine, short_name
@@ -245,7 +244,7 @@ def _open_coreml(target: Target, bundle: Bundle) -> OpenTarget:
     variant = target.variant_in(bundle)
     for stage in STAGES:
         path = bundle.variant_file(stage, variant)
-        engines.append(CoreMLEngine(path, compute_units=target.compute_units))
+        engines.append(open_variant(bundle, stage, variant, compute_units=target.compute_units))
         with suppress(EngineError):  # no plan before macOS 14.4: the timings stand without it
             planned[stage] = planned_shares(path, target.compute_units)
     return OpenTarget(engines[0], engines[1], {}, planned, variant)
