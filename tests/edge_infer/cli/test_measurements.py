@@ -18,7 +18,7 @@ from edge_infer.cli.app import app
 from edge_infer.errors import InputError
 from edge_infer.geometry import Box
 from edge_infer.output import abcd
-from edge_infer.output.picture import draw_class_map, draw_overlay
+from edge_infer.output.picture import draw_class_map, draw_outline, draw_overlay
 from edge_infer.output.wording import NOT_EXPLAINED
 
 
@@ -89,6 +89,14 @@ def test_the_map_lies_where_the_classifier_looked() -> None:
     assert (outside == 128).all(), "the classifier saw nothing there"
     weaker = draw_class_map(picture, replace(answer, class_map=places * 3)).astype(int)
     assert (weaker == drawn).all(), "full colour is the largest amount"
+
+
+def test_the_outline_in_a_map_has_none_of_the_maps_colours() -> None:
+    picture, mask = np.full((120, 200, 3), 128, np.uint8), np.zeros((120, 200), np.uint8)
+    mask[30:90, 20:60] = 1
+    answer = Diagnosis("ok", image_size=(120, 200), mask=mask, label="not melanoma")
+    assert (draw_class_map(picture, answer)[60, 20] == 255).all()
+    assert (draw_outline(picture, answer)[60, 20] != 255).any(), "an overlay's says what was decided"
 
 
 def test_an_overlay_shows_the_picture_and_the_map(nevus: NDArray[np.uint8], toy_bundle: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -125,6 +126,8 @@ def test_the_side_by_side_picture_lays_the_first_on_the_second(toy_bundle: Path)
     inside = np.s_[180:300, 230:410]
     assert np.abs(left[inside] - right[inside]).mean() < 20, "the lesion lies at the same place in both"
     assert left[2:30, 2:30].max() == 0, "what the first does not show is black"
+    plain = draw_comparison(replace(found, second=replace(found.second, mask=None)), (first, second))
+    assert (plain[:480, :640] == drawn[:480, :640]).all() and (plain[:480, 652:] != drawn[:480, 652:]).any()
 
 
 def test_the_command_compares_saves_and_refuses(toy_bundle: Path, tmp_path: Path) -> None:
