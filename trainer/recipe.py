@@ -233,7 +233,8 @@ class Recipe:
     of all of them, so that it is unseen by everyone.
 
     `members` above one makes an ensemble: that many networks, with the seeds `seed`, `seed` + 1 and so on, are trained
-    apart, and the mean of their logits answers, see `trainer.training.members`.
+    apart, and the mean of their logits answers, see `trainer.training.members`. With `joined_by = "weights"` the mean
+    of their weights is one network of the same size, which needs members that start from the same trained network.
     """
 
     name: str
@@ -250,6 +251,7 @@ class Recipe:
     folds: int = 0
     folds_of: Literal["train+val", "train"] = "train+val"
     members: int = 1
+    joined_by: Literal["logits", "weights"] = "logits"
     distill: DistillConfig | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -342,6 +344,11 @@ def _check(recipe: Recipe, where: str) -> None:
     if recipe.members < 1 or (recipe.members > 1 and recipe.task != "classification"):
         raise RecipeError(
             f"{where}: members is {recipe.members} for {recipe.task}.", "Use 1, or more for classification."
+        )
+    if recipe.joined_by == "weights" and (recipe.members == 1 or recipe.starts_from is None):
+        raise RecipeError(
+            f"{where}: joined_by is 'weights' without members that start from one trained network.",
+            "Weights that were trained apart from the first step have no meaningful mean: set members and starts_from.",
         )
     if recipe.folds and recipe.optim.patience:
         raise RecipeError(

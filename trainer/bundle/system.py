@@ -196,7 +196,8 @@ def _stage(checkpoint: Checkpoint, output: OutputSpec, file: str, views: int = 1
     size = checkpoint.recipe.data.size
     cost = measure_module(checkpoint.model, size)
     members = checkpoint.recipe.members
-    several = f", ensemble of {members}" if members > 1 else ""
+    apart = members > 1 and checkpoint.recipe.joined_by == "logits"
+    several = f", ensemble of {members}" if apart else ""
     mirrored = f", mean of {views} mirrored views" if views > 1 else ""
     return Stage(
         architecture=checkpoint.recipe.model.name + several + mirrored,

@@ -1,15 +1,20 @@
 """Ensembles: a recipe with `members` trains that many networks apart, and the mean of their logits is its network.
 
+With `joined_by = "weights"` it is the network of the mean of their weights: members that start from one trained network
+stay in its valley, and their mean costs nothing more to run (Wortsman et al., Model soups, ICML 2022).
+
 Each member is a run of its own below the recipe's run. `join_members` writes the run's `best.pt` from theirs; from
 there on (export, evaluation, fold of a cross-fitted recipe, teacher) it is a checkpoint like any other.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from trainer.data.cache import CACHE_FOLDER
@@ -39,7 +44,8 @@ def member_runs(recipe: Recipe, run: Path, member: int | None = None) -> list[tu
     if recipe.members == 1:
         return [(recipe, run)]
     numbers = range(1, recipe.members + 1) if member is None else [member]
-    return [(replace(recipe, members=1, seed=recipe.seed + number - 1), run / f"member-{number}") for number in numbers]
+    alone = replace(recipe, members=1, joined_by="logits")
+    return [(replace(alone, seed=recipe.seed + number - 1), run / f"member-{number}") for number in numbers]
 
 
 def join_members(
@@ -66,7 +72,8 @@ def join_members(
             raise CheckpointError(f"{folder} holds a run of another recipe.", "Train this member again.")
         if found.held_out != members[0].held_out:
             raise CheckpointError(f"{folder} left out other pictures than {parts[0][1]}.", "Train both on one split.")
-    model: nn.Module = Ensemble(member.model for member in members).eval()
+    networks = [member.model for member in members]
+    model = mean_weights(networks) if recipe.joined_by == "weights" else Ensemble(networks).eval()
     metrics: dict[str, float] = {}
     if val_records:
         metrics = validate(parts[0][0], model, serving_data(parts[0][0], val_records, cache))
@@ -77,3 +84,22 @@ def join_members(
         content["learnt_lesions"] = sorted({lesion for member in members for lesion in member.learnt_lesions or ()})
     save_atomic(content, run / BEST)
     return joined
+
+
+def mean_weights(networks: Sequence[nn.Module]) -> nn.Module:
+    """A network whose every weight and running statistic is the mean of those of these networks.
+
+    Args:
+        networks: at least one, of one architecture, which were trained apart from the same trained network.
+
+    Returns:
+        A new network in evaluation mode. Whole numbers (counts of batches) are the first network's.
+    """
+    states = [network.state_dict() for network in networks]
+    mean = {
+        key: torch.stack([state[key] for state in states]).mean(dim=0) if value.is_floating_point() else value
+        for key, value in states[0].items()
+    }
+    joined = copy.deepcopy(networks[0])
+    joined.load_state_dict(mean)
+    return joined.eval()

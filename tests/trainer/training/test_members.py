@@ -87,6 +87,33 @@ def test_members_can_be_trained_apart_and_the_last_one_joins(
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_the_mean_of_the_weights_is_one_network(recipe: Recipe, trained: Path) -> None:
+    averaged = dataclasses.replace(recipe, joined_by="weights", starts_from="mobile-classifier")
+    for number in (1, 2):
+        file = trained / f"member-{number}/best.pt"
+        content = torch.load(file, weights_only=True)
+        content["recipe"]["starts_from"] = "mobile-classifier"
+        torch.save(content, file)
+    assert join_members(averaged, trained) is not None
+    joined = load_checkpoint(trained / "best.pt")
+    assert joined.recipe == averaged and not isinstance(joined.model, Ensemble) and not joined.model.training
+    one, other = (load_checkpoint(trained / f"member-{number}/best.pt").model.state_dict() for number in (1, 2))
+    for key, value in joined.model.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (one[key] + other[key]) / 2)
+        else:
+            assert torch.equal(value, one[key])
+    assert any(not torch.equal(one[key], other[key]) for key in one if "running_var" in key)
+
+
+@pytest.mark.parametrize("change", [{"members": 1}, {"starts_from": None}])
+def test_a_mean_of_weights_needs_members_of_one_network(recipe: Recipe, change: dict[str, object]) -> None:
+    whole = recipe.to_dict() | {"joined_by": "weights", "starts_from": "mobile-classifier"}
+    recipe_from_dict(whole)
+    with pytest.raises(RecipeError, match="joined_by is 'weights'"):
+        recipe_from_dict(whole | change)
+
+
 @pytest.mark.parametrize("member", [0, 3])
 def test_an_unknown_member_is_an_error(recipe: Recipe, member: int) -> None:
     with pytest.raises(RecipeError, match=f"there is no member {member}"):
