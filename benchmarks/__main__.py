@@ -255,6 +255,9 @@ def batch_kills(
     workers: Annotated[int, typer.Option("--workers", min=1)] = 2,
     partition_size: Annotated[int, typer.Option("--partition-size", min=1)] = 1000,
     bundle: Shipped = None,
+    variant: Annotated[
+        str | None, typer.Option("--variant", metavar="NAME", help="Form of the networks.", show_default="float32")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the moments.")] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False)] = Path("batch-kills.json"),
 ) -> None:
@@ -273,6 +276,7 @@ def batch_kills(
         partition_size=partition_size,
         bundle=bundle,
         progress=lambda text: typer.echo(text, err=True),
+        variant=variant,
         seed=seed,
     )
     output.write_text(to_json(result), encoding="utf-8")

@@ -51,7 +51,7 @@ class KillTest:
 
     Attributes:
         pictures, partitions, workers: of both runs.
-        bundle, bundle_version, bundle_sha256: that answered.
+        bundle, bundle_version, bundle_sha256, variant: that answered.
         kills: how often the disturbed run was killed with SIGKILL, the command or one of its workers.
         killed_commands, killed_workers: which of the two it was.
         same_bytes: whether every part of the disturbed run equals the undisturbed one's.
@@ -67,6 +67,7 @@ class KillTest:
     bundle: str
     bundle_version: str
     bundle_sha256: str
+    variant: str | None
     kills: int
     killed_commands: int
     killed_workers: int
@@ -99,6 +100,7 @@ def kill_test(
     partition_size: int,
     bundle: str | None,
     progress: Progress,
+    variant: str | None = None,
     seed: int = 0,
 ) -> KillTest:
     """Runs an archive undisturbed and once more with kills at random moments, and compares every part.
@@ -108,6 +110,7 @@ def kill_test(
         work: folder for the archive and both runs; what an earlier start did there is not done again.
         count, kills, workers, partition_size, bundle: of the test.
         progress: takes lines for people.
+        variant: form of the networks; None: float32.
         seed: of the moments.
 
     Raises:
@@ -118,8 +121,9 @@ def kill_test(
     plans = {name: work / name for name in ("undisturbed", "disturbed")}
     for run in plans.values():
         if not run.exists():
-            extra = [] if bundle is None else ["--bundle", bundle]
-            arguments = ["plan", str(archive), "-o", str(run), "--partition-size", str(partition_size), *extra]
+            arguments = ["plan", str(archive), "-o", str(run), "--partition-size", str(partition_size)]
+            for option, value in (("--bundle", bundle), ("--variant", variant)):
+                arguments += [] if value is None else [option, value]
             batch_command(arguments).wait()
     ledger = _Ledger(work / "ledger.json")
     start, worked = time.monotonic(), _processor_seconds()
@@ -139,6 +143,7 @@ def kill_test(
         bundle=plan["bundle_name"],
         bundle_version=plan["bundle_version"],
         bundle_sha256=plan["bundle_sha256"],
+        variant=plan["options"]["variant"],
         kills=len(ledger.kills),
         killed_commands=ledger.kills.count("command"),
         killed_workers=ledger.kills.count("worker"),
