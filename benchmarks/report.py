@@ -9,6 +9,7 @@ from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from statistics import median
+from textwrap import shorten
 
 import numpy as np
 
@@ -200,7 +201,7 @@ def _notes(files: Sequence[Loaded]) -> list[str]:
 def _plots(files: Sequence[Loaded]) -> list[str]:
     several = len(files) > 1
     rows = [
-        (f"{row.target}, {row.threads} thr" + (f", {file.label[:18]}" if several else ""), row)
+        (f"{row.target}, {row.threads} thr" + (f", {shorten(file.label, 19, placeholder='…')}" if several else ""), row)
         for file in files
         for row in file.results.rows
     ]
