@@ -124,7 +124,11 @@ def kill_test(
             arguments = ["plan", str(archive), "-o", str(run), "--partition-size", str(partition_size)]
             for option, value in (("--bundle", bundle), ("--variant", variant)):
                 arguments += [] if value is None else [option, value]
-            batch_command(arguments).wait()
+            if code := batch_command(arguments).wait():
+                again = " ".join(arguments)
+                raise EdgeInferError(
+                    f"`batch plan` ended with exit code {code}.", f"Run by hand: edge-infer batch {again}"
+                )
     ledger = _Ledger(work / "ledger.json")
     start, worked = time.monotonic(), _processor_seconds()
     run_until_done(plans["undisturbed"], workers)

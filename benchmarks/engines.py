@@ -85,7 +85,7 @@ class OpenVinoEngine(_OneOutput):
 
     def __init__(self, path: Path, labels: str | None, threads: int) -> None:
         """For the CPU, latency first, in the precision of the file. Each batch size is compiled for itself: OpenVINO
-        is half as quick where a size is left open.
+        is slower where a size is left open.
 
         Raises:
             EngineNotInstalledError: OpenVINO is not installed.

@@ -254,6 +254,11 @@ class Recipe:
     joined_by: Literal["logits", "weights"] = "logits"
     distill: DistillConfig | None = None
 
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether several networks answer, and not one."""
+        return self.members > 1 and self.joined_by == "logits"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `recipe_from_dict` takes them."""
         plain: dict[str, Any] = dump(self)

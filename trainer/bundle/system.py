@@ -195,9 +195,7 @@ def golden_traces(manifest: Manifest, reference: Networks) -> list[Trace]:
 def _stage(checkpoint: Checkpoint, output: OutputSpec, file: str, views: int = 1) -> Stage:
     size = checkpoint.recipe.data.size
     cost = measure_module(checkpoint.model, size)
-    members = checkpoint.recipe.members
-    apart = members > 1 and checkpoint.recipe.joined_by == "logits"
-    several = f", ensemble of {members}" if apart else ""
+    several = f", ensemble of {checkpoint.recipe.members}" if checkpoint.recipe.is_ensemble else ""
     mirrored = f", mean of {views} mirrored views" if views > 1 else ""
     return Stage(
         architecture=checkpoint.recipe.model.name + several + mirrored,

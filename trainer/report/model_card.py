@@ -242,7 +242,7 @@ def _recipes(manifest: Manifest) -> str:
             time += f" It learnt from train and val; networks that each leave one of {folds} folds out calibrate it."
         if recipe.get("members", 1) > 1:
             of = "weights is this network" if recipe.get("joined_by") == "weights" else "logits answers"
-            time += f" It is {recipe['members']} networks, trained apart; the mean of their {of}."
+            time += f" {recipe['members']} networks were trained apart; the mean of their {of}."
         kept = "the last one" if folds else f"{recipe.get('epoch')} chosen on the validation split"
         lines.append(
             f"- {stage}: recipe `{recipe.get('name')}`, {optim.get('epochs')} epochs of batch "

@@ -65,7 +65,7 @@ def build_model(recipe: Recipe) -> nn.Module:
         options["classes"] = len(class_names(recipe))
     if recipe.data.styles:
         options["styles"] = len(recipe.data.styles)
-    if recipe.members > 1 and recipe.joined_by == "logits":
+    if recipe.is_ensemble:
         return Ensemble(create(recipe.model.name, **options) for _ in range(recipe.members))
     return create(recipe.model.name, **options)
 

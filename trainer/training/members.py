@@ -73,7 +73,7 @@ def join_members(
         if found.held_out != members[0].held_out:
             raise CheckpointError(f"{folder} left out other pictures than {parts[0][1]}.", "Train both on one split.")
     networks = [member.model for member in members]
-    model = mean_weights(networks) if recipe.joined_by == "weights" else Ensemble(networks).eval()
+    model = Ensemble(networks).eval() if recipe.is_ensemble else mean_weights(networks)
     metrics: dict[str, float] = {}
     if val_records:
         metrics = validate(parts[0][0], model, serving_data(parts[0][0], val_records, cache))
