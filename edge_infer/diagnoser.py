@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from edge_infer.measurements.measure import Measurements
 
 _MANY = 64
-"""From so many pictures on, workers that share them repay the time in which a network is loaded for one thread."""
+"""So many pictures, known beforehand or seen so far, repay the time in which networks are loaded for one thread.
+
+Workers with networks of several threads each get in one another's way.
+"""
 
 
 class Diagnoser:
@@ -337,19 +340,22 @@ class Diagnoser:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        known = len(images) if isinstance(images, list | tuple) else 0
         if workers is None:
-            batches = math.ceil(len(images) / batch_size) if isinstance(images, list | tuple) else 1
-            workers = max(1, min(self._threads, batches))
+            workers = max(1, min(self._threads, math.ceil(known / batch_size)))
         if workers < 1:
             raise ValueError(f"workers is {workers}; it must be at least 1")
-        return self._diagnose_batches(iter(images), batch_size, workers)
+        return self._diagnose_batches(iter(images), known, batch_size, workers)
 
-    def _diagnose_batches(self, images: Iterator[ImageInput], batch_size: int, workers: int) -> Iterator[Diagnosis]:
+    def _diagnose_batches(
+        self, images: Iterator[ImageInput], known: int, batch_size: int, workers: int
+    ) -> Iterator[Diagnosis]:
         batches = enumerate(iter(lambda: list(islice(images, batch_size)), []))
 
         def work(batch: tuple[int, list[ImageInput]]) -> list[Diagnosis]:
             number, some = batch
-            return self._diagnose_batch(some, self._engines(workers > 1 and number * batch_size >= _MANY))
+            many = self._for_workers is not None or max(known, number * batch_size) >= _MANY
+            return self._diagnose_batch(some, self._engines(workers > 1 and many))
 
         for answers in in_order(work, batches, workers):
             yield from answers

@@ -29,6 +29,8 @@ from edge_infer.engines.threads import available_threads
 OUTSIDE = ("decode", "preprocess", "postprocess")
 _LARGE = (3000, 4000)
 _ROUNDS = 6
+_SHORTEST = 3.0
+"""Seconds of a turn of many pictures: its end, where a processor waits for the other, is then less than a hundredth."""
 _SIZES = (
     *((225, 300), (450, 600), (768, 1024), (1200, 1600), (1944, 2592)),
     *((450, 600), (450, 600), (450, 600), (3000, 4000), (600, 450)),
@@ -170,7 +172,7 @@ def many_pictures(bundle: Bundle, pictures: Sequence[bytes], seconds: float, pul
         with Diagnoser.load(bundle.path, providers=["cpu"], threads=count) as diagnoser:
             for number in range(_ROUNDS + 1):
                 pulse.beat()
-                length = seconds / _ROUNDS if number else min(1.0, seconds / _ROUNDS)
+                length = max(seconds / _ROUNDS, _SHORTEST) if number else 1.0
                 turns = [
                     lambda length=length: ours.append(_streamed(diagnoser, pictures, batch_size, length)),
                     lambda length=length: together.append(_at_once(processes, batch_size, length)),
@@ -202,9 +204,11 @@ def _streamed(diagnoser: Diagnoser, pictures: Sequence[bytes], batch_size: int, 
 
 
 def _at_once(processes: Sequence[RemoteRunner], batch_size: int, seconds: float) -> float:
+    start = time.perf_counter()
     with ThreadPoolExecutor(len(processes)) as pool:
         parts = list(pool.map(lambda process: process.segment(seconds, batch_size, 1), processes))
-    return float(sum(part.pictures / part.seconds for part in parts))
+    done: int = sum(part.pictures for part in parts)
+    return done / (time.perf_counter() - start)
 
 
 def memory(bundle: Bundle, pictures: Sequence[bytes], count: int, progress: Callable[[str], None]) -> Goal:

@@ -217,14 +217,20 @@ def test_workers_that_share_many_pictures_have_networks_of_one_thread(
     toy_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
 ) -> None:
     loaded: list[int | None] = []
+    ran: list[int | None] = []
 
     class Watched(OnnxEngine):
         def __init__(self, path: Path, *, threads: int | None = None, **options: Any) -> None:
             loaded.append(threads)
+            self.of = threads
             super().__init__(path, threads=threads, **options)
 
+        def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+            ran.append(self.of)
+            return super().run(batch)
+
     monkeypatch.setattr("edge_infer.engines.variants.OnnxEngine", Watched)
-    monkeypatch.setattr("edge_infer.diagnoser._MANY", 2)
+    monkeypatch.setattr("edge_infer.diagnoser._MANY", 3)
     folder = Path(shutil.copytree(toy_bundle, tmp_path / "bundle"))
     pictures = [drawn(seed) for seed in range(4)]
     with Diagnoser.load(folder, providers=["cpu"], threads=2) as diagnoser:
@@ -234,9 +240,11 @@ def test_workers_that_share_many_pictures_have_networks_of_one_thread(
         assert loaded == [2, 2]
         if moved:
             folder.rename(tmp_path / "elsewhere")
-        for _ in range(2):
-            found = list(diagnoser.diagnose_many(pictures, batch_size=1))
-            assert [one.melanoma_probability for one in found] == pytest.approx(expected, abs=1e-6)
+        for given in (pictures, iter(pictures), pictures[:2]):
+            ran.clear()
+            found = list(diagnoser.diagnose_many(given, batch_size=1, workers=2))
+            assert [one.melanoma_probability for one in found] == pytest.approx(expected[: len(found)], abs=1e-6)
+            assert set(ran) == ({2} if moved else {1})
         assert loaded == ([2, 2] if moved else [2, 2, 1, 1])
     with pytest.raises(errors.EngineError, match="closed"):
         list(diagnoser.diagnose_many(pictures, batch_size=1, workers=2))
