@@ -1,5 +1,5 @@
 """`python -m edge_infer.cli`."""
 
-from edge_infer.cli.app import main
+from edge_infer.cli.app import command
 
-main()
+command()

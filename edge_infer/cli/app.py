@@ -6,13 +6,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from edge_infer import __version__
 from edge_infer.cli.grouped import GroupedCommand
 from edge_infer.cli.guard import EXIT_CODES, guarded
+from edge_infer.cli.leaving import end_process_with_command
 
 if TYPE_CHECKING:
     app: typer.Typer
@@ -38,8 +39,16 @@ _COMMANDS: dict[str, tuple[str, str | None]] = {
 """Module in `edge_infer.cli` that a command is in, and its line in the list where the first of its help is not it."""
 
 
+def command() -> NoReturn:
+    """The console entry point: `main` in a process that ends with it."""
+    end_process_with_command()
+    main()
+    raise AssertionError("a command ends by an exit")
+
+
 def main() -> None:
-    """The console entry point. Of several commands the one that is called is joined alone, which starts sooner."""
+    """Calls the command that `sys.argv` names; it ends by SystemExit. Of several commands the one that is called is
+    joined alone, which starts sooner."""
     called = sys.argv[1] if len(sys.argv) > 1 else ""
     _joined([called] if called in _COMMANDS else _COMMANDS)(prog_name="edge-infer")
 

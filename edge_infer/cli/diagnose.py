@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_infer.cli.grouped import BESIDES, DECIDING, RUNNING, SAVING
-from edge_infer.cli.guard import EXIT_IMAGE
+from edge_infer.cli.guard import EXIT_IMAGE, EXIT_OK
+from edge_infer.cli.leaving import leave
 from edge_infer.cli.options import (
     BundleOption,
     Format,
@@ -248,13 +249,12 @@ def diagnose(
                 add(result)
                 tally[result.diagnosis.status] += 1
                 advance()
-    if run.count > 1 and (tally["error"] or format is Format.CARD):
-        note(
-            f"{run.count} pictures: {tally['ok']} with a probability, {tally['indeterminate']} indeterminate, "
-            f"{tally['error']} failed."
-        )
-    if tally["error"]:
-        raise typer.Exit(EXIT_IMAGE)
+        if run.count > 1 and (tally["error"] or format is Format.CARD):
+            note(
+                f"{run.count} pictures: {tally['ok']} with a probability, {tally['indeterminate']} indeterminate, "
+                f"{tally['error']} failed."
+            )
+        leave(EXIT_IMAGE if tally["error"] else EXIT_OK)
 
 
 def _report(file: Path | None) -> list[Sink]:

@@ -51,6 +51,25 @@ def test_version_and_help_import_nothing_heavy(arguments: list[str]) -> None:
         assert done.stdout == f"edge-infer {__version__}\n"
 
 
+@pytest.mark.parametrize(("entry", "torn_down"), [("command", False), ("main", True)])
+def test_a_process_of_its_own_ends_with_its_answer(
+    toy_bundle: Path, nevus_file: Path, entry: str, torn_down: bool
+) -> None:
+    code = (
+        f"import atexit, sys; from edge_infer.cli.app import {entry}\n"
+        "atexit.register(print, 'torn down', file=sys.stderr)\n"
+        f"{entry}()"
+    )
+    arguments = ["diagnose", str(nevus_file), "absent.jpg", "--bundle", str(toy_bundle), "--format", "ndjson"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == EXIT_IMAGE
+    assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["ok", "error"]
+    assert "1 failed" in done.stderr
+    assert ("torn down" in done.stderr) is torn_down
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_documents_the_exit_codes(name: str) -> None:
     result = runner.invoke(app, [name, "--help"])

@@ -158,7 +158,7 @@ def test_the_command_stops_cleanly(fake_app: Path, toy_bundle: Path, stop: signa
         "import sys; from pathlib import Path; from edge_infer.kiosk import app\n"
         f"app._PACKAGED = Path({str(fake_app)!r})\n"
         f"sys.argv = ['edge-infer', 'kiosk', '--port', '0', '--bundle', {str(toy_bundle)!r}]\n"
-        "from edge_infer.cli.app import main; main()"
+        "from edge_infer.cli.app import command; command()"
     )
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", code],
