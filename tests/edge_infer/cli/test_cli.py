@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from edge_infer import __version__
 from edge_infer.bundle.parse import parse_manifest
 from edge_infer.cli.app import app
-from edge_infer.cli.guard import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE, EXIT_USAGE
+from edge_infer.cli.guard import EXIT_BROKEN, EXIT_IMAGE, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE, EXIT_USAGE
 from tests.conftest import REPOSITORY
 from tests.support.toy_bundle import write_manifest, write_toy_bundle
 
