@@ -115,16 +115,7 @@ class Diagnoser:
         self._warnings = tuple(dict.fromkeys((*segmenter.warnings, *classifier.warnings)))
         self._provider = segmenter.provider
         check_engines(bundle.manifest, segmenter, classifier)
-        manifest = bundle.manifest
-        self._rules = StepRules(
-            segmenter=manifest.segmenter.input,
-            classifier=manifest.classifier.input,
-            quality=manifest.quality,
-            dermoscopy=manifest.dermoscopy,
-            mask=manifest.mask,
-            roi=manifest.roi,
-            familiarity=manifest.familiarity,
-        )
+        self._rules = step_rules(bundle.manifest)
 
     @classmethod
     def load(
@@ -257,6 +248,9 @@ class Diagnoser:
             max_pixels=self._max_pixels,
             threads=self._threads,
             site=self._site,
+            measurements=self._measuring,
+            mm_per_pixel=self._scale,
+            alone=self._alone,
         )
 
     @property
@@ -549,6 +543,19 @@ class Diagnoser:
         measured = measure(work.picture.pixels, work.probability_map, threshold, size, mm_per_pixel)
         work.clock.lap("measure")
         return measured
+
+
+def step_rules(manifest: Manifest) -> StepRules:
+    """What a bundle fixes for the steps outside its networks."""
+    return StepRules(
+        segmenter=manifest.segmenter.input,
+        classifier=manifest.classifier.input,
+        quality=manifest.quality,
+        dermoscopy=manifest.dermoscopy,
+        mask=manifest.mask,
+        roi=manifest.roi,
+        familiarity=manifest.familiarity,
+    )
 
 
 def decide(probability: float, point: OperatingPoint, band: Band | None) -> tuple[str | None, Problem | None]:

@@ -12,10 +12,11 @@ from statistics import mean, median
 import cv2
 import numpy as np
 
-from benchmarks.goals.record import Goal, goal
+from benchmarks.goals.parts import cold_parts, outside_parts, told, told_as_steps
+from benchmarks.goals.record import Goal, Limit, goal
 from benchmarks.peers import start_peer
 from benchmarks.workers import PeerConfig, RemoteRunner
-from edge_infer.benchmark.cold import BARE, timed_process
+from edge_infer.benchmark import cold
 from edge_infer.benchmark.hardware import resident_memory_bytes
 from edge_infer.benchmark.measure import Effort, Pulse, measure_latency
 from edge_infer.benchmark.results import Results, Row
@@ -26,7 +27,7 @@ from edge_infer.diagnoser import Diagnoser
 from edge_infer.engines.onnx import OnnxEngine
 from edge_infer.engines.threads import available_threads
 
-OUTSIDE = ("decode", "preprocess", "postprocess")
+STEPS = ("decode", "preprocess", "postprocess")
 _LARGE = (3000, 4000)
 _ROUNDS = 6
 _SHORTEST = 3.0
@@ -35,15 +36,15 @@ _SIZES = (
     *((225, 300), (450, 600), (768, 1024), (1200, 1600), (1944, 2592)),
     *((450, 600), (450, 600), (450, 600), (3000, 4000), (600, 450)),
 )
-PAIR_NAME = "pair, int8: our best engine against PyTorch eager"
-BARE_NAME = "pair, int8: our best engine against bare OpenVINO on the same file"
-SHIPPED_NAME = "shipped bundle, file to answer: against PyTorch eager on the pair"
-OUTSIDE_NAME = "600x450 JPEG: milliseconds outside the networks"
-LARGE_MS_NAME = "12-megapixel JPEG: milliseconds outside the networks"
-LARGE_NAME = "12-megapixel JPEG: decode and resizes, against Pillow"
-COLD_NAME = "cold `edge-infer diagnose` against a bare import of onnxruntime and cv2"
-MANY_NAME = "`diagnose_many` against independent one-thread processes, as many as processors"
-MEMORY_NAME = "memory over many pictures of mixed size"
+PAIR = Limit("pair, int8: our best engine against PyTorch eager", ">=", 4.3)
+BARE = Limit("pair, int8: our best engine against bare OpenVINO on the same file", ">=", 0.98)
+SHIPPED = Limit("shipped bundle, file to answer: against PyTorch eager on the pair", ">=", 20.0)
+OUTSIDE = Limit("600x450 JPEG: milliseconds outside the networks", "<=", 2.5)
+LARGE_MS = Limit("12-megapixel JPEG: milliseconds outside the networks", "<=", 15.0)
+LARGE = Limit("12-megapixel JPEG: decode and resizes, against Pillow", "<=", 0.3)
+COLD = Limit("cold `edge-infer diagnose` against a bare import of onnxruntime and cv2", "<=", 1.8)
+MANY = Limit("`diagnose_many` against independent one-thread processes, as many as processors", ">=", 0.97)
+MEMORY = Limit("memory over many pictures of mixed size", "<=", 1.02)
 OURS = ("ours", "ours-openvino")
 
 
@@ -53,14 +54,14 @@ def from_peers(results: Results) -> list[Goal]:
     ours = [row for name in OURS if (row := results.row(name, 1)) is not None]
     found = []
     if ours:
-        found.append(_best(PAIR_NAME, 4.3, ours, eager))
-        found.append(_best(BARE_NAME, 0.98, ours, bare))
+        found.append(_best(PAIR, ours, eager))
+        found.append(_best(BARE, ours, bare))
     if shipped is not None:
-        found.append(_best(SHIPPED_NAME, 20.0, [shipped], eager))
+        found.append(_best(SHIPPED, [shipped], eager))
     return found
 
 
-def _best(name: str, limit: float, rows: Sequence[Row], base: Row | None) -> Goal:
+def _best(promise: Limit, rows: Sequence[Row], base: Row | None) -> Goal:
     """Wall time of `base` over that of the quickest row, among those inside their gates; each row's ratio is told."""
     samples: dict[str, Sequence[float]] = {}
     ratios: dict[str, Interval] = {}
@@ -79,7 +80,7 @@ def _best(name: str, limit: float, rows: Sequence[Row], base: Row | None) -> Goa
         samples[f"{base.target}_ms".replace("-", "_")] = base.single.wall_ms
     best = max(ratios, key=lambda target: ratios[target].value, default=None)
     how = f"p50 over p50, one thread, encoded picture to Diagnosis, in turn; {', '.join(told)}"
-    return goal(name, ">=", limit, ratios[best] if best else None, how, samples)
+    return goal(promise, ratios[best] if best else None, how, samples)
 
 
 def _over(base: Row | None, row: Row) -> tuple[Interval | None, Interval | None]:
@@ -98,15 +99,17 @@ def outside_networks(bundle: Bundle, pictures: Sequence[bytes], effort: Effort, 
     pictures = [enlarge(picture, 450, 600) for picture in pictures[:8]]
     runner = _runner("shipped", bundle, pictures, 1)
     latency = measure_latency([runner], 1, effort, pulse)[runner.name]
+    parts = outside_parts(runner.diagnoser, pictures, max(4, effort.runs // len(pictures)))
     runner.close()
     outside = latency.stages_ms["outside_networks"]
-    steps = ", ".join(f"{step} {median(latency.stages_ms[step]):.2f}" for step in OUTSIDE)
+    steps = ", ".join(f"{step} {median(latency.stages_ms[step]):.2f}" for step in STEPS)
     how = (
         f"median over encoded 600x450 pictures to Diagnosis, less the two Engine.run calls, one thread; {steps}; "
-        f"cv2.imdecode alone {_decoder_milliseconds(pictures, cv2.IMREAD_COLOR_RGB):.2f}"
+        f"step by step, with the networks between them: {told(parts)}"
     )
-    samples = {"outside_ms": outside, "wall_ms": latency.wall_ms}
-    return goal(OUTSIDE_NAME, "<=", 2.5, _median_interval(outside), how, samples)
+    samples: dict[str, Sequence[float]] = {"outside_ms": outside, "wall_ms": latency.wall_ms}
+    samples |= {f"{name.replace(' ', '_')}_ms": values for name, values in parts.items()}
+    return goal(OUTSIDE, _median_interval(outside), how, samples)
 
 
 def large_picture(bundle: Bundle, picture: bytes, rounds: int) -> list[Goal]:
@@ -119,34 +122,34 @@ def large_picture(bundle: Bundle, picture: bytes, rounds: int) -> list[Goal]:
     segmenter, classifier = _engines(bundle, 1)
     ours: list[float] = []
     theirs: list[float] = []
+    quarter: list[float] = []
+    eighth: list[float] = []
     with Diagnoser(bundle, segmenter, classifier) as diagnoser:
         box = diagnoser.diagnose(encoded).roi_box
         if box is None:
             why = "no lesion was found in the enlarged picture"
-            return [goal(LARGE_MS_NAME, "<=", 15.0, None, why, {}), goal(LARGE_NAME, "<=", 0.3, None, why, {})]
+            return [goal(LARGE_MS, None, why, {}), goal(LARGE, None, why, {})]
         for number in range(rounds + 1):
             timings = diagnoser.diagnose(encoded).timings_ms
             spent = _pillow_milliseconds(encoded, (spec.width, spec.height), tuple(box), side)
             if number:
-                ours.append(sum(timings[step] for step in OUTSIDE))
+                ours.append(sum(timings[step] for step in STEPS))
                 theirs.append(spent)
+                quarter.append(_decoder_milliseconds(encoded, cv2.IMREAD_REDUCED_COLOR_4))
+                eighth.append(_decoder_milliseconds(encoded, cv2.IMREAD_REDUCED_COLOR_8))
     numbers = list(range(rounds))
     how = (
         "ours: decode + preprocess + postprocess of a Diagnosis, with quality measures, mask clean-up and crop; "
         "theirs: PIL.Image.open, convert, resize to the segmenter's input, crop, resize to the classifier's, bilinear"
     )
     measured = ratio_of_medians(ours, numbers, theirs, numbers)
-    quarter, eighth = (
-        _decoder_milliseconds([encoded] * rounds, flag)
-        for flag in (cv2.IMREAD_REDUCED_COLOR_4, cv2.IMREAD_REDUCED_COLOR_8)
-    )
     how_long = (
         "decode + preprocess + postprocess, one thread; cv2.imdecode alone at a quarter of the size, as is needed, "
-        f"{quarter:.1f}, at an eighth, the least that the format allows, {eighth:.1f}"
+        f"{median(quarter):.1f}, at an eighth, the least that the format allows, {median(eighth):.1f}"
     )
     return [
-        goal(LARGE_MS_NAME, "<=", 15.0, _median_interval(ours), how_long, {}),
-        goal(LARGE_NAME, "<=", 0.3, measured, how, {"ours_ms": ours, "pillow_ms": theirs}),
+        goal(LARGE_MS, _median_interval(ours), how_long, {"ours_ms": ours, "quarter_ms": quarter, "eighth_ms": eighth}),
+        goal(LARGE, measured, how, {"ours_ms": ours, "pillow_ms": theirs}),
     ]
 
 
@@ -159,17 +162,21 @@ def cold_start(bundle: Bundle, picture: Path, starts: int) -> Goal:
     ours: list[float] = []
     bare: list[float] = []
     for number in range(starts + 1):
-        spent, output = timed_process(command)
+        spent, output = cold.timed_process(command)
         if not output:
-            return goal(COLD_NAME, "<=", 1.8, None, "the command failed", {})
-        empty, _ = timed_process(BARE)
+            return goal(COLD, None, "the command failed", {})
+        empty, _ = cold.timed_process(cold.BARE)
         if number:
             ours.append(spent)
             bare.append(empty)
     numbers = list(range(starts))
     measured = ratio_of_medians(ours, numbers, bare, numbers)
-    how = "median wall time of whole processes, started in turn, files in the page cache"
-    return goal(COLD_NAME, "<=", 1.8, measured, how, {"diagnose_ms": ours, "bare_import_ms": bare})
+    parts = cold_parts(bundle.path, picture, max(3, starts // 2))
+    how = (
+        "median wall time of whole processes, started in turn, files in the page cache; milliseconds that each part "
+        f"adds to a process that does one after the other: {told_as_steps(parts)}; the command overlaps some of it"
+    )
+    return goal(COLD, measured, how, {"diagnose_ms": ours, "bare_import_ms": bare})
 
 
 def many_pictures(bundle: Bundle, pictures: Sequence[bytes], seconds: float, pulse: Pulse) -> Goal:
@@ -199,7 +206,7 @@ def many_pictures(bundle: Bundle, pictures: Sequence[bytes], seconds: float, pul
         f"pictures/s of {count} workers in one process over that of {count} processes, batches of {batch_size}, in turn"
     )
     samples = {"ours_per_second": ours, "processes_per_second": together}
-    return goal(MANY_NAME, ">=", 0.97, ratio_of_rates(together, ours), how, samples)
+    return goal(MANY, ratio_of_rates(together, ours), how, samples)
 
 
 def _streamed(diagnoser: Diagnoser, pictures: Sequence[bytes], batch_size: int, seconds: float) -> float:
@@ -234,11 +241,11 @@ def memory(bundle: Bundle, pictures: Sequence[bytes], count: int, progress: Call
         if i % 100 == 0:
             progress(f"memory, picture {i}")
     runner.close()
-    name, how = MEMORY_NAME, f"mean resident MB over {count} pictures, last hundred over second hundred"
+    how = f"mean resident MB over {count} pictures, last hundred over second hundred"
     if not all(resident) or count < 300:
-        return goal(name, "<=", 1.02, None, f"{how}: not measured here", {})
+        return goal(MEMORY, None, f"{how}: not measured here", {})
     value = mean(resident[-100:]) / mean(resident[100:200])
-    return goal(name, "<=", 1.02, Interval(value, value, value), how, {"resident_mb": resident})
+    return goal(MEMORY, Interval(value, value, value), how, {"resident_mb": resident})
 
 
 def enlarge(picture: bytes, height: int, width: int) -> bytes:
@@ -252,14 +259,11 @@ def enlarge(picture: bytes, height: int, width: int) -> bytes:
     return data.tobytes()
 
 
-def _decoder_milliseconds(pictures: Sequence[bytes], flag: int) -> float:
-    """Median wall time of OpenCV's decoder alone, which no step around it can undercut."""
-    spent = []
-    for picture in pictures:
-        start = time.perf_counter()
-        cv2.imdecode(np.frombuffer(picture, np.uint8), flag)
-        spent.append((time.perf_counter() - start) * 1000)
-    return median(spent)
+def _decoder_milliseconds(picture: bytes, flag: int) -> float:
+    """Wall time of OpenCV's decoder alone, which no step around it can undercut."""
+    start = time.perf_counter()
+    cv2.imdecode(np.frombuffer(picture, np.uint8), flag)
+    return (time.perf_counter() - start) * 1000
 
 
 def _pillow_milliseconds(encoded: bytes, size: tuple[int, int], box: tuple[int, ...], side: int) -> float:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -45,10 +45,16 @@ class Goals:
     warnings: tuple[str, ...] = ()
 
 
+class Limit(NamedTuple):
+    """A promise that is to be measured: name, relation and limit as in `Goal`."""
+
+    name: str
+    relation: Literal["<=", ">="]
+    limit: float
+
+
 def goal(
-    name: str,
-    relation: Literal["<=", ">="],
-    limit: float,
+    promise: Limit,
     measured: Interval | None,
     how: str,
     samples: Mapping[str, Sequence[float]],
@@ -56,6 +62,7 @@ def goal(
     """Decides by the figure itself; its interval stands beside it. None where there is none, or an undefined one."""
     if measured is not None and not np.isfinite([measured.value, measured.low, measured.high]).all():
         measured, how = None, f"undefined, measured for too short a time; {how}"
+    name, relation, limit = promise
     met = None if measured is None else (measured.value <= limit if relation == "<=" else measured.value >= limit)
     kept = {key: tuple(float(f"{value:.6g}") for value in values) for key, values in samples.items()}
     return Goal(name, relation, limit, measured, met, how, kept)

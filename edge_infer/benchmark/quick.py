@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from edge_infer.benchmark.accuracy import replay_golden
 from edge_infer.benchmark.measure import Effort, Pulse, RunnerError, measure_latency
@@ -18,8 +19,10 @@ from edge_infer.bundle.store import Bundle
 from edge_infer.errors import EdgeInferError
 
 OPENING_SECONDS = 14.0
-"""Targets that are not open by then are left out and named, so that the whole takes less than half a minute."""
-_EFFORT = Effort(warmup=1, runs=12, seconds=0.0, block=2)
+MEASURING_SECONDS = 12.0
+"""Targets that are not open by then, or too slow to be measured in the time after it, are left out and named, so that
+the whole takes less than half a minute."""
+_MOST, _FEWEST = 12, 4
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,38 @@ def quick_look(
         else:
             runners[name] = runner
     progress("measuring")
-    times = _measure(runners, missing)
+    times = _measure(runners, missing, _runs(runners, missing))
     for runner in runners.values():
         runner.close()
     return [_candidate(name, times, missing) for name in names]
 
 
-def _measure(runners: dict[str, LocalRunner], missing: dict[str, str]) -> dict[str, Latency]:
+def _runs(runners: dict[str, LocalRunner], missing: dict[str, str]) -> int:
+    """How many pictures each target gets in the time there is; targets that do not get the fewest are taken out."""
+    spent: dict[str, float] = {}
+    for name, runner in list(runners.items()):
+        start = time.perf_counter()
+        try:
+            runner.query(0, 1)
+        except EdgeInferError as error:
+            runners.pop(name).close()
+            missing[name] = str(error)
+        else:
+            spent[name] = time.perf_counter() - start
+    default = next(iter(spent), "")
+    for name in sorted(spent, key=lambda name: spent[name], reverse=True):
+        if name != default and sum(spent.values()) * _FEWEST > MEASURING_SECONDS:
+            runners.pop(name).close()
+            missing[name] = f"{spent.pop(name):.1f} s a picture: too slow to measure here; --target {name}"
+    each = max(sum(spent.values()), 1e-6)
+    return max(_FEWEST, min(_MOST, int(MEASURING_SECONDS / each)))
+
+
+def _measure(runners: dict[str, LocalRunner], missing: dict[str, str], runs: int) -> dict[str, Latency]:
+    effort = Effort(warmup=1, runs=runs, seconds=0.0, block=2)
     while runners:
         try:
-            return measure_latency(list(runners.values()), 1, _EFFORT, Pulse())
+            return measure_latency(list(runners.values()), 1, effort, Pulse())
         except RunnerError as error:
             runners.pop(error.name).close()
             missing[error.name] = str(error.__cause__)
@@ -102,7 +127,7 @@ def _candidate(name: str, times: dict[str, Latency], missing: dict[str, str]) ->
     faster = None
     if base is not None and name != DEFAULT_TARGET:
         faster = ratio_of_medians(base.wall_ms, base.rounds, own.wall_ms, own.rounds)
-    return Candidate(target, sorted(own.wall_ms)[len(own.wall_ms) // 2], faster)
+    return Candidate(target, median(own.wall_ms), faster)
 
 
 def fastest_of(results: Results) -> str:
@@ -133,8 +158,10 @@ def verdict(candidates: Sequence[Candidate]) -> str:
     if default is None:
         return f"Fastest here: {_named(best)}. To use it: {options_of(best.target)}."
     surer = best.faster is not None and best.faster.low > 1
-    if best is default or not surer:
+    if best is default:
         return f"The default is the fastest here: {_named(default)}. Nothing to change."
+    if not surer:
+        return f"Nothing here is surely faster than the default: {_named(default)}. Nothing to change."
     assert best.faster is not None
     return (
         f"Fastest here inside the gate: {_named(best)}, {best.faster.value:.1f} times as fast as the default "

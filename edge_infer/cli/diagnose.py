@@ -220,6 +220,7 @@ def diagnose(
     )
 
     from edge_infer.diagnoser import Diagnoser
+    from edge_infer.engines.onnx import PROVIDERS
     from edge_infer.output.saved import PictureSink
     from edge_infer.output.sink import Run, opened
     from edge_infer.steps.image import DEFAULT_MAX_PIXELS
@@ -254,7 +255,11 @@ def diagnose(
                 f"{run.count} pictures: {tally['ok']} with a probability, {tally['indeterminate']} indeterminate, "
                 f"{tally['error']} failed."
             )
-        leave(EXIT_IMAGE if tally["error"] else EXIT_OK)
+        code = EXIT_IMAGE if tally["error"] else EXIT_OK
+        if diagnoser.provider == PROVIDERS["cpu"]:  # others may hold a device, or files that go when they are closed
+            leave(code)
+    if code:
+        raise typer.Exit(code)
 
 
 def _report(file: Path | None) -> list[Sink]:

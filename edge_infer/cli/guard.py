@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -77,11 +78,17 @@ def _discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def aside(text: str) -> None:
+    """A line on stderr, for people. Where stderr is closed or full it is lost: no answer may be lost with it."""
+    with contextlib.suppress(OSError):
+        typer.echo(text, err=True)
+
+
 def complain(error: EdgeInferError) -> None:
     """Prints a typed error and its remedy on stderr."""
-    typer.echo(f"error [{error.code}]: {error.message}", err=True)
+    aside(f"error [{error.code}]: {error.message}")
     if error.remedy:
-        typer.echo(f"fix: {error.remedy}", err=True)
+        aside(f"fix: {error.remedy}")
 
 
 def exit_code(error: EdgeInferError) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-
-import typer
 
 _ends_process = False
 
@@ -17,19 +16,19 @@ def end_process_with_command() -> None:
 
 
 def leave(code: int) -> None:
-    """Ends the command, and at once where the process ends with it.
+    """Ends this process at once with this exit code, where it ends with its command; does nothing elsewhere.
 
     To free networks and modules one by one, as the interpreter does, takes longer than a picture. Everything that was
     written must be closed by now; no exit handler runs.
 
     Raises:
-        typer.Exit: the process goes on, and the code is not 0.
         OSError: standard output cannot take what is left.
     """
-    if _ends_process:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-        os._exit(code)
-    if code:
-        raise typer.Exit(code)
+    if not _ends_process:
+        return
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+    os._exit(code)

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from edge_infer.cli.guard import aside
 from edge_infer.cli.options import Format
 from edge_infer.files import OutputError
 
@@ -24,7 +25,7 @@ def limit_opencv(threads: int | None) -> None:
 
 
 def note(text: str) -> None:
-    typer.echo(f"note: {text}", err=True)
+    aside(f"note: {text}")
 
 
 def read_stdin() -> bytes:

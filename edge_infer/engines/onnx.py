@@ -38,6 +38,9 @@ _OTHER_PROVIDERS = {
     "xnnpack": "XnnpackExecutionProvider",
 }
 
+_BOUND = frozenset({PROVIDERS["cuda"], PROVIDERS["directml"], _OTHER_PROVIDERS["tensorrt"]})
+"""Providers with memory of their own."""
+
 
 class OnnxEngine:
     """A network in ONNX Runtime."""
@@ -107,6 +110,7 @@ class OnnxEngine:
 
         self._session = session
         self.provider: str = session.get_providers()[0]
+        self._binds = self.provider in _BOUND
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self.warnings = tuple(warnings)
         inputs, outputs = session.get_inputs(), session.get_outputs()
@@ -126,7 +130,7 @@ class OnnxEngine:
     def run_named(self, batch: NDArray[np.uint8], names: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
         """See `Engine.run_named`."""
         try:
-            results = self._session.run(list(names), {self._input: batch})
+            results = self._bound(batch, names) if self._binds else self._session.run(list(names), {self._input: batch})
         except Exception as error:
             raise InferenceError(
                 f"{self.provider} failed while it ran: {_first_line(error)}", "Try another provider."
@@ -136,6 +140,16 @@ class OnnxEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         self._session = None
+
+    def _bound(self, batch: NDArray[np.uint8], names: Sequence[str]) -> list[NDArray[np.float32]]:
+        """One run whose input and outputs cross to and from the device once each, and only the outputs asked for."""
+        binding = self._session.io_binding()
+        binding.bind_cpu_input(self._input, np.ascontiguousarray(batch))
+        for name in names:
+            binding.bind_output(name)
+        self._session.run_with_iobinding(binding)
+        results: list[NDArray[np.float32]] = binding.copy_outputs_to_cpu()
+        return results
 
 
 def resolve_providers(providers: Sequence[str], installed: Sequence[str]) -> list[str]:

@@ -31,9 +31,9 @@ _DEVICE = "CPU"
 class OpenVinoEngine:
     """A network in OpenVINO, on the CPU, set for latency.
 
-    One picture at a time runs in a form of the network with that fixed shape, which is quicker by a tenth; the form for
-    batches is compiled when the first batch comes. `kept` says what became of the first form: "read" from the cache,
-    "written" to it, or why it is not there.
+    The network is compiled for one picture: in a form that takes any number, OpenVINO is slower even in batches. So the
+    pictures of a batch run one after the other. `kept` says what became of that form: "read" from the cache, "written"
+    to it, or why it is not there.
     """
 
     def __init__(
@@ -54,13 +54,9 @@ class OpenVinoEngine:
             ProviderUnavailableError: this processor has no bfloat16, or OpenVINO takes another precision than asked.
             EngineError: the file cannot be loaded.
         """
-        self._file = _File(path, threads or available_threads(), precision, data)
-        self._single = self._file.form(1)
-        self._batches: _Form | None = None
-        self._lock = threading.Lock()
-        self._closed = False
-        facts = self._single.facts
-        self.kept = self._single.kept
+        self._form: _Form | None = _File(path, threads or available_threads(), precision, data).form()
+        facts = self._form.facts
+        self.kept = self._form.kept
         self.provider: str = f"OpenVINO:{_DEVICE}" + ("" if precision == "float32" else f":{precision}")
         self.metadata: Mapping[str, str] = facts["metadata"]
         self.outputs: tuple[str, ...] = tuple(facts["outputs"])
@@ -83,7 +79,7 @@ class OpenVinoEngine:
             # OpenVINO itself may answer a wrong shape with an empty result.
             raise InferenceError(f"The network takes {wanted}, got {batch.shape[1:]}.", "Resize the pictures first.")
         try:
-            return self._form(len(batch)).run(batch, names)
+            return self._run(batch, names)
         except Exception as error:
             raise InferenceError(
                 f"{self.provider} failed while it ran: {_first_line(error)}", "Try the cpu provider."
@@ -91,20 +87,16 @@ class OpenVinoEngine:
 
     def close(self) -> None:
         """See `edge_infer.engines.base.Engine.close`."""
-        self._closed = True
-        self._single.close()
-        if self._batches is not None:
-            self._batches.close()
+        self._form = None
 
-    def _form(self, pictures: int) -> _Form:
-        if self._closed:
+    def _run(self, batch: NDArray[np.uint8], names: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
+        form = self._form
+        if form is None:
             raise RuntimeError("the engine is closed")
-        if pictures == 1:
-            return self._single
-        with self._lock:
-            if self._batches is None:
-                self._batches = self._file.form(None)
-            return self._batches
+        if not len(batch):
+            raise RuntimeError("there is no picture in the batch")
+        rows = [form.run(batch[number : number + 1], names) for number in range(len(batch))]
+        return rows[0] if len(rows) == 1 else tuple(np.concatenate(row) for row in zip(*rows, strict=True))
 
 
 def import_openvino() -> Any:
@@ -149,13 +141,13 @@ class _File:
             "options": repr(sorted(self._options.items())),
         }
 
-    def form(self, pictures: int | None) -> _Form:
-        """The network for so many pictures at once, None for any number: out of the cache, or compiled and kept there.
+    def form(self) -> _Form:
+        """The network for one picture at a time: out of the cache, or compiled and kept there.
 
         Raises:
             ProviderUnavailableError, EngineError: see `OpenVinoEngine`.
         """
-        kept = entry_path("openvino", {**self._key, "pictures": str(pictures)})
+        kept = entry_path("openvino", {**self._key, "pictures": "1"})
         entry = read_entry(kept)
         if entry is not None and {"metadata", "outputs", "input_shape"} <= entry.facts.keys():
             # A blob may be whole, and yet not what this OpenVINO takes.
@@ -165,10 +157,9 @@ class _File:
         try:
             model = self._core.read_model(self._data)
             facts = self._facts(model)
-            if pictures is not None:
-                shape = model.inputs[0].get_partial_shape()
-                shape[0] = pictures
-                model.reshape(shape)
+            shape = model.inputs[0].get_partial_shape()
+            shape[0] = 1
+            model.reshape(shape)
             compiled = self._core.compile_model(model, _DEVICE, self._options)
         except RuntimeError as error:
             raise EngineError(
@@ -218,10 +209,6 @@ class _Form:
         with self._lock:
             self._idle.append(request)
         return results
-
-    def close(self) -> None:
-        self._idle = []
-        self.compiled = None
 
 
 def _metadata(model: Any) -> dict[str, str]:

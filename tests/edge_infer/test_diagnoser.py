@@ -542,6 +542,15 @@ def test_a_segmenter_without_the_score_that_its_manifest_refuses_by_is_told(tmp_
         Diagnoser.load(tmp_path / "plain", providers=["cpu"])
 
 
+def test_another_prevalence_leaves_measurements_and_workers_as_they_are(tmp_path: Path) -> None:
+    bundle = write_toy_bundle(tmp_path / "stated", calibration=Calibration("none", 1.0, "nothing", prior=0.2))
+    options: dict[str, Any] = {"measurements": True, "mm_per_pixel": 0.1}
+    with Diagnoser.load(bundle, providers=["cpu"], threads=2, **options) as plain:
+        other = plain.with_prevalence(0.02)
+        assert other.diagnose(drawn()).measurements == plain.diagnose(drawn()).measurements is not None
+        assert other._alone is not None and other.threads == 2
+
+
 def test_a_prevalence_corrects_probabilities_and_thresholds_and_is_told(tmp_path: Path) -> None:
     bundle = write_toy_bundle(tmp_path / "stated", calibration=Calibration("none", 1.0, "nothing", prior=0.2))
     pictures = [drawn(kind=kind) for kind in ("mel", "nv", "bcc")]

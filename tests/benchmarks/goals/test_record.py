@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.goals import Goals, add_to_history, against_last, goal, markdown, write_goals
+from benchmarks.goals.record import Limit
 from edge_infer.benchmark.results import ResultsError
 from edge_infer.benchmark.stats import Interval
 from edge_infer.schema import dump, parse
@@ -14,17 +15,17 @@ from edge_infer.schema import dump, parse
 
 @pytest.mark.parametrize(("relation", "value", "met"), [("<=", 0.5, True), ("<=", 1.5, False), (">=", 0.5, False)])
 def test_a_goal_is_met_or_not(relation: str, value: float, met: bool) -> None:
-    found = goal("x", relation, 1.0, Interval(value, value, value), "how", {})  # type: ignore[arg-type]
+    found = goal(Limit("x", relation, 1.0), Interval(value, value, value), "how", {})  # type: ignore[arg-type]
     assert found.met is met
     text = markdown(Goals(1, "", "", "", "", (), (found,)))
     assert ("**no**" in text) is not met
-    assert goal("x", "<=", 1.0, None, "how", {}).met is None
-    undefined = goal("x", ">=", 1.0, Interval(2.0, 1.0, float("nan")), "how", {})
+    assert goal(Limit("x", "<=", 1.0), None, "how", {}).met is None
+    undefined = goal(Limit("x", ">=", 1.0), Interval(2.0, 1.0, float("nan")), "how", {})
     assert undefined.met is None and undefined.measured is None and "undefined" in undefined.how
 
 
 def test_goals_file_round_trip(tmp_path: Path) -> None:
-    one = goal("x", "<=", 1.0, Interval(0.5, 0.4, 0.6), "how", {"a_ms": [1.0, 2.0]})
+    one = goal(Limit("x", "<=", 1.0), Interval(0.5, 0.4, 0.6), "how", {"a_ms": [1.0, 2.0]})
     written = Goals(1, "now", "machine", "bundle", "pair", (1.0,), (one,))
     write_goals(tmp_path / "goals.json", written)
     assert parse(Goals, dump(written)) == written
@@ -34,7 +35,7 @@ def test_goals_file_round_trip(tmp_path: Path) -> None:
 
 def test_history_compares_with_the_last_run_on_the_same_machine(tmp_path: Path) -> None:
     def run(day: int, machine: str, value: float | None) -> Goals:
-        found = goal("x", ">=", 2.0, None if value is None else Interval(value, value, value), "how", {})
+        found = goal(Limit("x", ">=", 2.0), None if value is None else Interval(value, value, value), "how", {})
         return Goals(1, f"2026-01-{day:02d}T00:00:00+00:00", machine, "bundle", "pair", (), (found,))
 
     file = tmp_path / "history.csv"

@@ -34,7 +34,8 @@ def test_the_fastest_is_named_with_the_options_that_choose_it() -> None:
 
 
 def test_the_default_stays_where_another_is_not_surely_faster() -> None:
-    assert "Nothing to change" in verdict([candidate("cpu", 30.0), candidate("openvino-native", 29.0, 0.9)])
+    unsure = verdict([candidate("cpu", 30.0), candidate("openvino-native", 29.0, 0.9)])
+    assert "Nothing here is surely faster" in unsure and "Nothing to change" in unsure
     assert "Nothing to change" in verdict([candidate("cpu", 30.0), candidate("cpu:int8", 40.0, 0.5)])
     assert "--provider cuda." in verdict([candidate("cpu", None, why="broken"), candidate("cuda", 3.0)])
     assert "doctor" in verdict([candidate("cpu", None, why="broken")])
@@ -83,6 +84,23 @@ def test_targets_beyond_the_time_are_named(toy_bundle: Path, monkeypatch: pytest
     monkeypatch.setattr(quick, "discover", lambda bundle: [Availability(name, name, True, "") for name in names])
     first, second = quick_look(load_bundle(toy_bundle), 1)
     assert first.milliseconds is not None and second.milliseconds is None and "--target cpu:int8" in second.why
+
+
+def test_a_target_too_slow_for_the_time_is_named_and_the_others_are_measured(
+    toy_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opener(target: Target, bundle: Bundle, threads: int) -> OpenTarget:
+        opened = open_target(find_target("cpu"), bundle, threads, prove=False)
+        seconds = 0.3 if target.name == "cuda" else 0.0
+        slow = Slow(opened.segmenter, seconds, 0.0)
+        return OpenTarget(slow, opened.classifier, {}, {})  # type: ignore[arg-type]
+
+    names = ("cpu", "cuda", "xnnpack")
+    monkeypatch.setattr(quick, "MEASURING_SECONDS", 1.0)
+    monkeypatch.setattr(quick, "discover", lambda bundle: [Availability(name, name, True, "") for name in names])
+    first, slow, other = quick_look(load_bundle(toy_bundle), 1, opener=opener)
+    assert slow.milliseconds is None and "too slow" in slow.why and "--target cuda" in slow.why
+    assert first.milliseconds is not None and other.milliseconds is not None
 
 
 def test_a_whole_run_ends_with_the_same_verdict() -> None:

@@ -170,6 +170,7 @@ def test_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"bundle       mobile 1.2.3 in {tmp_path / 'mobile'}" in result.stdout
     assert "needs        ONNX Runtime 1.20 or newer" in result.stdout
     assert "works        on " in result.stdout
+    assert "OpenVINO     " in result.stdout
 
 
 def test_doctor_says_which_engine_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +189,23 @@ def test_stdout_holds_data_alone_and_errors_have_no_traceback(toy_bundle: Path, 
     assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["ok", "error"]
     assert "note: 2 pictures" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_answers_come_though_standard_error_is_full(toy_bundle: Path, nevus_file: Path, tmp_path: Path) -> None:
+    shutil.copy(nevus_file, tmp_path / "nevus.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            command("diagnose", tmp_path, "absent.jpg", "--bundle", toy_bundle, "--format", "ndjson"),
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+            check=False,
+        )
+    assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["ok", "error"]
+    assert done.returncode == EXIT_IMAGE
 
 
 def test_closed_pipe_is_quiet(toy_bundle: Path, nevus_file: Path, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_infer import errors
+from edge_infer.bundle.store import load_bundle
 from edge_infer.engines import install, threads
 from edge_infer.engines import onnx as engine
 from edge_infer.engines.onnx import OnnxEngine, resolve_providers
@@ -184,6 +186,21 @@ def test_cgroup_quotas(membership: str, files: dict[str, str], expected: float |
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
     assert threads._cgroup_quota(tmp_path / "cgroup", root) == expected
+
+
+def test_a_bound_run_gives_what_a_plain_one_gives(toy_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = load_bundle(toy_bundle).file("segmenter", "onnx")
+    plain = OnnxEngine(file, providers=["cpu"], threads=1)
+    monkeypatch.setattr("edge_infer.engines.onnx._BOUND", {"CPUExecutionProvider"})
+    bound = OnnxEngine(file, providers=["cpu"], threads=1)
+    monkeypatch.setattr(bound._session, "run", None)
+    height, width, _ = plain.input_shape
+    batch = np.random.default_rng(0).integers(0, 256, (3, height or 1, width or 1, 3), np.uint8)[:, ::-1]
+    for names in (plain.outputs, plain.outputs[:1]):
+        for one, other in zip(plain.run_named(batch, names), bound.run_named(batch, names), strict=True):
+            np.testing.assert_array_equal(one, other)
+    with pytest.raises(errors.InferenceError):
+        bound.run_named(batch, ["no such output"])
 
 
 def test_threads_respect_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) -> None:
