@@ -21,6 +21,7 @@ from edge_infer.benchmark.ratios import ratios_of
 from edge_infer.benchmark.runners import LocalRunner, Runner, load_pictures, skipped_notes
 from edge_infer.benchmark.setting import BundleFacts, Options, Peak
 from edge_infer.benchmark.suite import MULTI_STREAM
+from edge_infer.bundle.manifest import DEFAULT_VARIANT
 from edge_infer.bundle.store import Bundle, load_bundle
 from edge_infer.engines.threads import available_threads
 
@@ -47,6 +48,7 @@ PEERS = (
     Peer("ours-float32", "edge-infer, float32", "float32"),
     Peer("ours", "edge-infer, int8 (our default configuration)", "int8"),
     Peer("shipped", "edge-infer, the shipped bundle (other networks)", "shipped"),
+    Peer("shipped-openvino", "the same on openvino-native, int8", "shipped"),
 )
 
 
@@ -73,7 +75,8 @@ def start_peer(config: PeerConfig) -> tuple[Runner, Started]:
         usual = PillowRunner(config.name, networks, config.pictures)
         return usual, Started("Pillow, torchvision, PyTorch eager", usual.statuses(), ())
     engines = _engines(config, bundle, networks)
-    runner = LocalRunner(config.name, bundle, *engines, config.pictures, config.threads)
+    variant = "int8" if config.peer == "shipped-openvino" else DEFAULT_VARIANT
+    runner = LocalRunner(config.name, bundle, *engines, config.pictures, config.threads, variant)
     return runner, Started(engines[0].provider, runner.statuses(), replay_golden(runner.diagnoser))
 
 
@@ -90,9 +93,11 @@ def _engines(config: PeerConfig, bundle: Bundle, networks: tuple[Any, Any] | Non
 
         first, second = (OpenVinoEngine(f, n, config.threads) for f, n in zip(files, labels, strict=True))
         return first, second
-    if config.peer == "ours-openvino":
+    if config.peer in ("ours-openvino", "shipped-openvino"):
         from edge_infer.engines import openvino
 
+        if config.peer == "shipped-openvino":
+            files = (bundle.variant_file("segmenter", "int8"), bundle.variant_file("classifier", "int8"))
         native = [openvino.OpenVinoEngine(file, threads=config.threads) for file in files]
         return native[0], native[1]
     from edge_infer.engines.onnx import OnnxEngine
@@ -158,7 +163,9 @@ def run_peers(
         runner.close()
     stability = watch.stability()
     gflops = BundleFacts.of(main).gflops
-    found = tuple(row if row.target == "shipped" else _against_peak(row, peaks, gflops) for row in rows.values())
+    found = tuple(
+        row if row.target.startswith("shipped") else _against_peak(row, peaks, gflops) for row in rows.values()
+    )
     return r.Results(
         schema_version=r.SCHEMA_VERSION,
         kind="peers",

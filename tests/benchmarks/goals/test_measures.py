@@ -35,6 +35,7 @@ def test_speed_ups_come_from_the_peers_run(device_results: Results) -> None:
         row("ours-openvino", 80),
         row("openvino-int8", 84),
         row("shipped", 16, "outside_gate"),
+        row("shipped-openvino", 16, "failed"),
     )
     pair, bare, shipped = from_peers(replace(device_results, rows=rows))
     assert pair.met is True and pair.measured is not None and pair.measured.value == pytest.approx(5)
@@ -42,6 +43,9 @@ def test_speed_ups_come_from_the_peers_run(device_results: Results) -> None:
     assert bare.met is True and bare.measured is not None and bare.measured.value == pytest.approx(1.05)
     assert "ours 0.84" in bare.how
     assert shipped.met is None and "withheld" in shipped.how
+    both = (rows[0], row("shipped", 20), row("shipped-openvino", 16))
+    (best,) = from_peers(replace(device_results, rows=both))
+    assert best.measured is not None and best.measured.value == pytest.approx(25) and "shipped 20.00" in best.how
     without = from_peers(replace(device_results, rows=rows[1:3]))
     assert [found.met for found in without] == [None, None] and "no baseline" in without[0].how
 
