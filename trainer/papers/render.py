@@ -11,7 +11,7 @@ from trainer.papers.against_base import ablation_table
 from trainer.papers.measures import CHOSEN, HALF, Figured
 from trainer.papers.plans import TITLES, Table
 from trainer.papers.rows import Row, read_rows
-from trainer.papers.words import INTERVALS, LEAK, budget_words, hardware_words, name_of, split_words
+from trainer.papers.words import INTERVALS, LEAK, budget_words, hardware_words, how_chosen, name_of, split_words
 from trainer.report.markdown import markdown_table, words
 from trainer.report.summary import Figures
 from trainer.scoring.metrics import show
@@ -47,10 +47,9 @@ def to_markdown(rows: Sequence[Row], table: Table, against: str = "") -> str:
         against: the differences to the base, see `ablation_table`.
     """
     head = rows[0]
-    chosen = "The threshold is" if table == "ablations" else "Epoch and threshold are"
     parts = [
         f"# {TITLES[table]}\n",
-        f"{head.data}, {split_words(head)}. {chosen} chosen on `val`, figures are on `test`.",
+        f"{head.data}, {split_words(head)}. {how_chosen(rows)} Figures are on `test`.",
         f"{INTERVALS}\n",
     ]
     if head.leaks:

@@ -12,7 +12,17 @@ from trainer.papers.measures import CHOSEN, HALF
 from trainer.papers.plans import TABLES, TITLES
 from trainer.papers.render import TARGETS, external_tables
 from trainer.papers.rows import Row, read_rows
-from trainer.papers.words import INTERVALS, LEAK, LOW, VIEWS, budget_words, hardware_words, name_of, split_words
+from trainer.papers.words import (
+    INTERVALS,
+    LEAK,
+    LOW,
+    VIEWS,
+    budget_words,
+    hardware_words,
+    how_chosen,
+    name_of,
+    split_words,
+)
 from trainer.report.markdown import markdown_table
 from trainer.report.summary import Figures
 from trainer.scoring.metrics import show
@@ -73,7 +83,7 @@ def to_markdown(folder: Path) -> str:
         "# Results of the systems S1 to S10\n",
         "Made by `python -m trainer results` from the rows in [results/compare](results/compare), which "
         "`python -m trainer compare` writes. The shipped bundles are reported in their own model cards.\n",
-        f"Epoch and threshold are chosen on `val`, figures are on `test`. {INTERVALS}\n",
+        f"{how_chosen(rows)} Figures are on `test`. {INTERVALS}\n",
         PAPER_NOTE + "\n",
         BUDGET_NOTE + "\n",
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trainer.papers.rows import Row
 
 VIEWS = {"picture": "picture", "whole": "whole picture", "truth": "true crop", "predicted": "predicted crop"}
@@ -47,6 +49,19 @@ def budget_words(row: Row) -> str:
         *([f"fitted to budget `{row.pace}`"] if row.pace else []),
     ]
     return (f"{LOW}: " if cost.low_budget else "") + ", ".join(parts)
+
+
+def how_chosen(rows: Sequence[Row]) -> str:
+    """What `val` decided."""
+    kept_last = [bool(row.pace) or row.table == "ablations" for row in rows if row.compute is not None]
+    if all(kept_last):
+        return "Thresholds are chosen on `val`; every row keeps its last epoch."
+    if any(kept_last):
+        return (
+            "Thresholds are chosen on `val`, and so are epochs, but for rows that are fitted to a budget: these keep "
+            "their last."
+        )
+    return "Epochs and thresholds are chosen on `val`."
 
 
 def hardware_words(row: Row) -> str:

@@ -21,6 +21,7 @@ from trainer.papers.queue import Entry, describe, entries, standing, work_off
 from trainer.papers.render import external_tables
 from trainer.papers.rows import external_file, read_rows, stem_of
 from trainer.papers.run import compare
+from trainer.papers.words import how_chosen
 from trainer.recipe import DataConfig, ModelConfig, Recipe
 from trainer.scoring.predictions import read_predictions
 
@@ -110,6 +111,9 @@ def test_rows_are_worked_off_and_never_twice(
             stored = read_predictions(folder / external_file(stem_of(row.name, row.view), source))
             assert figures.images == len(stored) > 0
     assert "What survives a change of clinic" in "\n".join(external_tables(rows))
+    assert "every row keeps its last epoch" in (folder / "README.md").read_text(encoding="utf-8")
+    assert "but for rows" in how_chosen([*rows, replace(rows[0], pace="")])
+    assert how_chosen([replace(rows[0], pace="")]).startswith("Epochs and")
     spoken.clear()
     work_off(job, pace, say=spoken.append)
     assert not [line for line in spoken if "epochs at" in line]
