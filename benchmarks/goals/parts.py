@@ -25,7 +25,7 @@ def outside_parts(diagnoser: Diagnoser, pictures: Sequence[bytes], rounds: int) 
 
     Args:
         diagnoser: of one thread.
-        pictures: JPEGs that show a lesion.
+        pictures: JPEGs that show a lesion, too small to be decoded at a part of their size.
         rounds: over all pictures.
     """
     rules, manifest = step_rules(diagnoser.manifest), diagnoser.manifest
@@ -74,7 +74,7 @@ def outside_parts(diagnoser: Diagnoser, pictures: Sequence[bytes], rounds: int) 
 
 def cold_parts(bundle: Path, picture: Path, starts: int) -> Milliseconds:
     """Milliseconds of whole processes, each of which does a part more than the one before; started in turn."""
-    leave = "os._exit(0)"
+    leave = "print('done', flush=True); os._exit(0)"
     modules = "import edge_infer.cli.app, edge_infer.cli.diagnose, edge_infer.diagnoser, edge_infer.output.sink"
     load = f"d = edge_infer.diagnoser.Diagnoser.load({str(bundle.resolve())!r}, providers=['cpu'])"
     answer = f"d.diagnose({str(picture)!r})"
@@ -89,7 +89,9 @@ def cold_parts(bundle: Path, picture: Path, starts: int) -> Milliseconds:
     spent: dict[str, list[float]] = {name: [] for name in stages}
     for number in range(starts + 1):
         for name, code in stages.items():
-            took, _ = timed_process(("-c", f"{code}; {leave}"))
+            took, done = timed_process(("-c", f"{code}; {leave}"))
+            if not done:
+                raise RuntimeError(f"a process failed that does: {name}")
             if number:
                 spent[name].append(took)
     return spent

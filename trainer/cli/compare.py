@@ -125,21 +125,19 @@ def compare(
 def results(
     folder: Annotated[Path, typer.Argument(help="Folder of the comparisons.")] = RESULTS,
     out: Annotated[Path, typer.Option(help="Markdown file to write.")] = REPORT,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where the file says otherwise.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a file says otherwise.")] = False,
 ) -> None:
-    """Compose RESULTS.md: every system S1 to S10 beside the papers' figures, from the rows of all comparisons."""
-    from trainer.errors import TrainerError
-    from trainer.papers.results import to_markdown
-
-    text = to_markdown(folder)
-    if check:
-        if not out.is_file() or out.read_text(encoding="utf-8") != text:
-            raise TrainerError(f"{out} does not follow from {folder}.", "Run `python -m trainer results`.")
-        return
+    """Compose RESULTS.md, every system S1 to S10 beside the papers' figures, and each table, from stored rows."""
     from edge_infer.files import write_atomically
+    from trainer.errors import TrainerError
+    from trainer.papers.results import pages
 
-    write_atomically(out, text.encode())
-    typer.echo(out)
+    for path, text in pages(folder, out).items():
+        if not check:
+            write_atomically(path, text.encode())
+            typer.echo(path)
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            raise TrainerError(f"{path} does not follow from {folder}.", "Run `python -m trainer results`.")
 
 
 def _work_off(job: Job, name: str, status: bool) -> None:

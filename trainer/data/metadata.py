@@ -30,6 +30,15 @@ SITES = (
     "trunk",
     "upper extremity",
 )
+GENERAL_SITES = {
+    "anterior torso": "trunk",
+    "lateral torso": "trunk",
+    "posterior torso": "back",
+    "palms/soles": "acral",
+    "oral/genital": "genital",
+    "head/neck": "",
+}
+"""The ISIC archive's general sites as HAM10000's: the same or a wider term; empty where there are only narrower ones."""
 
 
 def encode_metadata(records: Sequence[Record]) -> NDArray[np.float32]:
@@ -48,7 +57,8 @@ def encode_metadata(records: Sequence[Record]) -> NDArray[np.float32]:
 
 def _encode(record: Record) -> tuple[float, float, float]:
     age = 0 if record.age is None else min(AGE_CODES, 1 + round(record.age / AGE_STEP))
-    return age / AGE_CODES, _code(record, record.sex, SEXES), _code(record, record.localization, SITES)
+    site = GENERAL_SITES.get(record.localization, record.localization)
+    return age / AGE_CODES, _code(record, record.sex, SEXES), _code(record, site, SITES)
 
 
 def _code(record: Record, value: str, known: tuple[str, ...]) -> float:

@@ -22,7 +22,7 @@ from trainer.training.checkpoint import build_model, class_names
 from trainer.training.loop import keep_strided_depthwise_in_float32
 from trainer.training.tasks import Batch, Objective
 
-_STRIDE, _STEPS = 32, 3
+_STRIDE, _STEPS = 32, 8
 _BESIDE = 1.08
 """Reading, augmenting, averaging weights and writing, on top of the steps."""
 

@@ -32,10 +32,15 @@ Cell = Callable[[Row], str]
 
 def write_table(folder: Path, table: Table) -> Path:
     """Writes `README.md` in a comparison's folder from all rows in it, and returns its path."""
-    path, rows = folder / "README.md", read_rows(folder)
-    against = ablation_table(folder, rows) if table == "ablations" else ""
-    write_atomically(path, to_markdown(rows, table, against).encode())
+    path = folder / "README.md"
+    write_atomically(path, table_text(folder, table).encode())
     return path
+
+
+def table_text(folder: Path, table: Table) -> str:
+    """What `README.md` in a comparison's folder has to say."""
+    rows = read_rows(folder)
+    return to_markdown(rows, table, ablation_table(folder, rows) if table == "ablations" else "")
 
 
 def to_markdown(rows: Sequence[Row], table: Table, against: str = "") -> str:
@@ -49,7 +54,7 @@ def to_markdown(rows: Sequence[Row], table: Table, against: str = "") -> str:
     head = rows[0]
     parts = [
         f"# {TITLES[table]}\n",
-        f"{head.data}, {split_words(head)}. {how_chosen(rows)} Figures are on `test`.",
+        f"{head.data}, {split_words(rows)}. {how_chosen(rows)} Figures are on `test`.",
         f"{INTERVALS}\n",
     ]
     if head.leaks:
@@ -114,6 +119,7 @@ def _rows_table(rows: Sequence[Row]) -> str:
         "row": name_of,
         "what it is": lambda row: row.what + (f"; crops by {row.roi_from}" if row.roi_from else ""),
         "trained with": budget_words,
+        "tested on": lambda row: f"{row.figures.images} pictures",
         "initial weights": lambda row: row.initialisation or "-",
         "M parameters": lambda row: f"{row.compute.parameters / 1e6:.2f}" if row.compute else "-",
         "seed": lambda row: str(row.seed),

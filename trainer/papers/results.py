@@ -10,7 +10,7 @@ from trainer.papers.against_base import ablation_table
 from trainer.papers.against_goals import PAPER
 from trainer.papers.measures import CHOSEN, HALF
 from trainer.papers.plans import TABLES, TITLES
-from trainer.papers.render import TARGETS, external_tables
+from trainer.papers.render import TARGETS, external_tables, table_text
 from trainer.papers.rows import Row, read_rows
 from trainer.papers.words import (
     INTERVALS,
@@ -66,18 +66,24 @@ ELSEWHERE = (
 )
 
 
+def pages(folder: Path, out: Path) -> dict[Path, str]:
+    """The report and each comparison's own table, by the file that holds it; arguments and errors as `to_markdown`."""
+    own = {
+        folder / name / "README.md": table_text(folder / name, table)
+        for name, rows in _groups(folder).items()
+        for table in TABLES
+        if table == rows[0].table
+    }
+    return {out: to_markdown(folder), **own}
+
+
 def to_markdown(folder: Path) -> str:
     """The page; every figure comes from a row's JSON file in one of the comparisons' folders.
 
     Raises:
         DataError: there is no row, or one cannot be read.
     """
-    groups = (
-        {home.name: read_rows(home) for home in sorted(folder.iterdir()) if home.is_dir()} if folder.is_dir() else {}
-    )
-    groups = {name: rows for name, rows in groups.items() if rows}
-    if not groups:
-        raise DataError(f"'{folder}' holds no comparison.", "Make one with `python -m trainer compare`.")
+    groups = _groups(folder)
     rows = [row for found in groups.values() for row in found if row.table != "ablations"]
     parts = [
         "# Results of the systems S1 to S10\n",
@@ -108,13 +114,22 @@ def to_markdown(folder: Path) -> str:
     parts += ["## Budgets\n", _budgets(_unique(rows))]
     for name, found in groups.items():
         if found[0].table == "ablations":
-            parts += [f"## {TITLES['ablations']}\n", f"{found[0].data}, {split_words(found[0])}.\n"]
+            parts += [f"## {TITLES['ablations']}\n", f"{found[0].data}, {split_words(found)}.\n"]
             parts += [ablation_table(folder / name, found), ELSEWHERE]
     parts += ["## The comparisons in full\n"]
     for name, found in groups.items():
         title = next((TITLES[table] for table in TABLES if table == found[0].table), name)
-        parts.append(f"- [{title}]({_link(folder, name)}): {split_words(found[0])}")
+        parts.append(f"- [{title}]({_link(folder, name)}): {split_words(found)}")
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _groups(folder: Path) -> dict[str, list[Row]]:
+    """The rows of each comparison by its folder's name."""
+    homes = sorted(home for home in folder.iterdir() if home.is_dir()) if folder.is_dir() else []
+    groups = {home.name: rows for home in homes if (rows := read_rows(home))}
+    if not groups:
+        raise DataError(f"'{folder}' holds no comparison.", "Make one with `python -m trainer compare`.")
+    return groups
 
 
 def _link(folder: Path, name: str) -> str:

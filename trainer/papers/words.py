@@ -22,8 +22,8 @@ LEAK = (
 LOW = "**low budget**"
 
 
-def split_words(row: Row) -> str:
-    """Which pictures a row was tested on."""
+def split_words(rows: Sequence[Row]) -> str:
+    """Which pictures rows of one split were tested on."""
     how = {
         "column": "the data set's own split, by lesion",
         "lesion-80-20": "80/20 by lesion",
@@ -31,9 +31,12 @@ def split_words(row: Row) -> str:
         "image-80-20": "80/20 by picture",
         "development": "`train` and `val` of the data set's own split, halved by lesion: one half, called `test` here, "
         "judges what the other has taught; the set's own `test` was not read",
-    }[row.split]
-    limit = "" if row.test_limit is None else ", part of `test`"
-    return f"{how}{limit}: {row.figures.images} test pictures of {row.figures.lesions} lesions"
+    }[rows[0].split]
+    limit = "" if all(row.test_limit is None for row in rows) else ", part of `test`"
+    if len(counts := sorted({row.figures.images for row in rows})) > 1:
+        part = ", in some rows a part of `test`" if limit else ""
+        return f"{how}{part}: {counts[0]} to {counts[-1]} test pictures, which differ from row to row"
+    return f"{how}{limit}: {counts[0]} test pictures of {rows[0].figures.lesions} lesions"
 
 
 def budget_words(row: Row) -> str:
@@ -54,7 +57,7 @@ def budget_words(row: Row) -> str:
 def how_chosen(rows: Sequence[Row]) -> str:
     """What `val` decided."""
     kept_last = [bool(row.pace) or row.table == "ablations" for row in rows if row.compute is not None]
-    if all(kept_last):
+    if kept_last and all(kept_last):
         return "Thresholds are chosen on `val`; every row keeps its last epoch."
     if any(kept_last):
         return (

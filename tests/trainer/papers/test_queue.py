@@ -19,9 +19,10 @@ from trainer.papers.plan import Plan
 from trainer.papers.plans import plans
 from trainer.papers.queue import Entry, describe, entries, standing, work_off
 from trainer.papers.render import external_tables
+from trainer.papers.results import pages
 from trainer.papers.rows import external_file, read_rows, stem_of
 from trainer.papers.run import compare
-from trainer.papers.words import how_chosen
+from trainer.papers.words import how_chosen, split_words
 from trainer.recipe import DataConfig, ModelConfig, Recipe
 from trainer.scoring.predictions import read_predictions
 
@@ -114,6 +115,11 @@ def test_rows_are_worked_off_and_never_twice(
     assert "every row keeps its last epoch" in (folder / "README.md").read_text(encoding="utf-8")
     assert "but for rows" in how_chosen([*rows, replace(rows[0], pace="")])
     assert how_chosen([replace(rows[0], pace="")]).startswith("Epochs and")
+    other = replace(rows[0], figures=replace(rows[0].figures, images=1), test_limit=1)
+    assert f"1 to {rows[0].figures.images} test pictures" in split_words([rows[0], other])
+    written = pages(job.out, job.out / "RESULTS.md")
+    assert set(written) == {job.out / "RESULTS.md", folder / "README.md"}
+    assert written[folder / "README.md"] == (folder / "README.md").read_text(encoding="utf-8")
     spoken.clear()
     work_off(job, pace, say=spoken.append)
     assert not [line for line in spoken if "epochs at" in line]

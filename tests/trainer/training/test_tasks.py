@@ -34,16 +34,22 @@ def test_metadata_are_numbered_from_one_and_empty_is_zero() -> None:
         tuple(code) for code in encode_metadata([person(sex=sex, site=site) for sex in SEXES for site in SITES])
     }
     assert len(distinct) == len(SEXES) * len(SITES)
+    general = encode_metadata([person(site=site) for site in ("posterior torso", "palms/soles", "head/neck")])
+    np.testing.assert_array_equal(general, encode_metadata([person(site=site) for site in ("back", "acral", "")]))
     with pytest.raises(DataError, match="'elbow' has no code"):
         encode_metadata([person(site="elbow")])
 
 
 def test_real_metadata_all_have_codes(ham10000: Path) -> None:
     from trainer.data.ham10000 import read_ham10000
+    from trainer.data.isic import read_dataset
 
     codes = encode_metadata(read_ham10000(ham10000))
     assert codes.min() == 0
     assert codes.max() == 1
+    extra = ham10000.parent / "isic_extra"
+    if extra.is_dir():
+        assert encode_metadata(read_dataset(extra)).max() == 1
 
 
 def test_metadata_reach_the_network(drawn_records: list[Record], toy_cache: Path) -> None:
