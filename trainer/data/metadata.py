@@ -38,7 +38,7 @@ GENERAL_SITES = {
     "oral/genital": "genital",
     "head/neck": "",
 }
-"""The ISIC archive's general sites as HAM10000's: the same or a wider term; empty where there are only narrower ones."""
+"""The ISIC archive's general sites as HAM10000's: the same or a wider term; empty where it has only narrower ones."""
 
 
 def encode_metadata(records: Sequence[Record]) -> NDArray[np.float32]:
