@@ -1,4 +1,4 @@
-"""`python -m trainer compare ...` and `python -m trainer results`."""
+"""`python -m trainer compare ...`, `python -m trainer costs` and `python -m trainer results`."""
 
 from __future__ import annotations
 
@@ -127,17 +127,44 @@ def results(
     out: Annotated[Path, typer.Option(help="Markdown file to write.")] = REPORT,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a file says otherwise.")] = False,
 ) -> None:
-    """Compose RESULTS.md, every system S1 to S10 beside the papers' figures, and each table, from stored rows."""
+    """Compose RESULTS.md, every system S1 to S10 beside the papers' figures, each table and the pictures, from rows."""
+    import tempfile
+
     from edge_infer.files import write_atomically
     from trainer.errors import TrainerError
-    from trainer.papers.results import pages
+    from trainer.papers.figures import draw, unmeasured
+    from trainer.papers.results import PICTURES, pages
+    from trainer.scoring.plots import figure_data, same_numbers
 
+    remedy = "Run `python -m trainer results`."
+    shown = folder / PICTURES
+    with tempfile.TemporaryDirectory() as scratch:
+        drawn = draw(folder, Path(scratch) if check else shown)
+        for picture in drawn:
+            if not check:
+                typer.echo(picture)
+            elif not same_numbers(figure_data(picture), figure_data(shown / picture.name)):
+                raise TrainerError(f"{shown / picture.name} shows other numbers than {folder}.", remedy)
+    if names := unmeasured(folder):
+        typer.echo(f"Not drawn against cost, run `python -m trainer costs`: {', '.join(names)}", err=True)
     for path, text in pages(folder, out).items():
         if not check:
             write_atomically(path, text.encode())
             typer.echo(path)
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-            raise TrainerError(f"{path} does not follow from {folder}.", "Run `python -m trainer results`.")
+            raise TrainerError(f"{path} does not follow from {folder}.", remedy)
+
+
+def costs(
+    folder: Annotated[Path, typer.Argument(help="Folder of the comparisons.")] = RESULTS,
+) -> None:
+    """Measure what the rows' networks cost: operations, weights, time of their ONNX exports, in turn on one thread.
+
+    Writes costs.json beside the comparisons; `results` draws accuracy against it. A quiet machine gives better times.
+    """
+    from trainer.papers.costs import measure_costs, write_costs
+
+    typer.echo(write_costs(measure_costs(folder, lambda text: typer.echo(text, err=True)), folder))
 
 
 def _work_off(job: Job, name: str, status: bool) -> None:
@@ -156,6 +183,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
     app.command()(compare)
     app.command()(results)
+    app.command()(costs)
 
 
 def _one_of(value: str, known: tuple[Name, ...], what: str) -> Name:

@@ -10,6 +10,7 @@ from trainer.papers.against_base import ablation_table
 from trainer.papers.against_goals import PAPER
 from trainer.papers.measures import CHOSEN, HALF
 from trainer.papers.plans import TABLES, TITLES
+from trainer.papers.published import published_table
 from trainer.papers.render import TARGETS, external_tables, table_text
 from trainer.papers.rows import Row, read_rows
 from trainer.papers.words import (
@@ -41,6 +42,7 @@ SYSTEMS = {
 }
 
 NOT_GIVEN = "not known here"
+PICTURES = "figures"
 PAPER_MASKS = {"unetplusplus": "Dice 0.921"}
 _FIRST_PAPER = (
     "accuracy {accuracy:.3f}, sensitivity {sensitivity:.3f}, specificity {specificity:.3f}, F1 {f1:.3f} "
@@ -112,6 +114,10 @@ def to_markdown(folder: Path) -> str:
     if missing:
         parts.append(f"Without any row yet: {', '.join(missing)}.\n")
     parts += ["## Budgets\n", _budgets(_unique(rows))]
+    pictures = sorted(path.name for path in (folder / PICTURES).glob("*.png"))
+    if pictures:
+        parts += ["## Pictures\n", *(f"![{name}](results/{folder.name}/{PICTURES}/{name})\n" for name in pictures)]
+        parts += ["## Published figures\n", published_table()]
     for name, found in groups.items():
         if found[0].table == "ablations":
             parts += [f"## {TITLES['ablations']}\n", f"{found[0].data}, {split_words(found)}.\n"]

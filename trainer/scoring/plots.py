@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from edge_infer.rules import Metric
@@ -76,6 +77,39 @@ class ForestRow:
     value: str
     size: str
     figures: Mapping[str, Metric | None]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One network in diagrams of a figure against its costs.
+
+    Attributes:
+        name: of the network.
+        kind: networks of one kind share a colour.
+        costs: in the diagrams' order, each above 0.
+        value: the figure.
+    """
+
+    name: str
+    kind: str
+    costs: Sequence[float]
+    value: Metric
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One named figure."""
+
+    name: str
+    value: Metric
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Figures of one origin, which share a colour."""
+
+    origin: str
+    dots: Sequence[Dot]
 
 
 def roc_curve_plot(
@@ -215,7 +249,7 @@ def coverage_plot(
             axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
             data.setdefault(measure, {})[line.name] = {
                 "x": _plain(line.x),
-                "y": [_plain([m.value, m.low, m.high]) for m in line.y],
+                "y": [_plain(_ends(m)) for m in line.y],
             }
         axes.set(title=measure, xlabel=x_name, xlim=(0, max(max(line.x) for line in lines)))
         axes.grid(color="#dddddd", linewidth=0.6)
@@ -256,7 +290,7 @@ def forest_plot(path: Path, rows: Sequence[ForestRow], overall: Mapping[str, Met
                 capsize=2,
                 elinewidth=1,
             )
-            data[name][f"{row.attribute}: {row.value}"] = _plain([metric.value, metric.low, metric.high])
+            data[name][f"{row.attribute}: {row.value}"] = _plain(_ends(metric))
         axes.set(title=name.replace("auc", "AUC"), xlim=(-0.02, 1.02))
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
         for i in range(1, len(rows)):
@@ -266,6 +300,85 @@ def forest_plot(path: Path, rows: Sequence[ForestRow], overall: Mapping[str, Met
     panels[0].set_ylim(0.6 - len(rows), 0.6)
     figure.suptitle(title)
     _save(figure, path, data)
+
+
+def spot_plot(path: Path, spots: Sequence[Spot], costs: Sequence[str], measure: str, title: str) -> None:
+    """A figure against each of its costs, with 95 % intervals; numbers stand for the names on the right.
+
+    The dotted steps join the networks that no cheaper one equals.
+
+    Args:
+        path: PNG file.
+        spots: the networks; numbered from the best down.
+        costs: one diagram each, on a logarithmic scale.
+        measure: name of the figure.
+        title: above the figure.
+    """
+    ranked = sorted(spots, key=lambda spot: (-spot.value.value, spot.name))
+    kinds = sorted({spot.kind for spot in spots})
+    colours = dict(zip(kinds, _cycle(len(kinds)), strict=True))
+    figure = Figure(figsize=(3.6 * len(costs) + 3.2, max(4.4, 0.9 + 0.17 * len(ranked))), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    for column, (axes, cost) in enumerate(zip(panels, costs, strict=True)):
+        for number, spot in enumerate(ranked, 1):
+            at, colour = spot.costs[column], colours[spot.kind]
+            axes.errorbar([at], [spot.value.value], yerr=_error(spot.value), fmt="none", ecolor=colour, alpha=0.35)
+            axes.plot([at], [spot.value.value], "o", color=colour, markersize=11)
+            axes.annotate(
+                str(number), (at, spot.value.value), color="white", fontsize=6.5, ha="center", va="center_baseline"
+            )
+        axes.step(*_front([(spot.costs[column], spot.value.value) for spot in ranked]), where="post", **_STYLE, ls=":")
+        at_all = [spot.costs[column] for spot in ranked]
+        axes.set_xscale("log")
+        axes.set(xlabel=cost, xlim=(min(at_all) / 1.5, max(at_all) * 1.5))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.grid(color="#dddddd", linewidth=0.6)
+    panels[0].set_ylabel(measure)
+    for kind in kinds:
+        panels[0].plot([], [], "o", color=colours[kind], label=kind)
+    figure.legend(loc="outside lower center", ncols=len(kinds), fontsize="small")
+    text = "\n".join(f"{number:2d}  {spot.name}, {spot.value.value:.3f}" for number, spot in enumerate(ranked, 1))
+    panels[-1].text(1.04, 1.0, text, transform=panels[-1].transAxes, va="top", fontsize=7.5, linespacing=1.35)
+    figure.suptitle(title)
+    values = {
+        spot.name: [spot.kind, [_plain(cost) for cost in spot.costs], _plain(_ends(spot.value))] for spot in ranked
+    }
+    _save(figure, path, {"measure": measure, "costs": list(costs), "spots": values})
+
+
+def dot_plot(path: Path, groups: Sequence[Dots], measure: str, title: str) -> None:
+    """Named figures with their 95 % intervals, one line a name, best first, one colour an origin.
+
+    Args:
+        path: PNG file.
+        groups: by origin; a name that several of them have stands on one line.
+        measure: name of the figure.
+        title: above the figure.
+    """
+    best: dict[str, float] = {}
+    for group in groups:
+        for dot in group.dots:
+            best.setdefault(dot.name, dot.value.value)
+    lines = {name: -place for place, name in enumerate(sorted(best, key=lambda name: (-best[name], name)))}
+    figure = Figure(figsize=(8.4, 1.3 + 0.22 * len(lines)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for group, colour, mark in zip(groups, _cycle(len(groups)), "oDs^v", strict=False):
+        for dot in group.dots:
+            style = {"fmt": mark, "color": colour, "markersize": 5, "capsize": 2, "elinewidth": 1}
+            axes.errorbar([dot.value.value], [lines[dot.name]], xerr=_error(dot.value), **style)  # type: ignore[arg-type]
+        axes.plot([], [], mark, color=colour, label=group.origin)
+    axes.set_yticks(list(lines.values()), list(lines), fontsize="small")
+    axes.set_ylim(0.7 - len(lines), 0.7)
+    axes.set(xlabel=measure)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    figure.legend(loc="outside lower center", ncols=len(groups), fontsize="small")
+    figure.suptitle(title)
+    values = {group.origin: {dot.name: _plain(_ends(dot.value)) for dot in group.dots} for group in groups}
+    _save(figure, path, {"measure": measure, "origins": values})
 
 
 def figure_data(path: Path) -> Any:
@@ -307,6 +420,19 @@ def _square(lower: bool = False) -> tuple[Figure, Any]:
 
 def _cycle(count: int, start: int = 0) -> list[str]:
     return [COLOURS[(start + i) % len(COLOURS)] for i in range(count)]
+
+
+def _ends(metric: Metric) -> list[float | None]:
+    return [metric.value, metric.low, metric.high]
+
+
+def _front(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Costs and values of the points that no cheaper one equals, cheapest first."""
+    kept: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not kept or point[1] > kept[-1][1]:
+            kept.append(point)
+    return [cost for cost, _ in kept], [value for _, value in kept]
 
 
 def _error(metric: Metric) -> Any:

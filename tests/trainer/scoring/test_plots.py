@@ -11,17 +11,23 @@ from sklearn.metrics import roc_curve
 
 from edge_infer.rules import Metric
 from trainer.errors import DataError
+from trainer.scoring import plots
 from trainer.scoring.metrics import lesion_weights
 from trainer.scoring.plots import (
     Answers,
+    Dot,
+    Dots,
     ForestRow,
     Line,
     Mark,
+    Spot,
     coverage_plot,
+    dot_plot,
     figure_data,
     forest_plot,
     reliability_plot,
     roc_curve_plot,
+    spot_plot,
 )
 
 RNG = np.random.default_rng(0)
@@ -73,3 +79,27 @@ def test_figures_hold_what_they_show(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "other.png")
     with pytest.raises(DataError):
         figure_data(tmp_path / "other.png")
+
+
+def test_the_front_of_a_figure_against_its_cost_holds_what_nothing_cheaper_equals(tmp_path: Path) -> None:
+    spots = [
+        Spot("a", "one", (1.0,), Metric(0.8, 0.7, 0.9)),
+        Spot("b", "two", (2.0,), Metric(0.7)),
+        Spot("c", "one", (3.0,), Metric(0.9)),
+    ]
+    spot_plot(tmp_path / "spots.png", spots, ("GFLOP",), "AUC", "title")
+    data = figure_data(tmp_path / "spots.png")
+    assert list(data["spots"]) == ["c", "a", "b"] and data["spots"]["a"] == ["one", [1.0], [0.8, 0.7, 0.9]]
+    assert plots._front([(spot.costs[0], spot.value.value) for spot in spots]) == ([1.0, 3.0], [0.8, 0.9])
+
+
+def test_a_name_of_two_origins_stands_on_one_line(tmp_path: Path) -> None:
+    groups = [
+        Dots("here", [Dot("a", Metric(0.8, 0.7, 0.9))]),
+        Dots("there", [Dot("a", Metric(0.6)), Dot("b", Metric(0.7))]),
+    ]
+    dot_plot(tmp_path / "dots.png", groups, "Dice", "title")
+    assert figure_data(tmp_path / "dots.png")["origins"] == {
+        "here": {"a": [0.8, 0.7, 0.9]},
+        "there": {"a": [0.6, None, None], "b": [0.7, None, None]},
+    }
