@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import posixpath
 import re
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,12 @@ COMMANDS = {
     "reference/benchmarks.md": ("python -m benchmarks", "benchmarks.__main__"),
 }
 """Page: the command as it is typed, and the module whose `app` it is."""
-INCLUDED = {"bundle-format.md": "exported/README.md", "examples.md": "examples/README.md"}
+COMPARISONS = "trainer/results/compare"
+INCLUDED = {
+    "bundle-format.md": "exported/README.md",
+    "examples.md": "examples/README.md",
+    "systems.md": f"{COMPARISONS}/LESSONS.md",
+}
 """Page of the site: page of the repository that it shows."""
 
 
@@ -35,6 +41,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, page, content=included_page(REPOSITORY / source)))
     for picture in sorted((REPOSITORY / "examples").glob("*.jpg")):
         files.append(File.generated(config, f"examples/{picture.name}", abs_src_path=str(picture)))
+    for picture in sorted((REPOSITORY / COMPARISONS / "figures").glob("*.png")):
+        files.append(File.generated(config, f"figures/{picture.name}", abs_src_path=str(picture)))
     return files
 
 
@@ -115,8 +123,8 @@ def included_page(source: Path) -> str:
     """A page of the repository with its relative links turned to the site, or to the repository's home."""
     text = re.sub(r"\]\(\.\./docs/", "](", source.read_text(encoding="utf-8"))
     folder = source.parent.relative_to(REPOSITORY).as_posix()
-    elsewhere = r"\]\((?!https?:|#|[\w-]+\.md[#)])([^)]+)\)"
-    text = re.sub(elsewhere, lambda link: f"]({HOME}/{folder}/{link[1]})", text)
+    elsewhere = r"\]\((?!https?:|#|figures/|[\w-]+\.md[#)])([^)]+)\)"
+    text = re.sub(elsewhere, lambda link: f"]({HOME}/{posixpath.normpath(f'{folder}/{link[1]}')})", text)
     if folder == "examples":
         text = re.sub(r"^\| `([^`]+\.jpg)` \|", r"| ![](examples/\1){ width=160 }<br>`\1` |", text, flags=re.MULTILINE)
     return text

@@ -50,7 +50,7 @@ def ablation_table(folder: Path, rows: Sequence[Row]) -> str:
                 left_out.append(name_of(row))
                 continue
             found = differences(read_predictions(folder / row.predictions), stored, row.positive)
-            lines.append([name_of(row), row.what, _epoch(row), *(_signed(found.get(column)) for column in columns)])
+            lines.append([name_of(row), row.what, _epoch(row), *(signed(found.get(column)) for column in columns)])
         parts += [
             f"Base: {budget_words(base)}.\n",
             markdown_table(["row", "change", "epoch kept", *map(words, columns)], lines),
@@ -92,7 +92,7 @@ def _levels(base: Row) -> Figures:
     return {name: value for name, value in wanted.items() if value is not None}
 
 
-def _signed(metric: Metric | None) -> str:
+def signed(metric: Metric | None) -> str:
     """A difference with its interval, in bold where the interval leaves out zero."""
     if metric is None:
         return "-"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_infer.rules import Metric
 from trainer.choices.operating_points import threshold_for_youden
 from trainer.errors import DataError
 from trainer.report.summary import Figures, dice_by_class, overlaps_of, subgroups_of
@@ -20,6 +21,7 @@ from trainer.scoring.metrics import (
     mean_of,
     melanoma_measures,
     multiclass_measures,
+    with_interval,
     with_intervals,
 )
 from trainer.scoring.predictions import Prediction
@@ -153,14 +155,59 @@ def differences(
     ]
     sides = tuple([pair[side] for pair in pairs] for side in (0, 1))
     weights = lesion_weights([a.lesion_id for a in sides[0]], resamples)
-    if not positive:
-        masked = [overlaps_of(side, "clean") for side in sides]
-        if masked[0] is None or masked[1] is None:
-            return {}
-        first, second = (segmentation_measures(overlaps) for overlaps in masked if overlaps is not None)
-    else:
-        first, second = (_class_figures(side, positive) for side in sides)
+    first, second = (figures_by_name(side, positive) for side in sides)
     return with_intervals({name: _minus(first[name], second[name]) for name in first if name in second}, weights)
+
+
+def mean_difference(
+    pairs: Sequence[tuple[Sequence[Prediction], Sequence[Prediction]]], name: str, positive: str, resamples: int = 1000
+) -> Metric | None:
+    """Mean over pairs of networks of the paired difference of one figure, first minus second.
+
+    The bootstrap draws the same lesions for all pairs.
+
+    Args:
+        pairs: predictions of the same pictures in the same order, in every one.
+        name: of the figure, as in `differences`.
+        positive: the class that it is about; "" for segmentation.
+        resamples: of the bootstrap.
+
+    Returns:
+        With its 95 % interval; None without a pair.
+
+    Raises:
+        DataError: the pictures are not the same.
+    """
+    if not pairs:
+        return None
+    first = pairs[0][0]
+    if any([p.image_id for p in side] != [p.image_id for p in first] for pair in pairs for side in pair):
+        raise DataError("The rows did not answer the same pictures.", "Make them with the same split and limit.")
+    found = [_difference(pair, name, positive) for pair in pairs]
+    weights = lesion_weights([p.lesion_id for p in first], resamples)
+    return with_interval(lambda drawn: np.mean([one(drawn) for one in found], axis=0), weights)
+
+
+def _difference(pair: tuple[Sequence[Prediction], Sequence[Prediction]], name: str, positive: str) -> Measure:
+    """Over the pictures that both sides answered."""
+    both = zip(*pair, strict=True)
+    kept = np.array([not positive or bool(a.probabilities and b.probabilities) for a, b in both])
+    sides = [figures_by_name([p for p, keep in zip(side, kept, strict=True) if keep], positive)[name] for side in pair]
+    return lambda drawn: sides[0](drawn[:, kept]) - sides[1](drawn[:, kept])
+
+
+def figures_by_name(found: Sequence[Prediction], positive: str) -> dict[str, Measure]:
+    """The figures of answered pictures: of the classes, or of the masks after clean-up where `positive` is empty.
+
+    Raises:
+        DataError: masks are asked for and there are none.
+    """
+    if positive:
+        return _class_figures(found, positive)
+    overlaps = overlaps_of(found, "clean")
+    if overlaps is None:
+        raise DataError("A row of segmentation holds no masks.", "Make it again with `trainer compare`.")
+    return segmentation_measures(overlaps)
 
 
 def _class_figures(found: Sequence[Prediction], positive: str) -> dict[str, Measure]:

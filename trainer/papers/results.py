@@ -8,6 +8,7 @@ from pathlib import Path
 from trainer.errors import DataError
 from trainer.papers.against_base import ablation_table
 from trainer.papers.against_goals import PAPER
+from trainer.papers.lessons import HOW, lessons
 from trainer.papers.measures import CHOSEN, HALF
 from trainer.papers.plans import TABLES, TITLES
 from trainer.papers.published import published_table
@@ -43,6 +44,15 @@ SYSTEMS = {
 
 NOT_GIVEN = "not known here"
 PICTURES = "figures"
+LESSONS = "LESSONS.md"
+CAPTIONS = {
+    "segmentation-cost.png": "Dice against operations, weights and time",
+    "classification-cost.png": "AUC of melanoma against operations, weights and time",
+    "segmentation-elsewhere.png": "Dice at home and in another clinic",
+    "classification-elsewhere.png": "AUC of melanoma at home and in another clinic",
+    "segmentation-published.png": "Dice beside published figures",
+    "classification-published.png": "Accuracy over seven diagnoses beside published figures",
+}
 PAPER_MASKS = {"unetplusplus": "Dice 0.921"}
 _FIRST_PAPER = (
     "accuracy {accuracy:.3f}, sensitivity {sensitivity:.3f}, specificity {specificity:.3f}, F1 {f1:.3f} "
@@ -76,7 +86,33 @@ def pages(folder: Path, out: Path) -> dict[Path, str]:
         for table in TABLES
         if table == rows[0].table
     }
-    return {out: to_markdown(folder), **own}
+    return {out: to_markdown(folder), folder / LESSONS: lessons_page(folder), **own}
+
+
+def lessons_page(folder: Path) -> str:
+    """What the comparisons teach, with the pictures.
+
+    Raises:
+        DataError: a row or its predictions cannot be read.
+    """
+    rows = [row for found in _groups(folder).values() for row in found if row.pace]
+    paces = ", ".join(f"`{name}`" for name in sorted({row.pace for row in rows}))
+    parts = [
+        "# The published systems, side by side\n",
+        f"{len({row.name for row in rows})} networks of the field, trained on {rows[0].data} with the same budget "
+        f"({paces}) and the same split by lesion, judged on its `test` and on pictures of a clinic that none learnt "
+        "from. All rows: [RESULTS.md](../../RESULTS.md).\n"
+        if rows
+        else "No row was fitted to a budget yet.\n",
+        f"{HOW}\n",
+        *([lessons(folder)] if rows else []),
+        *(
+            f"![{words}]({PICTURES}/{name})\n"
+            for name, words in CAPTIONS.items()
+            if (folder / PICTURES / name).is_file()
+        ),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def to_markdown(folder: Path) -> str:
@@ -114,9 +150,10 @@ def to_markdown(folder: Path) -> str:
     if missing:
         parts.append(f"Without any row yet: {', '.join(missing)}.\n")
     parts += ["## Budgets\n", _budgets(_unique(rows))]
-    pictures = sorted(path.name for path in (folder / PICTURES).glob("*.png"))
-    if pictures:
-        parts += ["## Pictures\n", *(f"![{name}](results/{folder.name}/{PICTURES}/{name})\n" for name in pictures)]
+    drawn = [name for name in CAPTIONS if (folder / PICTURES / name).is_file()]
+    if drawn:
+        parts += ["## Pictures\n", f"What they teach: [LESSONS.md](results/{folder.name}/{LESSONS}).\n"]
+        parts += [f"![{CAPTIONS[name]}](results/{folder.name}/{PICTURES}/{name})\n" for name in drawn]
         parts += ["## Published figures\n", published_table()]
     for name, found in groups.items():
         if found[0].table == "ablations":
