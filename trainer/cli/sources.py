@@ -1,4 +1,4 @@
-"""`python -m trainer score`, `leave-out`, `probe` and `restore`: one network and pictures of several sources."""
+"""`python -m trainer score`, `out-of-fold`, `leave-out`, `probe`, `restore`: networks and pictures of many sources."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 CHOICES = Path(__file__).parents[1] / "results" / "choices"
 LEFT_OUT = Path(__file__).parents[1] / "results" / "left-out"
+TEACHERS = Path(__file__).parents[1] / "results" / "teachers"
 
 Data = Annotated[list[Path], typer.Option(help="Folder of a data set; may be repeated.")]
 Cache = Annotated[Path, typer.Option(help="Folder for decoded pictures, reused by later runs.")]
@@ -55,6 +56,43 @@ def score(
     if out is not None:
         write_scores(scores, out)
     typer.echo(table(figures(scores)))
+
+
+def out_of_fold(
+    runs: Annotated[list[Path], typer.Argument(help="Runs of cross-fitted recipes, each with its fold-1, fold-2, ...")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder: a Parquet file for each run, and README.md.")] = TEACHERS,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only so many pictures of each fold: a trial.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    cache: Cache = Path("cache"),
+) -> None:
+    """Let cross-fitted networks answer the pictures that they left out, and store their probabilities.
+
+    What a student would be told of its training pictures: run by run, by source, and the mean of the runs.
+    """
+    import torch
+
+    from edge_infer.files import write_atomically
+    from trainer.data.sources import read_sources
+    from trainer.papers.sources.rows import store_scores
+    from trainer.papers.sources.teachers import to_markdown
+    from trainer.scoring import cross_fitted as folds
+    from trainer.scoring.alone import figures
+
+    if threads:
+        torch.set_num_threads(threads)
+    records = read_sources(data)
+    found = {}
+    for run in runs:
+        networks = folds.open_folds(run)
+        name = networks[0].recipe.name
+        found[name] = folds.out_of_fold(networks, records, limit, cache)
+        typer.echo(store_scores(found[name], out / name))
+    if len(found) > 1:
+        found["mean of these"] = folds.mean(list(found.values()))
+    page = to_markdown({name: figures(scores) for name, scores in found.items()})
+    write_atomically(out / "README.md", page.encode())
+    typer.echo(page)
 
 
 def leave_out(
@@ -200,5 +238,5 @@ def restore(
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    for command in (score, leave_out, compare_sources, probe, restore):
+    for command in (score, out_of_fold, leave_out, compare_sources, probe, restore):
         app.command()(command)

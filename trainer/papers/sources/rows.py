@@ -72,10 +72,18 @@ def stem_of(name: str, seed: int) -> str:
 def write_arm(folder: Path, row: ArmRow, scores: Scores) -> Path:
     """Writes both files at once; returns the path of the JSON."""
     stem = stem_of(row.name, row.seed)
-    write_columns(folder / f"{stem}{SUFFIX}", _columns(scores))
+    store_scores(scores, folder / stem)
     path = folder / f"{stem}.json"
     text = json.dumps(dump(row), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(path, (text + "\n").encode())
+    return path
+
+
+def store_scores(scores: Scores, stem: Path) -> Path:
+    """Writes a network's answers at once; `read_scores` reads them. Returns the file's path."""
+    path = stem.with_name(f"{stem.name}{SUFFIX}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_columns(path, _columns(scores))
     return path
 
 
