@@ -19,7 +19,7 @@ from trainer.errors import DataError, RecipeError
 from trainer.papers.plan import Budget, Plan
 from trainer.recipe import OptimConfig, Recipe
 from trainer.training.checkpoint import build_model, class_names
-from trainer.training.loop import keep_strided_depthwise_in_float32
+from trainer.training.precision import keep_strided_depthwise_in_float32
 from trainer.training.tasks import Batch, Objective
 
 _STRIDE, _STEPS = 32, 8

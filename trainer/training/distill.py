@@ -10,7 +10,7 @@ has a network for each fold: each picture of the student's is answered by one th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from torch.nn import functional as F
 from trainer.data.ham10000 import Record
 from trainer.data.transforms import denormalize, normalize, resize_batch
 from trainer.errors import LeakError, RecipeError
-from trainer.recipe import DistillConfig, Recipe
+from trainer.recipe import DistillConfig, OptimConfig, Recipe
 from trainer.training.checkpoint import Checkpoint, load_checkpoint
 from trainer.training.folds import fold_folder
+from trainer.training.precision import autocast, computes_bf16
 from trainer.training.tasks import Batch, split_outputs
 
 
@@ -82,7 +83,7 @@ class Teachers:
 
     @torch.no_grad()
     def __call__(self, batch: Batch, rows: NDArray[np.int64] | None = None) -> Hints:
-        """Answers to a batch of the student's, each teacher at its own size and with its own normalisation.
+        """Answers to a batch of the student's, each teacher at its own size, precision and with its own normalisation.
 
         The batch is best at the largest of all sizes, so that a teacher sees no picture that was reduced and enlarged.
 
@@ -116,7 +117,8 @@ class Teachers:
             images = images.contiguous(memory_format=torch.channels_last)
             metadata = batch.metadata[asked] if recipe.data.metadata and batch.metadata is not None else None
             inputs = (images,) if metadata is None else (images, metadata)
-            mask_logits, class_logits = split_outputs(recipe.task, model(*inputs))
+            with _as_trained(recipe.optim, pictures.device.type):
+                mask_logits, class_logits = split_outputs(recipe.task, model(*inputs))
             if mask_logits is not None:
                 found = resize_batch(mask_logits.float().sigmoid(), self.size) * weight[:, None, None, None]
                 masks = found.new_zeros(len(pictures), *found.shape[1:]) if masks is None else masks
@@ -226,6 +228,11 @@ def check_no_leak(path: Path, teacher: Checkpoint, measured: Sequence[Record]) -
             "student would learn from it what it is asked later.",
             "Use a teacher of the same data, split and folds.",
         )
+
+
+def _as_trained(config: OptimConfig, device: str) -> torch.autocast:
+    """A teacher trained in bf16 answers in bf16 for a student in float32 too, where that is not slower."""
+    return autocast(config if computes_bf16(device) else replace(config, precision="float32"), device)
 
 
 def _check_fit(teacher: Recipe, student: Recipe) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -40,6 +39,7 @@ from trainer.training.distill import load_teachers
 from trainer.training.distributed import ALONE, World
 from trainer.training.events import EventLog
 from trainer.training.identity import RunIdentity
+from trainer.training.precision import autocast, computes_bf16, keep_strided_depthwise_in_float32
 from trainer.training.tasks import (
     Batch,
     Dataset,
@@ -52,7 +52,6 @@ from trainer.training.tasks import (
 )
 
 POLY_POWER = 0.9
-_WITHOUT_BF16 = ("NO AVX", "AVX2")
 
 Rows = NDArray[np.int64]
 """Positions of a batch's pictures in their split, shape (n,)."""
@@ -137,7 +136,7 @@ def train(
         _say(f"{weights}: {init_weights(model, weights).describe()}")
 
     config = recipe.optim
-    if config.precision == "bf16" and device == "cpu" and torch.backends.cpu.get_cpu_capability() in _WITHOUT_BF16:
+    if config.precision == "bf16" and not computes_bf16(device):
         _say("this processor has no bf16 arithmetic: precision = 'float32' is about ten times as fast here", world)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = world.wrap(model, device)
@@ -191,7 +190,7 @@ def train(
         for rows in bar:
             mine, weight = world.share(rows)
             batch = training_batch(recipe, train_set, mine, max(size, teachers.size if teachers else 0), device)
-            with _autocast(config, device):
+            with autocast(config, device):
                 hints = teachers(batch, mine) if teachers else None
                 batch = batch.resized(size)
                 outputs = network(*batch.inputs())
@@ -254,7 +253,7 @@ def validate(
     found: dict[int, tuple[float, dict[str, Tensor]]] = {}
     for number in range(world.rank, len(batches), world.size):
         batch = serving_batch(recipe, data, batches[number], device)
-        with _autocast(recipe.optim, device):
+        with autocast(recipe.optim, device):
             outputs = model(*batch.inputs())
         found[number] = float(objective(outputs, batch)), picture_scores(recipe, outputs, batch)
     everyone = {number: result for part in world.gather(found) for number, result in part.items()}
@@ -338,24 +337,6 @@ class WeightAverage:
         return model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 
-def keep_strided_depthwise_in_float32(model: nn.Module) -> None:
-    """Takes depthwise convolutions with a stride out of bf16 autocast, in place; weights and names do not change.
-
-    Their bf16 backward pass has no fast CPU kernel: the four of MobileNetV2 took 408 ms a batch of 16 at 160 pixels, a
-    third of the step, and take 48 ms in float32 (torch 2.13, one AVX-512 core).
-    """
-
-    def forward(convolution: nn.Conv2d, values: Tensor) -> Tensor:
-        with torch.autocast(values.device.type, enabled=False):
-            # The class's own forward: some libraries' convolutions pad in it.
-            result: Tensor = type(convolution).forward(convolution, values.float())
-            return result
-
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1 and max(module.stride) > 1:
-            module.forward = MethodType(forward, module)  # type: ignore[method-assign]
-
-
 def _batch(recipe: Recipe, data: Dataset, rows: Rows, images: Tensor, masks: Tensor | None, device: str) -> Batch:
     return Batch(
         images=normalize(images, recipe.normalization).contiguous(memory_format=torch.channels_last),
@@ -422,10 +403,6 @@ def _size_in(recipe: Recipe, epoch: int) -> int:
 
 def _epoch_seed(seed: int, epoch: int, *rank: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, *rank]).generate_state(1)[0])
-
-
-def _autocast(config: OptimConfig, device: str) -> torch.autocast:
-    return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16")
 
 
 def _parameter_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:

@@ -98,6 +98,36 @@ def test_each_teacher_sees_the_crop_at_its_own_size_and_normalisation() -> None:
     torch.testing.assert_close(hints.classes, expected)
 
 
+class Precisions(nn.Module):
+    """Keeps the type in which it multiplied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.seen: list[torch.dtype] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        answers: Tensor = self.linear(images.mean((2, 3)))
+        self.seen.append(answers.dtype)
+        return answers
+
+
+@pytest.mark.parametrize(("able", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_teacher_answers_in_the_precision_that_it_was_trained_in(
+    able: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.training.distill.computes_bf16", lambda device: able)
+    student = taught(small(), Path("a"), Path("b"))
+    spies = [Precisions(), Precisions()]
+    recipes = [small(), small(precision="bf16")]
+    teachers = Teachers([Checkpoint(spy, recipe, 1, {}) for spy, recipe in zip(spies, recipes, strict=True)], student)
+    for student_in_bf16 in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=student_in_bf16):
+            hints = teachers(Batch(torch.rand(4, 3, 32, 32), None, None, None))
+        assert hints.classes is not None and hints.classes.dtype == torch.float32
+    assert spies[0].seen == [torch.float32] * 2 and spies[1].seen == [expected] * 2
+
+
 def test_shrinking_averages_instead_of_skipping() -> None:
     lines = torch.zeros(1, 1, 32, 32)
     lines[..., ::4] = 1.0

@@ -19,7 +19,8 @@ from trainer.data.splits import standard_split
 from trainer.errors import CheckpointError
 from trainer.recipe import AugmentConfig, OptimConfig, Recipe, load_recipe
 from trainer.training.checkpoint import build_model, class_names, init_weights, load_checkpoint, read_file
-from trainer.training.loop import WeightAverage, keep_strided_depthwise_in_float32, rate_factor, train, validate
+from trainer.training.loop import WeightAverage, rate_factor, train, validate
+from trainer.training.precision import keep_strided_depthwise_in_float32
 from trainer.training.tasks import Batch, monitored, picture_scores, serving_data, summarise
 
 STAGES = ["mobile-segmenter", "mobile-classifier"]
