@@ -369,11 +369,14 @@ def add_variants(
     leave_out_failed: LeaveOut = False,
     limit: Limit = None,
     results: Results = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Add int8 or Core ML variants to a finished bundle, each proven on validation pictures.
 
     Where the classifier learnt from those, the folder of results says what networks that left them out answered.
     """
+    import torch
+
     from edge_infer.bundle.store import load_bundle
     from trainer.bundle.extend import extend_bundle
     from trainer.bundle.recipe import learnt_by
@@ -386,6 +389,8 @@ def add_variants(
     from trainer.scoring.predictions import read_predictions
     from trainer.training.folds import OUT_OF_FOLD
 
+    if threads:
+        torch.set_num_threads(threads)
     loaded = load_bundle(bundle)
     learnt = learnt_by(loaded.manifest)
     records = [record for record in read_sources(data) if not learnt or record.source in learnt]

@@ -19,7 +19,7 @@ figures_app = typer.Typer(
 Data = Annotated[Path, typer.Option(help="Folder of the data set.")]
 Sources = Annotated[list[Path], typer.Option("--data", help="Folder of a data set; may be repeated.")]
 Out = Annotated[Path, typer.Option(help="PNG file to write.")]
-Split = Annotated[str, typer.Option(help="train, val or test.")]
+Split = Annotated[str, typer.Option(help="train, val or test; what is seen of test must decide nothing.")]
 Images = Annotated[list[str] | None, typer.Option("--image", help="Image id; may be given several times.")]
 Bundle = Annotated[str | None, typer.Option(help="Bundle by path or name: both stages.")]
 Segmenter = Annotated[str | None, typer.Option(help="Instead of --bundle: a segmenter's best.pt, or a bundle.")]
@@ -34,7 +34,7 @@ def panels(
     segmenter: Segmenter = None,
     classifier: Classifier = None,
     image: Images = None,
-    split: Split = "test",
+    split: Split = "val",
     count: Annotated[int, typer.Option(min=1, help="Pictures, spread over the split, where none is named.")] = 5,
 ) -> None:
     """Picture, ground truth, prediction, region of interest and decision, one line a picture."""
@@ -127,7 +127,7 @@ def grad_cam(
     out: Out,
     label: Annotated[str | None, typer.Option(help="Class whose evidence is shown; default: melanoma.")] = None,
     image: Images = None,
-    split: Split = "test",
+    split: Split = "val",
     count: Annotated[int, typer.Option(min=1, help="Pictures, spread over the split, where none is named.")] = 5,
 ) -> None:
     """Grad-CAM++: where the evidence for a class was, on the crops (true masks) or pictures that the network takes."""
