@@ -54,11 +54,11 @@ def request(records: Sequence[Record], *names: str, **options: Any) -> Request:
 
 @pytest.fixture(scope="module", autouse=True)
 def _gates_for_few_pictures() -> Iterator[None]:
-    """The toy classifier's weights are random: one picture of 21 may be decided otherwise, and any AUC is chance."""
+    """The toy classifier's weights are random: one picture of 21 may flip, and any AUC is chance."""
 
     def limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
         kept = [limit for limit in int8_limits(segmenter, classifier) if not limit.measure.startswith("auc")]
-        return tuple(replace(limit, limit=0.1) if limit.measure == "flipped" else limit for limit in kept)
+        return tuple(replace(limit, limit=0.1) if limit.measure.endswith("flipped") else limit for limit in kept)
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("int8", "int8-arm"):
@@ -96,7 +96,7 @@ def test_every_file_of_a_variant_is_listed_and_every_gate_is_recorded(exported: 
         assert stage.files["onnx"].endswith(".onnx") and "int8" not in stage.files["onnx"]
     measures = {gate.measure.partition(" (")[0] for gate in manifest.classifier.variants["int8"].parity}
     assert measures == {"decisions flipped, end to end", "max |Δp| of a class on the same crops"}  # fmt: skip
-    assert {gate.limit for gate in manifest.segmenter.variants["int8"].parity} == {-0.001, -0.02}
+    assert {gate.limit for gate in manifest.segmenter.variants["int8"].parity} == {-0.001, -0.02, 0.1}
     assert all(gate.passed for gate in manifest.gates)
     assert "coremltools" in manifest.provenance.packages
     card = (exported / MODEL_CARD).read_text(encoding="utf-8")

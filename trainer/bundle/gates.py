@@ -31,13 +31,15 @@ from edge_infer.bundle.golden import Trace, trace
 from edge_infer.bundle.manifest import Manifest, ParityGate
 from edge_infer.rules import Metric
 from edge_infer.steps.image import open_picture
-from edge_infer.steps.mask import clean_mask, restore_mask
+from edge_infer.steps.mask import clean_mask, lesion_confidence, restore_mask
+from edge_infer.steps.quality import measure_quality
 from edge_infer.steps.resize import to_batch
 from trainer.bundle.errors import ParityError
 from trainer.bundle.storage import Store
 from trainer.data.ham10000 import Record, read_mask
 from trainer.scoring.metrics import Roc, Weights, lesion_weights, with_interval
 from trainer.scoring.networks import Networks
+from trainer.scoring.predict import Limits, Rules, reason_of
 
 Unseen = Mapping[str, float]
 """Calibrated melanoma probability by image id, of networks that did not learn from the picture's lesion."""
@@ -62,7 +64,7 @@ class Parity:
         answered: pictures that `flipped` and the AUC rest on.
         out_of_fold: whether their answers are of networks that left them out.
         max_familiarity: largest absolute difference of the score of familiarity; None where the bundle has none.
-        unfamiliar_flipped: fraction of pictures that one refuses for that score and the other does not.
+        refused_flipped: fraction of pictures that the two refuse for another reason, or only one of them refuses.
     """
 
     pictures: int
@@ -79,7 +81,7 @@ class Parity:
     answered: int = 0
     out_of_fold: bool = False
     max_familiarity: float | None = None
-    unfamiliar_flipped: float | None = None
+    refused_flipped: float = math.nan
 
 
 Measured = Literal[
@@ -93,10 +95,10 @@ Measured = Literal[
     "auc_change",
     "auc_low",
     "max_familiarity",
-    "unfamiliar_flipped",
+    "refused_flipped",
 ]
 
-_OPTIONAL: tuple[Measured, ...] = ("max_familiarity", "unfamiliar_flipped")
+_OPTIONAL: tuple[Measured, ...] = ("max_familiarity",)
 _DECIDED: tuple[Measured, ...] = ("flipped", "auc_change", "auc_low")
 _WORDS: dict[Measured, str] = {
     "max_map": "max |Δp| of a pixel",
@@ -109,7 +111,7 @@ _WORDS: dict[Measured, str] = {
     "auc_change": "|change| of the melanoma AUC",
     "auc_low": "change of the melanoma AUC, lower end of its 95 % interval",
     "max_familiarity": "max |Δ| of the score of familiarity",
-    "unfamiliar_flipped": "refusals as no dermoscopy flipped",
+    "refused_flipped": "refusals flipped",
 }
 
 
@@ -138,7 +140,7 @@ def int8_limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
     """What 8-bit files must hold: accuracy and decisions survive although single values move."""
     both = f"{segmenter} + {classifier}"
     return (
-        Limit(segmenter, "unfamiliar_flipped", "<=", 0.005),
+        Limit(segmenter, "refused_flipped", "<=", 0.005),
         Limit(segmenter, "dice_change", ">=", -0.001),
         Limit(segmenter, "worst_dice_change", ">=", -0.02),
         Limit(both, "auc_change", "<=", 0.002),
@@ -151,7 +153,7 @@ def int8_limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
 def float16_limits(segmenter: str, classifier: str) -> tuple[Limit, ...]:
     """What float16 artifacts (Core ML) must hold."""
     return (
-        Limit(segmenter, "unfamiliar_flipped", "<=", 0.005),
+        Limit(segmenter, "refused_flipped", "<=", 0.005),
         Limit(segmenter, "max_map", "<=", 5e-3),
         Limit(segmenter, "mean_mask_iou", ">=", 0.998),
         Limit(classifier, "max_probability", "<=", 5e-3),
@@ -216,10 +218,12 @@ class _Tally:
 
     def __init__(self, manifest: Manifest, unseen: Unseen | None) -> None:
         self._manifest, self._unseen = manifest, unseen
+        self._rules = Rules.of_manifest(manifest)
         self._maps, self._probabilities = [0.0], [0.0]
         self._ious: list[float] = []
         self._dices: list[float] = []
         self._flips: list[bool] = []
+        self._refusals: list[bool] = []
         self._familiarity: list[tuple[float, float]] = []
         self._scores: list[_Score] = []
 
@@ -233,6 +237,7 @@ class _Tally:
             self._dices.append(_dice(theirs, truth, manifest) - _dice(ours, truth, manifest))
         if manifest.familiarity is not None:
             self._familiarity.append((_score_of(ours), _score_of(theirs)))
+        self._refusals.append(_refusal(record, ours, self._rules) != _refusal(record, theirs, self._rules))
         if "roi" in ours:
             again = candidate.classify(to_batch([np.asarray(ours["roi"], np.uint8)]))[0]
             self._probabilities.append(_max_difference(ours["probabilities"], again))
@@ -250,15 +255,6 @@ class _Tally:
         self._scores.append(_Score(record.lesion_id, a, b, record.dx == manifest.melanoma_label))
         self._flips += [(a >= point.threshold) != (b >= point.threshold) for point in points]
 
-    def _unfamiliar(self) -> tuple[float | None, float | None]:
-        """`Parity.max_familiarity` and `Parity.unfamiliar_flipped`."""
-        rule = self._manifest.familiarity
-        if rule is None:
-            return None, None
-        scores = np.array(self._familiarity)
-        refused = scores < rule.threshold
-        return float(np.abs(np.diff(scores)).max()), float((refused[:, 0] != refused[:, 1]).mean())
-
     def result(self) -> Parity:
         change = _auc_change(self._scores)
         return Parity(
@@ -275,8 +271,23 @@ class _Tally:
             None if change is None else change.high,
             len(self._scores),
             self._unseen is not None,
-            *self._unfamiliar(),
+            max((abs(a - b) for a, b in self._familiarity), default=None),
+            float(np.mean(self._refusals)),
         )
+
+
+def _refusal(record: Record, steps: Trace, rules: Rules) -> str:
+    """The runtime's reason for giving no probability, "" where it gives one; a score of dermoscopy is not taken."""
+    image, mask = (np.asarray(steps[name], np.uint8) for name in ("image", "mask"))
+    probability = np.asarray(steps["probability_map"], np.float32)
+    confidence = lesion_confidence(probability, clean_mask(probability, rules.mask.threshold))
+    limits = Limits(rules.mask, rules.quality, familiarity=rules.familiarity)
+    if record.source in rules.size_exempt:
+        limits = limits.of_any_size()
+    quality = measure_quality(np.asarray(steps["segmenter_input"], np.uint8))
+    score = None if rules.familiarity is None else _score_of(steps)
+    area = np.count_nonzero(mask) / mask.size
+    return reason_of((image.shape[0], image.shape[1]), quality, None, area, confidence, limits, score)
 
 
 class _Score(NamedTuple):

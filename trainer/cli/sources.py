@@ -75,22 +75,23 @@ def out_of_fold(
     from edge_infer.files import write_atomically
     from trainer.data.sources import read_sources
     from trainer.papers.sources.rows import store_scores
-    from trainer.papers.sources.teachers import to_markdown
+    from trainer.papers.sources.teachers import to_markdown, training_rows
     from trainer.scoring import cross_fitted as folds
     from trainer.scoring.alone import figures
 
     if threads:
         torch.set_num_threads(threads)
     records = read_sources(data)
-    found = {}
+    found, trained = {}, []
     for run in runs:
         networks = folds.open_folds(run)
+        trained += training_rows(run, networks)
         name = networks[0].recipe.name
         found[name] = folds.out_of_fold(networks, records, limit, cache)
         typer.echo(store_scores(found[name], out / name))
     if len(found) > 1:
         found["mean of these"] = folds.mean(list(found.values()))
-    page = to_markdown({name: figures(scores) for name, scores in found.items()})
+    page = to_markdown({name: figures(scores) for name, scores in found.items()}, trained)
     write_atomically(out / "README.md", page.encode())
     typer.echo(page)
 

@@ -78,15 +78,13 @@ def overview(results: Path) -> str:
     summaries = {name: summary for name, (summary, _) in known.items() if summary is not None}
     if not summaries:
         raise DataError(f"'{results}' holds no results of a bundle.", "Make them with `python -m trainer export`.")
-    rows = [
-        [goal.words, f"{'<=' if goal.low else '>='} {goal.must:g}", *(show(goal.value(s)) for s in summaries.values())]
-        for goal in GOALS
-    ]
+    rows = [[goal.words, *(show(goal.value(summary)) for summary in summaries.values())] for goal in GOALS]
     parts = [
         "# Bundles side by side\n",
-        f"Made by `python -m trainer report` from the results of each bundle. On `test`. {INTERVALS}\n",
+        f"Made by `python -m trainer report` from the results of each bundle. On `test`. {INTERVALS} What each bundle "
+        "was meant to reach stands in its RESULTS.md.\n",
         *([SEVERAL_NOTE] if any(several for _, several in known.values()) else []),
-        markdown_table(["measure", "must", *summaries], rows),
+        markdown_table(["measure", *summaries], rows),
     ]
     behind = [
         _against_best(goal, summaries) for goal in GOALS if goal.words in COMPARED and DEFAULT_BUNDLE in summaries

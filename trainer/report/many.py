@@ -74,7 +74,9 @@ def several(
         )
         for name in dict.fromkeys(p.source for p in test)
     }
-    return Several(rows(test), rows(true_roi), rows(chosen), summaries, _probe(results), _read(results, manifest))
+    return Several(
+        rows(test), rows(true_roi), rows(chosen), summaries, _probe(results), readings_words(results, manifest)
+    )
 
 
 def figure_names(sources: Sequence[str]) -> dict[str, str]:
@@ -216,15 +218,25 @@ def _probe(results: Path) -> str:
     )
 
 
-def _read(results: Path, manifest: Manifest) -> str:
-    identity = decisions_hash(manifest)
-    known = [one for one in readings(results.parent / LEDGER) if one.hash == identity]
+def readings_words(results: Path, manifest: Manifest) -> str:
+    """The reading of these networks and rules, and those before it of another form of the same version."""
+    identity, version = decisions_hash(manifest), f"{manifest.name} {manifest.version}"
+    every = readings(results.parent / LEDGER)
+    known = [one for one in every if one.hash == identity]
     if not known:
         return ""
     first = known[0]
     pictures = ", ".join(f"{count} of {name}" for name, count in first.pictures.items())
     later = ", entered later from the stored results" if first.entered_later else ""
-    return (
+    text = (
         f"These networks and rules (hash `{identity[:16]}`) read `test` on {first.date[:10]}: {pictures}. Reason: "
         f"{first.reason}{later}. A second look is answered from what was stored then.\n"
     )
+    before = [one for one in every if one.what == version and one.hash != identity and one.date < first.date]
+    if before:
+        when = ", ".join(f"{one.date[:16].replace('T', ' ')} UTC (hash `{one.hash[:16]}`)" for one in before)
+        text += (
+            f"\nOther networks or rules under the same name and version read `test` before, on {when}. What was chosen "
+            "after that may have been led by what it showed.\n"
+        )
+    return text

@@ -54,11 +54,11 @@ def model_card(
         f"Mask: probability of at least {m.mask.threshold:g}, largest region, holes closed. "
         f"Crop: square, lesion's longer side plus {m.roi.margin:.0%} on each side, background "
         f"{'kept' if m.roi.background == 'keep' else 'set to black'}"
-        f"{'' if m.roi.outside == 'pad' else f'; where it leaves the picture: {m.roi.outside}'}.\n",
+        f"{'' if m.roi.outside == 'pad' else f'; where it leaves the picture: {m.roi.outside}'}.{_style(m)}\n",
         f"Calibration: {m.calibration.method}, T = {m.calibration.temperature:g}"
         f"{f', bias {m.calibration.bias:g} on the logit of melanoma' if m.calibration.bias else ''}, "
         "inside the classifier's graph, "
-        f"fitted on {chosen_on}{'' if several is None else _weighed(m)}.\n",
+        f"fitted on {chosen_on}{'' if several is None else _weighed(several, m)}.\n",
         _recipes(m),
         _compute(m),
         "## Operating points\n",
@@ -76,7 +76,7 @@ def model_card(
         f"{m.mask.max_area_fraction:.1%} of the picture. {_look(m)}\n",
         "Of spoilt copies of test pictures, of skin without a lesion, and of other things it refuses:\n",
         refusal_tables(refused),
-        _abstention(m),
+        _abstention(m, several is not None),
         *(to_markdown(summary, _title(summary), m.operating_points) for summary in summaries),
         *([] if several is None else card_sections(several, m)),
         "## What cannot be measured here\n",
@@ -116,10 +116,12 @@ def _population(several: Several, manifest: Manifest) -> str:
     )
 
 
-def _weighed(manifest: Manifest) -> str:
+def _weighed(several: Several, manifest: Manifest) -> str:
     prior = manifest.calibration.prior
-    shared = "" if prior is None else f" and was weighed to a share of melanoma of {prior:.0%}"
-    return f"; every source that it learnt from counted the same there{shared}"
+    shared = "" if prior is None else f"weighed to a share of melanoma of {prior:.0%}"
+    sources = list(several.chosen.rows)
+    alike = f"{', '.join(sources)} count the same there" if len(sources) > 1 else ""
+    return "".join(f"; {part}" for part in (alike, shared) if part)
 
 
 def _unmeasured(several: Several) -> tuple[str, ...]:
@@ -166,6 +168,19 @@ _STORED = {
 }
 
 
+def _style(manifest: Manifest) -> str:
+    """Whose masks the outlines follow, where the recipe says so."""
+    data = manifest.provenance.recipes.get("segmenter", {}).get("data", {})
+    styles, sources = data.get("styles") or (), list(data.get("sources") or ())
+    if styles:
+        others = ", ".join(styles[1:])
+        return (
+            f" Outlines are drawn in the style of {styles[0]}'s masks; those of {others} are drawn in another, which "
+            "an offset that was learnt for each source kept apart in training."
+        )
+    return f" Outlines are drawn in the style of {sources[0]}'s masks." if len(sources) == 1 else ""
+
+
 def _stages(manifest: Manifest) -> str:
     def row(role: str, stage: Stage) -> str:
         size = f"{stage.input.width}x{stage.input.height}"
@@ -201,12 +216,13 @@ def _look(manifest: Manifest) -> str:
     )
 
 
-def _abstention(manifest: Manifest) -> str:
+def _abstention(manifest: Manifest, elsewhere: bool) -> str:
     if not any(point.bands for point in manifest.operating_points):
         return ""
     return (
         "On request (`--abstain`), and never by itself, it also leaves pictures undecided whose probability is close "
-        "to the threshold; the probability is still given. What that gains stands under *Abstention as it ships*.\n"
+        "to the threshold; the probability is still given. What that gains stands under *Abstention as it ships*"
+        f"{' in the results that `report` writes beside the predictions' if elsewhere else ''}.\n"
     )
 
 
@@ -243,7 +259,8 @@ def _recipes(manifest: Manifest) -> str:
         if recipe.get("members", 1) > 1:
             of = "weights is this network" if recipe.get("joined_by") == "weights" else "logits answers"
             time += f" {recipe['members']} networks were trained apart; the mean of their {of}."
-        kept = "the last one" if folds else f"{recipe.get('epoch')} chosen on the validation split"
+        last = folds or optim.get("keep") == "last"
+        kept = "the last one" if last else f"{recipe.get('epoch')} chosen on the validation split"
         lines.append(
             f"- {stage}: recipe `{recipe.get('name')}`, {optim.get('epochs')} epochs of batch "
             f"{optim.get('batch_size')}, AdamW at {optim.get('learning_rate')}, {loss.get('name')} loss; epoch kept: "

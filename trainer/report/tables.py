@@ -20,6 +20,8 @@ from trainer.report.goals import goals_table
 from trainer.report.markdown import to_markdown
 from trainer.report.model_card import model_card
 from trainer.report.refusals import Refusals, detection, refusal_tables, refused
+from trainer.report.source_goals import source_goals_table
+from trainer.report.sources import by_source
 from trainer.report.summary import Summary, summarise, to_evaluation
 from trainer.scoring.columns import SUFFIX
 from trainer.scoring.predictions import Prediction, RoiSource, read_predictions, write_predictions
@@ -118,7 +120,9 @@ def _write_single(results: Path, manifest: Manifest, protocol: str) -> dict[str,
     draw_figures(results, read_stem(results, test), summaries[test], manifest)
     pictures = "".join(f"![{caption}]({name})\n\n" for name, caption in FIGURES.items())
     above = f"## Figures, {TITLES[test].lower()}\n\n{pictures}{refusal_tables(refusals)}\n"
-    head += f"## Goals, {TITLES[test].lower()}\n\n{goals_table(summaries[test])}\n"
+    rows = by_source(read_stem(results, test), manifest.labels, points, manifest.calibration.prior, learnt_by(manifest))
+    goals = source_goals_table(manifest.name, rows) or goals_table(summaries[test])
+    head += f"## Goals, {TITLES[test].lower()}\n\n{goals}\n"
     if protocol:
         head += f"## The papers' protocol, which leaks\n\n{protocol}\n"
     (results / "RESULTS.md").write_text(head + above + tables, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from edge_infer.bundle.manifest import Manifest
 from edge_infer.bundle.store import read_manifest
 from edge_infer.engines.onnx import OnnxEngine
+from edge_infer.rules import QualityLimits
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.resize import resize
 from trainer.bundle.errors import ParityError
@@ -106,13 +108,54 @@ def test_the_interval_of_the_auc_is_paired(records: list[Record], manifest: Mani
 
 
 def test_too_few_pictures_fail_the_gate_although_their_auc_did_not_move() -> None:
-    parity = Parity(20, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, auc_change=0.0, auc_low=-0.03, auc_high=0.02, answered=20)
+    parity = Parity(
+        20,
+        0.0,
+        1.0,
+        1.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        auc_change=0.0,
+        auc_low=-0.03,
+        auc_high=0.02,
+        answered=20,
+        refused_flipped=0.0,
+    )
     gates = judge(parity, int8_limits("s.onnx", "c.onnx"))
     with pytest.raises(ParityError, match=r"lower end of its 95 % interval .*-0\.03, must be >= -0\.005"):
         require(gates)
     require(judge(replace(parity, auc_low=-0.004), int8_limits("s.onnx", "c.onnx")))
     with pytest.raises(ParityError, match="undefined"):
         judge(replace(parity, auc_low=None), int8_limits("s.onnx", "c.onnx"))
+
+
+def test_a_refusal_that_flips_counts_whatever_its_reason(
+    records: list[Record], manifest: Manifest, segment: OnnxEngine
+) -> None:
+    """An outline that fades is the same outline, and its lesion is no longer certain."""
+
+    def faded(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.where(segment.run(pictures) >= 0.5, np.float32(0.55), np.float32(0.0))
+
+    def empty(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.zeros(pictures.shape[:3], np.float32)
+
+    sure = replace(manifest, quality=None, mask=replace(manifest.mask, min_confidence=0.6))
+
+    def flipped(rules: Manifest, candidate: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> float:
+        pairs = Networks(segment.run, Certain()), Networks(candidate, Certain())
+        return measure_parity(records, rules, *pairs, progress=False).refused_flipped
+
+    assert flipped(sure, segment.run) == 0
+    assert flipped(sure, faded) > 0.9 and flipped(replace(sure, mask=replace(sure.mask, min_confidence=0)), faded) < 0.1
+    assert flipped(sure, empty) > 0.9
+    dark = replace(manifest, quality=QualityLimits(1, 0.0, 250.0, 255.0, 0.0))
+    assert flipped(dark, empty) == 0, "the runtime refuses these before it looks for a lesion"
+    with pytest.raises(ParityError, match="refusals flipped"):
+        pairs = Networks(segment.run, Certain()), Networks(faded, Certain())
+        require(judge(measure_parity(records, sure, *pairs, progress=False), int8_limits("s.onnx", "c.onnx")))
 
 
 def test_a_move_in_log_odds() -> None:

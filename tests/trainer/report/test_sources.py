@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge_infer.bundle.store import read_manifest
 from edge_infer.rules import OperatingPoint
+from edge_infer.schema import dump
 from tests.support.prediction_rows import row
+from trainer.report.many import readings_words
 from trainer.report.source_goals import source_goals_table
 from trainer.report.sources import MACRO, by_source, sources_markdown
+from trainer.scoring.ledger import LEDGER, Reading, decisions_hash
 from trainer.scoring.predictions import Counts, Prediction
 
 POINTS = (OperatingPoint("balanced", 0.5, "by hand", "For tests.", "val"),)
@@ -88,3 +94,29 @@ def test_tables_name_external_sources_and_the_mean() -> None:
     goals = source_goals_table("open", renamed)
     assert "AUC, external" in goals and goals.count("\n") == 4
     assert source_goals_table("nobody's", renamed) == ""
+
+
+def test_readings_of_the_same_version_before_are_told(toy_bundle: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(toy_bundle).manifest
+    version = f"{manifest.name} {manifest.version}"
+    assert readings_words(tmp_path / "toy", manifest) == ""
+    lines = [
+        Reading("2026-01-01T08:00:00+00:00", version, "a" * 64, "", {"ham10000": 9}, "bundle", "a first look"),
+        Reading("2026-01-02T08:00:00+00:00", "another 1", "b" * 64, "", {"ham10000": 9}, "bundle", "another's"),
+        Reading("2026-01-03T08:00:00+00:00", version, decisions_hash(manifest), "", {"bcn": 9}, "bundle", "the report"),
+    ]
+    (tmp_path / LEDGER).write_text("".join(json.dumps(dump(line)) + "\n" for line in lines), encoding="utf-8")
+    text = readings_words(tmp_path / "toy", manifest)
+    assert "9 of bcn. Reason: the report" in text
+    assert "2026-01-01 08:00 UTC (hash `aaaaaaaaaaaaaaaa`)" in text and "bbbb" not in text
+    (tmp_path / LEDGER).write_text(json.dumps(dump(lines[2])) + "\n", encoding="utf-8")
+    assert "before" not in readings_words(tmp_path / "toy", manifest)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "words"), [("mobile", "ham10000's masks; those of msk-uda"), ("open", "msk-uda's masks.")]
+)
+def test_cards_say_whose_masks_the_outlines_follow(bundle: str, words: str) -> None:
+    text = (Path(__file__).parents[3] / "exported" / bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert f"Outlines are drawn in the style of {words}" in text
+    assert "chosen on the validation split. " not in text.split("## Training")[1].split("## Energy")[0]

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from edge_infer.rules import Metric
 from trainer.cli import app as cli
 from trainer.data.ham10000 import DX, Record
 from trainer.errors import CheckpointError, DataError
 from trainer.papers.sources.rows import read_scores, store_scores
+from trainer.papers.sources.teachers import to_markdown, training_rows
 from trainer.recipe import load_recipe
 from trainer.scoring import cross_fitted
 from trainer.scoring.alone import Scores
 from trainer.scoring.cross_fitted import mean, out_of_fold
 from trainer.training.checkpoint import Checkpoint, build_model
+from trainer.training.folds import fold_folder
 
 
 @pytest.fixture
@@ -82,3 +85,17 @@ def test_the_mean_is_over_the_same_pictures_in_any_order(folds: list[Checkpoint]
 def test_a_run_without_folds_says_what_is_missing(drawn_folder: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.app, ["out-of-fold", str(tmp_path), "--data", str(drawn_folder)])
     assert isinstance(result.exception, CheckpointError) and "fold-1" in str(result.exception)
+
+
+def test_the_page_says_what_each_fold_cost(folds: list[Checkpoint], tmp_path: Path) -> None:
+    for number, seconds in ((1, (60, 90)), (2, (240,))):
+        home = fold_folder(tmp_path, number)
+        home.mkdir()
+        lines = ["epoch,seconds", *(f"{epoch},{value}" for epoch, value in enumerate(seconds, 1))]
+        (home / "history.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = training_rows(tmp_path, folds)
+    assert [row[0] for row in rows] == ["simple-cnn, fold 1", "simple-cnn, fold 2"]
+    assert [row[-2:] for row in rows] == [["2", "2"], ["1", "4"]]
+    assert [int(row[2]) for row in rows] == [len(fold.held_out) for fold in folds]
+    page = to_markdown({"simple-cnn": {"ham10000": {"auc": Metric(0.8, 0.7, 0.9)}}}, rows)
+    assert "| simple-cnn | ham10000 | 0.800 (0.700 to 0.900) |" in page and "fold 2" in page

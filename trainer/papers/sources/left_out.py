@@ -67,11 +67,11 @@ def to_markdown(rows: Sequence[ArmRow]) -> str:
     """The page, from the stored rows alone."""
     keys = list(dict.fromkeys(key for row in rows for found in row.figures.values() for key in found))
     cells = [
-        [row.left_out, row.recipe_name, str(row.seed), name, "left out" if name == row.left_out else "known"]
+        [row.left_out, row.recipe_name, str(row.seed), name, kind.get(name, "known")]
         + [show(found.get(key)) for key in keys]
         for row in rows
+        for kind in [{row.left_out: "left out", MACRO: "mean of these"}]
         for name, found in row.figures.items()
-        if name != MACRO
     ]
     trained = [
         [
