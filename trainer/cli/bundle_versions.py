@@ -32,7 +32,7 @@ def compare_bundles(
     data: Annotated[
         Path | None, typer.Option(help="Data set instead of --pictures: its labels tell which changes are right.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Of the data set: train, val or test.")] = "test",
+    split: Annotated[str, typer.Option(help="Of the data set: train, val or test.")] = "val",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many pictures, spread over all.")] = None,
     variant: Annotated[str | None, typer.Option(help="Form of the networks, of both.", show_default="float32")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads per network.")] = None,
