@@ -43,8 +43,8 @@ TRAINER: Sequence[Row] = (
 PICTURE: Sequence[Row] = (
     ("decode", "header checked first; upright RGB"),
     ("resize", "to the segmenter's input, one rule"),
-    ("quality, appearance", "dark? blurred? no dermoscopy?"),
-    ("segment", "network 1: a probability for each pixel"),
+    ("quality", "too small? too dark? blurred?"),
+    ("segment", "network 1: pixels; is it dermoscopy?"),
     ("mask", "threshold, largest region, holes closed"),
     ("crop", "a square around the lesion"),
     ("classify", "network 2: calibrated probabilities"),
@@ -53,7 +53,7 @@ PICTURE: Sequence[Row] = (
 BUNDLE: Sequence[Row] = (
     ("train", "both stages, by recipe; resumable"),
     ("answer", "unseen pictures: predictions on disk"),
-    ("choose", "temperature, limits, thresholds; pure"),
+    ("choose", "calibration, limits, thresholds; pure"),
     ("write", "ONNX, variants, gates, golden, hashes"),
     ("report", "the one look at test; model card"),
     ("find, verify", "by the runtime: hashes, schema, engine"),

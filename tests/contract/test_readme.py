@@ -23,7 +23,7 @@ def test_the_figures_are_the_bundles(bundle: str, column: int) -> None:
     found = read_manifest(REPOSITORY / "exported" / bundle).manifest.evaluations
     for places, source in SOURCES.items():
         evaluation = next(item for item in found if item.data.startswith(source))
-        auc, answered = evaluation.metrics["melanoma_auc"], evaluation.metrics["answered"].value
+        auc, answered = evaluation.metrics["auc"], evaluation.metrics["answered"].value
         cell = rows[places][column]
         assert f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})" in cell, (places, cell)
         if "dice" in evaluation.metrics:
