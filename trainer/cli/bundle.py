@@ -261,12 +261,14 @@ def limits(
     bundle: Annotated[str, typer.Argument(help="Path or name of a bundle.")],
     data: Many,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many pictures of each source and split.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the tables to this .md file.")] = None,
 ) -> None:
     """Fit the limits of quality again, with and without each source, and show what they refuse beside the bundle's own.
 
     Good pictures are those of `train` and `val`, spoilt ones are copies of `val`; no network runs, `test` stays closed.
     """
     from edge_infer.bundle.store import load_bundle
+    from edge_infer.files import write_atomically
     from trainer.bundle.recipe import learnt_by
     from trainer.data.sources import read_sources
     from trainer.data.splits import spread
@@ -285,7 +287,10 @@ def limits(
     shipped = f"{manifest.name} {manifest.version}", manifest.quality
     fits = fit_limits(good, shipped, learnt_by(manifest), rules.size_exempt)
     spoilt = spoil(spread([r for r in validation if r.mask_path], min(limit or TRIAL_PICTURES, TRIAL_PICTURES)), rules)
-    typer.echo(limits_markdown(fits, good, spoilt, rules.size_exempt))
+    text = limits_markdown(fits, good, spoilt, rules.size_exempt)
+    if out is not None:
+        write_atomically(out, text.encode())
+    typer.echo(text)
 
 
 def _places(name: str, runs: Path, out: Path | None = None, results: Path | None = None) -> Places:

@@ -54,6 +54,7 @@ SOURCE_GOALS = (
     SourceGoal("Dice", ("reference",), _HAM, "dice", 0.94, 0.95, "0.928"),
     SourceGoal("AUC", ("open",), _MSK, "auc", 0.80, 0.86),
     SourceGoal("AUC, external", ("open",), _HAM, "auc", 0.75, 0.82),
+    SourceGoal("good pictures refused, external", ("open",), _HAM, "refused", 0.04, 0.02, low=True),
 )
 
 

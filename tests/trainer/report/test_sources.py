@@ -92,7 +92,7 @@ def test_tables_name_external_sources_and_the_mean() -> None:
         assert words in text, words
     renamed = replace(found, rows={"ham10000": found.rows["a"], "msk-uda": found.rows["b"]})
     goals = source_goals_table("open", renamed)
-    assert "AUC, external" in goals and goals.count("\n") == 4
+    assert "AUC, external" in goals and goals.count("\n") == 5
     assert source_goals_table("nobody's", renamed) == ""
 
 

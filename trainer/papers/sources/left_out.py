@@ -21,7 +21,8 @@ from trainer.training.initial import RANDOM
 HEAD = (
     "Each row is one network that never saw a source, judged on all of that source's `train` and `val` (left out), and "
     "on `val` of the sources that it learnt from (known). No `test` was read. Crops are those of the true outlines, or "
-    "of the recipe's segmenter where there are none. In brackets: 95 % interval, bootstrapped by lesion."
+    "of the recipe's segmenter where there are none; limits and calibration have no part in this. In brackets: 95 % "
+    "interval, bootstrapped by lesion. On a source left out an AUC of 0.80 is asked for, and 0.86 is the moonshot."
 )
 
 
