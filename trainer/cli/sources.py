@@ -16,46 +16,58 @@ Cache = Annotated[Path, typer.Option(help="Folder for decoded pictures, reused b
 
 
 def score(
-    checkpoint: Annotated[Path, typer.Argument(help="best.pt or last.pt of a run.")],
+    checkpoints: Annotated[list[Path], typer.Argument(help="best.pt or last.pt of a run, or of several.")],
     data: Data,
     split: Annotated[str, typer.Option(help="Protocol that names the parts, see `compare`.")] = "column",
     part: Annotated[str, typer.Option(help="train, val, test, or several joined by +.")] = "val",
     source: Annotated[list[str] | None, typer.Option(help="Only this source; may be repeated.")] = None,
     masks: Annotated[bool, typer.Option("--masks", help="Only pictures with masks.")] = False,
-    out: Annotated[Path | None, typer.Option(help="CSV file to write, one row a picture.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write: .csv, one row a picture of the one network, or .md, the tables.")
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why `test` is read, for the ledger.")] = "scored by hand",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     cache: Cache = Path("cache"),
 ) -> None:
-    """Score a network by itself on labelled pictures, with a row per source; crops come from the true masks."""
+    """Score networks by themselves on labelled pictures, with a row per source; crops come from the true masks."""
     import torch
 
+    from edge_infer.files import write_atomically
     from trainer.cli.bundle import RESULTS
     from trainer.data.sources import read_sources
     from trainer.data.splits import named_split, parse_split_name
-    from trainer.errors import DataError
+    from trainer.errors import DataError, TrainerError
     from trainer.scoring.alone import figures, table, write_scores
     from trainer.scoring.alone import score as run
     from trainer.scoring.ledger import LEDGER, enter, of_test
     from trainer.scoring.origin import digest_files
     from trainer.training.checkpoint import load_checkpoint
 
+    if out is not None and (out.suffix not in (".csv", ".md") or (out.suffix == ".csv" and len(checkpoints) > 1)):
+        raise TrainerError(f"{out} cannot hold this.", "Name a .md file, or a .csv file for a single network.")
     if threads:
         torch.set_num_threads(threads)
-    found = load_checkpoint(checkpoint)
     known = read_sources(data)
     parts = named_split(known, parse_split_name(split))
     if unknown := set(part.split("+")) - set(parts):
         raise DataError(f"There is no part '{sorted(unknown)[0]}'.", f"Choose from {', '.join(parts)}.")
-    records = [record for name in part.split("+") for record in parts[name]]
-    needs_mask = masks or found.recipe.task != "classification"
-    records = [r for r in records if (not source or r.source in source) and (r.mask_path or not needs_mask)]
-    seen = of_test(known, records)
-    enter(RESULTS / LEDGER, str(checkpoint), digest_files((checkpoint,)), seen, "python -m trainer score", reason)
-    scores = run(found, records, cache)
-    if out is not None:
-        write_scores(scores, out)
-    typer.echo(table(figures(scores)))
+    chosen = [r for name in part.split("+") for r in parts[name] if not source or r.source in source]
+    tables = []
+    for checkpoint in checkpoints:
+        found = load_checkpoint(checkpoint)
+        needs_mask = masks or found.recipe.task != "classification"
+        records = [record for record in chosen if record.mask_path or not needs_mask]
+        seen = of_test(known, records)
+        enter(RESULTS / LEDGER, str(checkpoint), digest_files((checkpoint,)), seen, "python -m trainer score", reason)
+        scores = run(found, records, cache)
+        if out is not None and out.suffix == ".csv":
+            write_scores(scores, out)
+        tables.append(
+            f"`{checkpoint}`, {found.recipe.name}, epoch {found.epoch}, on {part}:\n\n{table(figures(scores))}"
+        )
+        typer.echo(tables[-1])
+    if out is not None and out.suffix == ".md":
+        write_atomically(out, "\n".join(tables).encode())
 
 
 def out_of_fold(

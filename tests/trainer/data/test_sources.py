@@ -25,7 +25,7 @@ from trainer.data.ham10000 import SOURCE, UNKNOWN_LABEL, Record, read_ham10000, 
 from trainer.data.sampling import source_chances
 from trainer.data.sources import read_sources, taught
 from trainer.data.splits import cross_fit, lesion_folds, named_split, standard_split
-from trainer.errors import DataError
+from trainer.errors import DataError, TrainerError
 from trainer.recipe import DataConfig, Recipe, SourceConfig, recipe_from_dict
 from trainer.training.outliners import open_outliner
 
@@ -281,3 +281,9 @@ def test_score_gives_a_row_per_source(
     rows = list(csv.DictReader(file.open()))
     assert {row["source"] for row in rows} == {SOURCE, "clinic", "unnamed"}
     assert all(f"| {name} |" in result.stdout for name in (SOURCE, "clinic", "unnamed", "macro"))
+    twice = ["score", *[str(tmp_path / "run" / BEST)] * 2, *data]
+    page = tmp_path / "scores.md"
+    assert CliRunner().invoke(app, [*twice, "--out", str(page)]).exit_code == 0
+    assert page.read_text(encoding="utf-8").count("| macro |") == 2
+    refused = CliRunner().invoke(app, [*twice, "--out", str(file)]).exception
+    assert isinstance(refused, TrainerError) and "a .csv file for a single network" in str(refused)
