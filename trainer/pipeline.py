@@ -20,6 +20,7 @@ from edge_infer.files import make_writable_folder, write_atomically
 from edge_infer.schema import dump
 from trainer.bundle.parts import Networks, Places, Training, networks_of, open_system
 from trainer.bundle.recipe import BundleRecipe, weight_file
+from trainer.bundle.sources import learnt, unfit_sources
 from trainer.bundle.system import System
 from trainer.bundle.variants import Request
 from trainer.bundle.write import publish, write_bundle
@@ -28,7 +29,6 @@ from trainer.choices.familiarity import fit_familiarity
 from trainer.data.ham10000 import MELANOMA, Record
 from trainer.data.sources import read_sources
 from trainer.data.splits import spread, standard_split
-from trainer.errors import DataError
 from trainer.papers.against_goals import leaking_rows, papers_table
 from trainer.report import tables
 from trainer.report.tables import REPORTED, TRIALS_FILE, Reported, measured, write_stem
@@ -357,21 +357,13 @@ def records_of(recipe: BundleRecipe, folders: Sequence[Path]) -> list[Record]:
     """The pictures of the folders, which must hold every source that the recipe names, and may hold external ones.
 
     Raises:
-        DataError: a source is missing, or pictures contradict each other; see `trainer.data.sources.read_sources`.
+        DataError: a source is missing or cannot calibrate the bundle (`trainer.bundle.sources.unfit_sources`), or
+            pictures contradict each other (`trainer.data.sources.read_sources`).
     """
     records = read_sources(folders)
-    found = {record.source for record in records}
-    if not set(recipe.learnt) <= found:
-        raise DataError(
-            f"'{recipe.name}' learns from {', '.join(recipe.sources)}; the folders hold {', '.join(sorted(found))}.",
-            "Give each data set's folder with --data.",
-        )
+    for error in unfit_sources(recipe, records):
+        raise error
     return records
-
-
-def learnt(recipe: BundleRecipe, records: Sequence[Record]) -> list[Record]:
-    """The records of the recipe's own sources."""
-    return [record for record in records if record.source in recipe.learnt]
 
 
 def _known(records: Sequence[Record]) -> list[Record]:

@@ -234,7 +234,7 @@ def test_data_and_checkpoints_must_be_those_of_the_recipe(folder: Path) -> None:
         open_system(recipe, Networks(networks.classifier, networks.classifier))
     text = (folder / "toy.toml").read_text(encoding="utf-8")
     (folder / "other.toml").write_text(text.replace("HAM10000", "PH2"), encoding="utf-8")
-    with pytest.raises(DataError, match="learns from PH2; the folders hold ham10000"):
+    with pytest.raises(DataError, match="learns from ph2; the folders hold ham10000"):
         records_of(load_bundle_recipe(folder / "other.toml"), [folder / "data"])
     (folder / "weights/toy.pth").unlink()
     with pytest.raises(RecipeError, match=r"does not hold toy\.pth"):

@@ -66,6 +66,9 @@ class BundleRecipe:
         intended_use: what it is for, and what not.
         sources: names of the sources that it learns from (`trainer.data.ham10000.Record.source`), in letters of any
             case. What other folders hold is external: it is scored on `test`, and nothing rests on it.
+        training_only: those of them that have a `train` part alone, so that nothing is calibrated on them; every other
+            one must have a `val` part. It is held against the data (`trainer.bundle.sources.unfit_sources`), decides
+            nothing in the bundle, and is not stored there.
         data: the same in words, with how they are split.
         citation, license, license_note: of these data, and what follows for the weights.
         stages: both networks.
@@ -101,6 +104,7 @@ class BundleRecipe:
     calibration: Literal["temperature", "platt"] = "temperature"
     prior: float | None = None
     size_exempt: tuple[str, ...] = ()
+    training_only: tuple[str, ...] = ()
 
     @property
     def learnt(self) -> tuple[str, ...]:
@@ -113,9 +117,13 @@ class BundleRecipe:
         return Choosing(self.calibration, self.prior, self.size_exempt)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as `bundle.json` states them: recipes by their names, wherever their files lie."""
+        """Plain values, as `bundle.json` states them: recipes by their names, wherever their files lie.
+
+        `training_only` is left out.
+        """
         named = {stage: replace(source, recipe=Path(source.recipe).name) for stage, source in self.stages}
         plain: dict[str, Any] = dump(replace(self, stages=Stages(**named)))
+        del plain["training_only"]
         return plain
 
     def changed(self, **changes: Any) -> BundleRecipe:
@@ -168,9 +176,7 @@ def load_bundle_recipe(name_or_path: str | Path) -> BundleRecipe:
     Raises:
         TrainerError: there is no such file, it is no TOML, or see `bundle_recipe_from_dict`.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = BUNDLE_FOLDER / f"{name_or_path}.toml"
+    path = bundle_recipe_path(name_or_path)
     if not path.is_file():
         near = difflib.get_close_matches(path.stem, bundle_recipe_names(), n=1)
         hint = f"Did you mean '{near[0]}'? " if near else ""
@@ -181,6 +187,12 @@ def load_bundle_recipe(name_or_path: str | Path) -> BundleRecipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: {error}.", "Correct the TOML syntax.") from error
     return bundle_recipe_from_dict(data, str(path), path.parent)
+
+
+def bundle_recipe_path(name_or_path: str | Path) -> Path:
+    """The TOML file that a name in `trainer/recipes/bundles` or a path means; it need not exist."""
+    path = Path(name_or_path)
+    return path if path.suffix == ".toml" else BUNDLE_FOLDER / f"{name_or_path}.toml"
 
 
 def bundle_recipe_names() -> list[str]:
@@ -235,11 +247,21 @@ def _check(recipe: BundleRecipe, where: str) -> None:
                 f"{where}: '{source.load().name}', its {stage}, learns from {stray[0]}, which sources does not name.",
                 "Name every source that a stage learns from.",
             )
+    if stray := sorted(set(learnt_sources(recipe.training_only)) - set(recipe.learnt)):
+        raise RecipeError(f"{where}: training_only names {stray[0]}, which sources does not.", "Name it in both.")
     classifier = recipe.stages.classifier.load()
     check_crop(recipe, classifier, where)
     used_folds(classifier, recipe.folds)
     if recipe.folds and not classifier.folds:
         raise RecipeError(f"{where}: folds is {recipe.folds}.", f"'{classifier.name}' has no folds: remove the key.")
+    if recipe.training_only and classifier.folds:
+        raise RecipeError(
+            f"{where}: training_only names {recipe.training_only[0]}, and '{classifier.name}' is calibrated on what "
+            "its folds leave out of every source.",
+            "Remove the key.",
+        )
+    if set(learnt_sources(recipe.training_only)) == set(recipe.learnt):
+        raise RecipeError(f"{where}: training_only names every source.", "Leave one out: a bundle is calibrated on it.")
     if recipe.views not in VIEWS:
         raise RecipeError(f"{where}: views is {recipe.views}.", f"Choose one of: {', '.join(map(str, VIEWS))}.")
     if recipe.prior is not None and not 0 < recipe.prior < 1:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-SHOWN = 10
+if TYPE_CHECKING:
+    from trainer.data.duplicates import Alike
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at a data set before training on it.")
 
@@ -18,28 +21,41 @@ def check(
         list[Path],
         typer.Argument(help="HAM10000 or the like, an ISIC challenge set of 2016 to 2019, or PH2; or several."),
     ],
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Bundle recipe (a name, or path of a TOML file) whose sources the folders must hold."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     duplicates: Annotated[
         bool, typer.Option("--duplicates", help="Also list pictures that look alike across sources and splits.")
     ] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the list of --duplicates to this Markdown file.")] = None,
 ) -> None:
-    """Count classes, sizes and lesions; list missing files, rows in error, leaking splits and hidden duplicates.
+    """Count classes, sizes and lesions; list every fault with its file, its row and a remedy.
 
+    Faults: missing columns, unknown diagnoses, ages and splits, pictures and masks that are missing, damaged or cut
+    short, masks that are empty or of another aspect ratio, pictures in two folders, lesions in two sources or splits,
+    the same picture under two lesions; with --recipe, a source that is missing or cannot calibrate the bundle.
     Exit status 1 where something is wrong.
     """
     from json import dumps
 
+    from edge_infer.files import write_atomically
     from edge_infer.schema import dump
-    from trainer.data.check import check_records
-    from trainer.data.isic import detect, has_masks
-    from trainer.data.sources import read_sources
-    from trainer.errors import DataError
+    from trainer.data.check import check_folders, nothing_further
+    from trainer.errors import TrainerError
 
-    name = ", ".join(detect(one) for one in folder)
-    errors: list[DataError] = []
-    records = read_sources(folder, strict=False, complain=errors.append)
-    masks = any(has_masks(detect(one)) for one in folder)
-    found = check_records(records, masks=masks, errors=errors, duplicates=duplicates)
+    if out is not None and not duplicates:
+        raise TrainerError("--out takes the list of pictures that look alike.", "Give --duplicates too.")
+    further = nothing_further
+    if recipe is not None:
+        from trainer.bundle.sources import recipe_faults
+
+        further = partial(recipe_faults, recipe)
+    found = check_folders(folder, further, duplicates=duplicates)
+    name = ", ".join(map(_kind, folder))
+    if out is not None:
+        write_atomically(out, _page(found.near_duplicates, found.sources).encode())
     if json:
         typer.echo(dumps({"data": name} | dump(found), indent=2))
     else:
@@ -49,20 +65,45 @@ def check(
         tables = {"sources": found.sources, "classes": found.classes, "splits": found.splits, "sizes": found.sizes}
         for title, counts in tables.items():
             typer.echo(f"{title}: " + ", ".join(f"{key} {value}" for key, value in counts.items()))
-        problems = {
-            "unreadable pictures": found.unreadable,
-            "without a readable mask": found.missing_masks,
-            "empty masks": found.empty_masks,
-            "lesions in two splits": found.leaking_lesions,
-            "same picture under different lesions": [" = ".join(group) for group in found.same_picture],
-        }
-        for title, names in problems.items():
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            typer.echo(f"{title}: {len(names)}" + (f" ({', '.join(names[:SHOWN])}{more})" if names else ""))
-        for title, lines in (("errors", found.errors), ("look alike across sources or splits", found.near_duplicates)):
+        pairs = [str(pair) for pair in found.near_duplicates]
+        for title, lines in (("errors", found.errors), ("look alike across sources or splits", pairs)):
             typer.echo("\n  ".join([f"{title}: {len(lines)}", *lines]))
-    if found.problems:
+    if found.errors:
         raise typer.Exit(1)
+
+
+def _kind(folder: Path) -> str:
+    from trainer.data.isic import detect
+    from trainer.errors import DataError
+
+    try:
+        return detect(folder)
+    except DataError:
+        return "no known data set"
+
+
+def _page(pairs: Sequence[Alike], sources: Mapping[str, int]) -> str:
+    """The list of `--duplicates` as Markdown; `sources` are how many pictures of each were compared."""
+    from trainer.data.duplicates import HASH_SIDE, MAX_DISTANCE, MIN_CORRELATION
+    from trainer.report.markdown import markdown_table
+
+    head = ["picture", "source", "split", "looks like", "its source", "its split", "correlation"]
+    rows = [
+        [
+            *(pair.first, pair.first_source, pair.first_split),
+            *(pair.second, pair.second_source, pair.second_split),
+            f"{pair.correlation:.3f}",
+        ]
+        for pair in pairs
+    ]
+    return (
+        "# Pictures that look alike across sources and splits\n\n"
+        "Written by `python -m trainer data check DIR ... --duplicates --out FILE`. Compared are pictures of "
+        f"{', '.join(f'{source} ({count})' for source, count in sources.items())}. A pair is listed here where its two "
+        "pictures are of different lesions and of different sources or splits, their hashes differ in at most "
+        f"{MAX_DISTANCE} of {HASH_SIDE**2} bits, and their fine detail correlates by at least {MIN_CORRELATION}. "
+        f"Pairs: {len(pairs)}.\n\n" + markdown_table(head, rows)
+    )
 
 
 def preview(

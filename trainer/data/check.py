@@ -1,27 +1,39 @@
-"""What is in a data set, and what is wrong with it, before any network is trained on it."""
+"""What is in data sets, and all that is wrong with them, before any network is trained on them."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from trainer.data.duplicates import Look, look, near_duplicates
-from trainer.data.ham10000 import Record, check_framing, read_image, read_mask
-from trainer.errors import DataError
+from edge_infer.errors import ImageError
+from edge_infer.steps.image import open_picture
+from trainer.data.duplicates import Alike, Look, alike, look
+from trainer.data.ham10000 import Complain, Record, check_framing, read_mask
+from trainer.data.sources import read_sources
+from trainer.data.splits import SPLITS
+from trainer.errors import DataError, TrainerError
 
 _HASH_SIDE = 16
+
+Further = Callable[[Sequence[Record]], Sequence[TrainerError]]
+"""Takes all records and gives faults of them."""
+
+
+def nothing_further(records: Sequence[Record]) -> Sequence[TrainerError]:
+    """The `Further` that finds none."""
+    return ()
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Counts and problems of a data set.
+    """Counts and faults of data sets.
 
     Attributes:
         pictures: records in the metadata.
@@ -30,16 +42,11 @@ class Findings:
         classes: pictures of each diagnosis.
         splits: pictures of each prescribed split.
         sizes: pictures of each size, `width x height`, of those that were opened.
-        unreadable: pictures that are missing or damaged.
-        missing_masks: pictures without a readable mask.
-        empty_masks: pictures whose mask marks no lesion.
-        leaking_lesions: lesions in more than one prescribed split.
-        same_picture: groups of ids whose pictures look the same and whose lesion ids differ.
         sources: pictures of each source.
-        without_mask: pictures that have none, as the metadata say; no problem.
-        errors: what else contradicts itself, each naming file, row or picture, and remedy.
-        near_duplicates: pairs that look alike across sources or splits, see `trainer.data.duplicates`; to be looked at,
-            and not counted as problems.
+        without_mask: pictures that have none, as the metadata say; no fault.
+        errors: the faults, a line each: file, row or image id, what is wrong, and the remedy.
+        near_duplicates: pairs that look alike across sources or splits, the most alike first; to be looked at, and no
+            faults.
     """
 
     pictures: int
@@ -48,78 +55,36 @@ class Findings:
     classes: dict[str, int]
     splits: dict[str, int]
     sizes: dict[str, int]
-    unreadable: list[str]
-    missing_masks: list[str]
-    empty_masks: list[str]
-    leaking_lesions: list[str]
-    same_picture: list[list[str]]
-    sources: dict[str, int] = field(default_factory=dict)
-    without_mask: int = 0
-    errors: list[str] = field(default_factory=list)
-    near_duplicates: list[str] = field(default_factory=list)
-
-    @property
-    def problems(self) -> int:
-        """How many pictures or lesions something is wrong with; lesions seen twice are normal and do not count."""
-        lists: tuple[list[Any], ...] = (
-            self.unreadable,
-            self.missing_masks,
-            self.empty_masks,
-            self.leaking_lesions,
-            self.same_picture,
-            self.errors,
-        )
-        return sum(len(items) for items in lists)
+    sources: dict[str, int]
+    without_mask: int
+    errors: list[str]
+    near_duplicates: list[Alike] = field(default_factory=list)
 
 
-def check_records(
-    records: Sequence[Record],
-    *,
-    masks: bool = True,
-    errors: Sequence[DataError] = (),
-    duplicates: bool = False,
-) -> Findings:
-    """Opens every picture (and mask) once.
+def check_folders(folders: Sequence[Path], further: Further = nothing_further, *, duplicates: bool = False) -> Findings:
+    """Reads every row of the folders and opens every picture and mask once.
 
     Args:
-        records: from a reader with `strict=False`, so that missing files are reported instead of raised.
-        masks: whether the data set has masks at all.
-        errors: what the reader complained about.
+        folders: data sets, see `trainer.data.isic.read_dataset`; at least one.
+        further: gives further faults of the records, such as `trainer.bundle.sources.recipe_faults`.
         duplicates: also look for pictures that look alike across sources and splits.
     """
+    errors: list[TrainerError] = []
+    records = read_sources(folders, strict=False, complain=errors.append)
+    errors += [*_unknown_splits(records), *further(records)]
     sizes: Counter[str] = Counter()
-    unreadable, missing, empty = [], [], []
-    found = [str(error) for error in errors]
-    looks: defaultdict[bytes, list[Record]] = defaultdict(list)
+    prints: defaultdict[bytes, list[Record]] = defaultdict(list)
     seen: list[tuple[Record, Look]] = []
     for record in tqdm(records, desc="opening", unit="picture", mininterval=1.0):
-        image: NDArray[np.uint8] | None = None
-        try:
-            image = read_image(record.image_path)
-        except DataError:
-            unreadable.append(record.image_id)
-        else:
-            sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
-            looks[fingerprint(image)].append(record)
-            if duplicates:
-                seen.append((record, look(image)))
-        if masks and record.mask_path is not None:
-            try:
-                mask = read_mask(record.mask_path)
-            except DataError:
-                missing.append(record.image_id)
-                continue
-            if not mask.any():
-                empty.append(record.image_id)
-            if image is not None:
-                try:
-                    check_framing(record, image, mask)
-                except DataError as error:
-                    found.append(str(error))
+        image = _open(record, errors.append)
+        if image is None:
+            continue
+        sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
+        prints[fingerprint(image)].append(record)
+        if duplicates:
+            seen.append((record, look(image)))
+    errors += (error for group in prints.values() for error in _same_picture(group))
     per_lesion = Counter(record.lesion_id for record in records)
-    splits_of: defaultdict[str, set[str]] = defaultdict(set)
-    for record in records:
-        splits_of[record.lesion_id].add(record.split)
     return Findings(
         pictures=len(records),
         lesions=len(per_lesion),
@@ -127,23 +92,10 @@ def check_records(
         classes=dict(sorted(Counter(record.dx or "none" for record in records).items())),
         splits=dict(sorted(Counter(record.split or "none" for record in records).items())),
         sizes=dict(sizes.most_common()),
-        unreadable=unreadable,
-        missing_masks=missing,
-        empty_masks=empty,
-        leaking_lesions=sorted(lesion for lesion, splits in splits_of.items() if len(splits) > 1),
-        same_picture=[
-            [record.image_id for record in group]
-            for group in looks.values()
-            if len({record.lesion_id for record in group}) > 1
-        ],
         sources=dict(sorted(Counter(record.source for record in records).items())),
         without_mask=sum(record.mask_path is None for record in records),
-        errors=found,
-        near_duplicates=[
-            f"{pair.first.image_id} ({pair.first.source}, {pair.first.split or 'no split'}) = {pair.second.image_id} "
-            f"({pair.second.source}, {pair.second.split or 'no split'}): {pair.correlation:.3f}"
-            for pair in near_duplicates([record for record, _ in seen], [item for _, item in seen])
-        ],
+        errors=[str(error) for error in errors],
+        near_duplicates=alike([record for record, _ in seen], [item for _, item in seen]),
     )
 
 
@@ -155,3 +107,60 @@ def fingerprint(image: NDArray[np.uint8]) -> bytes:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (_HASH_SIDE + 1, _HASH_SIDE), interpolation=cv2.INTER_AREA)
     return np.packbits(small[:, :-1] > small[:, 1:]).tobytes()
+
+
+def _open(record: Record, report: Complain) -> NDArray[np.uint8] | None:
+    """The picture, RGB uint8, shape (h, w, 3), or None where it cannot be decoded whole; its mask is checked too."""
+    image: NDArray[np.uint8] | None = None
+    try:
+        image = open_picture(record.image_path).pixels
+    except ImageError as error:
+        report(
+            DataError(
+                f"{record.place}: {record.image_path} cannot be read. {error.message}",
+                f"{error.remedy} Or remove its row.",
+            )
+        )
+    if record.mask_path is None:
+        return image
+    try:
+        mask = read_mask(record.mask_path)
+    except DataError as error:
+        report(DataError(f"{record.place}: {error.message}", f"{error.remedy} Or write 0 in its column 'mask'."))
+        return image
+    if not mask.any():
+        report(
+            DataError(
+                f"{record.place}: {record.mask_path} marks no lesion.", "Draw it, or write 0 in its column 'mask'."
+            )
+        )
+    if image is not None:
+        try:
+            check_framing(record, image, mask)
+        except DataError as error:
+            report(error)
+    return image
+
+
+def _unknown_splits(records: Sequence[Record]) -> list[DataError]:
+    return [
+        DataError(
+            f"{record.place}: {record.image_id} has the unknown split '{record.split}'.",
+            f"Write one of {', '.join(SPLITS)}, or leave the column empty in all rows of the source.",
+        )
+        for record in records
+        if record.split not in ("", *SPLITS)
+    ]
+
+
+def _same_picture(group: Sequence[Record]) -> list[DataError]:
+    """One error for each record that looks the same as the group's first and is listed as another lesion."""
+    first = group[0]
+    return [
+        DataError(
+            f"{record.place}: {record.image_id} shows the same as {first.image_id} ({first.place}), of another lesion.",
+            "Give both the same lesion_id, or remove one of the two rows.",
+        )
+        for record in group
+        if record.lesion_id != first.lesion_id and record.image_id != first.image_id
+    ]

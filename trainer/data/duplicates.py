@@ -29,6 +29,7 @@ _RIM = 9
 _SMOOTH = 3.0
 _LEAST_CELLS = 200
 _ROWS = 512
+_NO_SPLIT = "no split"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,31 @@ class Look:
             return 0.0
         one, two = (item.detail[both] - item.detail[both].mean() for item in (self, other))
         return float(one @ two / np.sqrt((one @ one) * (two @ two) + 1e-9))
+
+
+@dataclass(frozen=True)
+class Alike:
+    """A pair as lists show it.
+
+    Attributes:
+        first, second: image ids.
+        first_source, second_source: where each is from.
+        first_split, second_split: as the metadata prescribe, "no split" where they do not.
+        correlation: see `Look.correlation`, `MIN_CORRELATION`..1.
+    """
+
+    first: str
+    first_source: str
+    first_split: str
+    second: str
+    second_source: str
+    second_split: str
+    correlation: float
+
+    def __str__(self) -> str:
+        """The pair in one line."""
+        first = f"{self.first} ({self.first_source}, {self.first_split})"
+        return f"{first} = {self.second} ({self.second_source}, {self.second_split}): {self.correlation:.3f}"
 
 
 class Pair(NamedTuple):
@@ -97,3 +123,15 @@ def near_duplicates(records: Sequence[Record], looks: Sequence[Look]) -> list[Pa
                 if alike >= MIN_CORRELATION:
                     found.append(Pair(first, second, alike))
     return sorted(found, key=lambda pair: -pair.correlation)
+
+
+def alike(records: Sequence[Record], looks: Sequence[Look]) -> list[Alike]:
+    """What `near_duplicates` finds, as lists show it."""
+    return [
+        Alike(
+            *(first.image_id, first.source, first.split or _NO_SPLIT),
+            *(second.image_id, second.source, second.split or _NO_SPLIT),
+            correlation,
+        )
+        for first, second, correlation in near_duplicates(records, looks)
+    ]

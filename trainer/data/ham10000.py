@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -35,7 +35,12 @@ _COLUMNS = ("lesion_id", "image_id", "dx", "age", "sex", "localization")
 _PICTURES = (".jpg", ".png", ".webp")
 
 Complain = Callable[[DataError], None]
-"""Takes a problem of one row in place of raising it."""
+"""Takes a problem in place of raising it; what can be read is read on."""
+
+
+def refuse(error: DataError) -> None:
+    """The `Complain` of whoever has none: raises the problem."""
+    raise error
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Record:
         mask_path: the lesion mask, 0 background and 255 lesion, same framing as the picture and maybe another size;
             None where the picture has none.
         source: where the picture was taken or published: one name for what one clinic's cameras and habits share.
+        listed_at: the file that lists it, and its row there, "" where it was not read from one; two records that differ
+            in nothing else are equal.
     """
 
     image_id: str
@@ -69,6 +76,12 @@ class Record:
     image_path: Path
     mask_path: Path | None
     source: str = SOURCE
+    listed_at: str = field(default="", compare=False)
+
+    @property
+    def place(self) -> str:
+        """Where errors say that it stands: `listed_at`, or its id."""
+        return self.listed_at or self.image_id
 
     @property
     def label(self) -> int:
@@ -90,46 +103,44 @@ def read_ham10000(folder: str | Path, *, strict: bool = True, complain: Complain
     Args:
         folder: the data set.
         strict: a missing picture or mask is an error; False keeps the record, whose path then names no file.
-        complain: called with the problem of each row that cannot be read, which is then left out; None: it is raised.
+        complain: called with each missing folder or column and with every problem of every row; what is wrong is then
+            left empty, and a row that names no picture, or one that another row has named, is left out. None: the first
+            problem is raised.
 
     Raises:
-        DataError: a file or column is missing (the message names it and where the data set is published), a diagnosis
-            is unknown, or an image id occurs twice.
+        DataError: the metadata file is missing (the message says where the data set is published), no table, or lists
+            no picture; without `complain` also: a file or column is missing, a row has too few or too many cells, a
+            diagnosis is unknown, an age is no number, or an image id occurs twice.
     """
+    report = complain or refuse
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"There is no data folder {root}.", PUBLISHED)
     metadata = _first(root, ("metadata.csv", "HAM10000_metadata.csv", "HAM10000_metadata"), "metadata file")
-    images = _index(root, ("images", "HAM10000_images_part_1", "HAM10000_images_part_2"), _PICTURES, "picture folder")
-    records: list[Record] = []
-    seen: set[str] = set()
-    with metadata.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        columns = reader.fieldnames or ()
-        missing = [column for column in _COLUMNS if column not in columns]
-        if missing:
-            raise DataError(f"{metadata} has no column {', '.join(missing)}.", f"Add it. {PUBLISHED}")
-        rows = list(reader)
+    images = _index(root, ("images", "HAM10000_images_part_1", "HAM10000_images_part_2"), _PICTURES, "pictures", report)
+    try:
+        rows = _rows(metadata, report)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{metadata} is no table: {error}.", "Write it as CSV, in UTF-8.") from error
     masks: dict[str, Path] = {}
-    if any(_has_mask(row) for row in rows):
-        masks = _index(root, ("masks", "HAM10000_segmentations_lesion_tschandl"), (".png",), "mask folder")
-    for number, row in enumerate(rows, 2):
-        try:
-            record = _record(row, images, masks, f"{metadata}, row {number}", metadata.parent, strict)
-            if record.image_id in seen:
-                raise DataError(
-                    f"{metadata}, row {number}, lists {record.image_id} twice.", "Remove one of the two rows."
-                )
-        except DataError as error:
-            if complain is None:
-                raise
-            complain(error)
+    if any(_has_mask(row) for row in rows.values()):
+        masks = _index(root, ("masks", "HAM10000_segmentations_lesion_tschandl"), (".png",), "masks", report)
+    records: dict[str, Record] = {}
+    for where, row in rows.items():
+        record = _record(row, images, masks, where, metadata.parent, strict, report)
+        if not record.image_id:
             continue
-        seen.add(record.image_id)
-        records.append(record)
+        first = records.setdefault(record.image_id, record)
+        if first is not record:
+            report(
+                DataError(
+                    f"{where}: lists {record.image_id} twice, first at {first.listed_at}.",
+                    "Remove one of the two rows.",
+                )
+            )
     if not records:
         raise DataError(f"{metadata} lists no picture.", PUBLISHED)
-    return records
+    return list(records.values())
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -169,10 +180,35 @@ def check_framing(record: Record, image: NDArray[np.generic], mask: NDArray[np.g
     (height, width), (rows, columns) = image.shape[:2], mask.shape[:2]
     if abs(columns * height / (rows * width) - 1) > MAX_STRETCH:
         raise DataError(
-            f"{record.mask_path} is {columns}x{rows}, and the picture of {record.image_id} {width}x{height}: another "
-            "aspect ratio.",
+            f"{record.place}: {record.mask_path} is {columns}x{rows}, and the picture of {record.image_id} "
+            f"{width}x{height}: another aspect ratio.",
             "Bring the mask to the picture's framing, or write 0 in its column 'mask'.",
         )
+
+
+def _rows(metadata: Path, report: Complain) -> dict[str, dict[str, str]]:
+    """The rows by `FILE, row LINE`, each with all `_COLUMNS`: missing ones and cells are reported, and empty.
+
+    Where a lesion's column or cell is missing, each picture counts as a lesion of its own.
+    """
+    found: dict[str, dict[str, str]] = {}
+    with metadata.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        columns = list(reader.fieldnames or ())
+        missing = [column for column in _COLUMNS if column not in columns]
+        if missing:
+            names = f"{'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}"
+            report(DataError(f"{metadata}, row 1: it has no {names}.", f"Add {names}. {PUBLISHED}"))
+        for cells in reader:
+            where = f"{metadata}, row {reader.line_num}"
+            row = {name: cells.get(name) or "" for name in (*columns, *missing)}
+            if None in cells or None in cells.values():
+                report(DataError(f"{where}: it does not have {len(columns)} cells.", "Write one for each column."))
+            elif empty := [name for name in ("image_id", "lesion_id") if name in columns and not row[name]]:
+                report(DataError(f"{where}: {' and '.join(empty)} is empty.", "Name the picture and its lesion."))
+            row["lesion_id"] = row["lesion_id"] or row["image_id"]
+            found[where] = row
+    return found
 
 
 def _has_mask(row: dict[str, str]) -> bool:
@@ -180,38 +216,50 @@ def _has_mask(row: dict[str, str]) -> bool:
 
 
 def _record(
-    row: dict[str, str], images: dict[str, Path], masks: dict[str, Path], where: str, root: Path, strict: bool
+    row: dict[str, str],
+    images: dict[str, Path],
+    masks: dict[str, Path],
+    where: str,
+    root: Path,
+    strict: bool,
+    report: Complain,
 ) -> Record:
-    image_id = row["image_id"]
+    image_id, dx, age = row["image_id"], row["dx"], None
     image, mask = images.get(image_id), masks.get(f"{image_id}_segmentation")
     if image is None and strict:
-        raise DataError(f"{where}: {image_id} is listed, and {image_id}.jpg (or .png, .webp) is missing.", PUBLISHED)
+        report(DataError(f"{where}: {image_id} is listed, and {image_id}.jpg (or .png, .webp) is missing.", PUBLISHED))
     if mask is None and strict and _has_mask(row):
-        raise DataError(
-            f"{where}: {image_id} is listed, and {image_id}_segmentation.png is missing.",
-            f"Restore it, or write 0 in a column 'mask'. {PUBLISHED}",
+        report(
+            DataError(
+                f"{where}: {image_id} is listed, and {image_id}_segmentation.png is missing.",
+                f"Restore it, or write 0 in a column 'mask'. {PUBLISHED}",
+            )
         )
-    if row["dx"] not in (*DX, NOT_STATED):
-        raise DataError(
-            f"{where}: {image_id} has the unknown diagnosis '{row['dx']}'.",
-            f"Known: {', '.join(DX)}; empty means benign, not stated.",
+    if dx not in (*DX, NOT_STATED):
+        report(
+            DataError(
+                f"{where}: {image_id} has the unknown diagnosis '{dx}'.",
+                f"Write one of {', '.join(DX)}; empty means benign, not stated.",
+            )
         )
+        dx = NOT_STATED
     try:
         age = float(row["age"]) if row["age"] else None
-    except ValueError as error:
-        raise DataError(f"{where}: {image_id} has the age '{row['age']}'.", "Leave it empty or a number.") from error
+    except ValueError:
+        report(DataError(f"{where}: {image_id} has the age '{row['age']}'.", "Write a number, or leave it empty."))
     return Record(
         image_id=image_id,
         lesion_id=row["lesion_id"],
-        dx=row["dx"],
+        dx=dx,
         split=row.get("split") or "",
         age=age,
         sex=_known(row["sex"]),
         localization=_known(row["localization"]),
         dx_type=row.get("dx_type") or "",
-        image_path=image or root / f"{image_id}.jpg",
-        mask_path=(mask or root / f"{image_id}_segmentation.png") if _has_mask(row) else None,
+        image_path=image or root / "images" / f"{image_id}.jpg",
+        mask_path=(mask or root / "masks" / f"{image_id}_segmentation.png") if _has_mask(row) else None,
         source=row.get("source") or SOURCE,
+        listed_at=where,
     )
 
 
@@ -226,8 +274,10 @@ def _first(root: Path, names: tuple[str, ...], what: str) -> Path:
     raise DataError(f"{root / names[0]} is missing ({what}).", PUBLISHED)
 
 
-def _index(root: Path, names: tuple[str, ...], suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
+def _index(
+    root: Path, names: tuple[str, ...], suffixes: tuple[str, ...], what: str, report: Complain
+) -> dict[str, Path]:
     folders = [root / name for name in names if (root / name).is_dir()]
     if not folders:
-        raise DataError(f"{root / names[0]} is missing ({what}).", PUBLISHED)
+        report(DataError(f"{root / names[0]} is missing (folder of {what}).", PUBLISHED))
     return {path.stem: path for folder in folders for path in folder.iterdir() if path.suffix in suffixes}

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.data.ham10000 import Complain, Record, read_ham10000
+from trainer.data.ham10000 import Complain, Record, read_ham10000, refuse
 from trainer.errors import DataError
 
 ISIC_PUBLISHED = "The ISIC challenge sets are published at https://challenge.isic-archive.com/data."
@@ -113,35 +113,38 @@ def read_dataset(folder: str | Path, *, strict: bool = True, complain: Complain 
     Args:
         folder: the data set, as its publisher unpacks it.
         strict: a missing picture or mask is an error; False keeps the record, whose path then names no file.
-        complain: see `trainer.data.ham10000.read_ham10000`; other sets have no rows to complain about.
+        complain: see `trainer.data.ham10000.read_ham10000`; of the other sets it is called with each picture that has
+            no diagnosis where the set gives them.
 
     Raises:
         DataError: no known data set, or a file of it is missing; the message names the file and the publisher.
     """
-    name, root = detect(folder), Path(folder)
+    name, root, report = detect(folder), Path(folder), complain or refuse
     if name == "HAM10000":
         return read_ham10000(root, strict=strict, complain=complain)
     if name == "PH2":
-        return list(_read_ph2(root, strict))
-    return [
-        record for part in LAYOUTS[name] if (root / part.images).is_dir() for record in _read_part(root, part, strict)
-    ]
+        return list(_read_ph2(root, strict, report))
+    parts = (part for part in LAYOUTS[name] if (root / part.images).is_dir())
+    return [record for part in parts for record in _read_part(root, part, strict, report)]
 
 
-def _read_part(root: Path, part: _Part, strict: bool) -> Iterator[Record]:
+def _read_part(root: Path, part: _Part, strict: bool, report: Complain) -> Iterator[Record]:
     pictures = sorted(path for path in (root / part.images).iterdir() if path.suffix.lower() == ".jpg")
     if not pictures:
         raise DataError(f"{root / part.images} holds no picture.", ISIC_PUBLISHED)
     if part.masks != _NO_MASKS and not (root / part.masks).is_dir():
         raise DataError(f"{root / part.masks} is missing (mask folder).", ISIC_PUBLISHED)
-    labels = _labels(root / part.labels) if part.labels else {}
+    try:
+        labels = _labels(root / part.labels) if part.labels else {}
+    except (ValueError, IndexError, csv.Error) as error:
+        raise DataError(f"{root / part.labels} holds no labels: {error}.", ISIC_PUBLISHED) from error
     details = _details(root / part.metadata) if part.metadata and (root / part.metadata).is_file() else {}
     for path in pictures:
         mask = root / part.masks / f"{path.stem}{part.suffix}.png"
         if strict and part.masks != _NO_MASKS and not mask.is_file():
             raise DataError(f"{mask} is missing.", ISIC_PUBLISHED)
         if labels and path.stem not in labels:
-            raise DataError(f"{root / part.labels} has no row for {path.stem}.", ISIC_PUBLISHED)
+            report(DataError(f"{root / part.labels} has no row for {path.stem}.", f"Restore it. {ISIC_PUBLISHED}"))
         row = details.get(path.stem, {})
         yield Record(
             image_id=path.stem,
@@ -155,6 +158,7 @@ def _read_part(root: Path, part: _Part, strict: bool) -> Iterator[Record]:
             image_path=path,
             mask_path=None if part.masks == _NO_MASKS else mask,
             source=_source(part),
+            listed_at=f"{root / (part.labels or part.images)}, {path.stem}",
         )
 
 
@@ -188,7 +192,7 @@ def _details(path: Path) -> dict[str, dict[str, str]]:
         return {row.get("image") or row.get("image_id") or "": row for row in csv.DictReader(stream)}
 
 
-def _read_ph2(root: Path, strict: bool) -> Iterator[Record]:
+def _read_ph2(root: Path, strict: bool, report: Complain) -> Iterator[Record]:
     table = root / _PH2_TABLE
     if not table.is_file():
         raise DataError(f"{table} is missing (diagnoses).", PH2_PUBLISHED)
@@ -201,14 +205,15 @@ def _read_ph2(root: Path, strict: bool) -> Iterator[Record]:
         name = cells[0]
         diagnosis = _PH2_DX.get(cells[2]) if len(cells) > 2 else None
         if diagnosis is None:
-            raise DataError(f"{table} has no diagnosis for {name}.", PH2_PUBLISHED)
+            report(DataError(f"{table}, {name}: it has no diagnosis.", f"Restore it. {PH2_PUBLISHED}"))
         home = root / _PH2_PICTURES / name
         image = home / f"{name}_Dermoscopic_Image" / f"{name}.bmp"
         mask = home / f"{name}_lesion" / f"{name}_lesion.bmp"
         for path in (image, mask):
             if strict and not path.is_file():
                 raise DataError(f"{path} is missing.", PH2_PUBLISHED)
-        yield Record(name, name, diagnosis, "", None, "", "", "", image, mask, "ph2")
+        where = f"{table}, {name}"
+        yield Record(name, name, diagnosis or "", "", None, "", "", "", image, mask, "ph2", where)
     if not found:
         raise DataError(f"{table} lists no picture.", PH2_PUBLISHED)
 
@@ -226,8 +231,3 @@ def _age(value: str) -> float | None:
 
 def _known(value: str) -> str:
     return "" if value in ("unknown", "NA") else value
-
-
-def has_masks(name: str) -> bool:
-    """Whether a data set, named as `detect` names it, comes with lesion masks."""
-    return name not in LAYOUTS or any(part.masks != _NO_MASKS for part in LAYOUTS[name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trainer.data.ham10000 import Complain, Record
+from trainer.data.ham10000 import Complain, Record, refuse
 from trainer.data.isic import read_dataset
 from trainer.errors import DataError
 from trainer.recipe import Recipe
@@ -19,48 +19,53 @@ def read_sources(
     Args:
         folders: at least one data set.
         strict: a missing picture or mask is an error.
-        complain: called with each problem of a row in place of raising it.
+        complain: called with each problem in place of raising it; a folder that cannot be read is then left out.
 
     Raises:
-        DataError: a folder cannot be read, a picture is in two of them, or a lesion is in two sources or two splits.
+        DataError: no folder is named; without `complain` also: a folder cannot be read, a picture is in two of them, or
+            a lesion is in two sources or two splits.
     """
+    report = complain or refuse
+    if not folders:
+        raise DataError("There is no data set.", "Name at least one folder.")
     records: list[Record] = []
     for folder in folders:
-        records += read_dataset(folder, strict=strict, complain=complain)
-    if not records:
-        raise DataError("There is no data set.", "Name at least one folder.")
-    for error in contradictions(records):
-        if complain is None:
-            raise error
-        complain(error)
+        try:
+            records += read_dataset(folder, strict=strict, complain=complain)
+        except DataError as error:
+            report(error)
+    for contradiction in contradictions(records):
+        report(contradiction)
     return records
 
 
 def contradictions(records: Sequence[Record]) -> list[DataError]:
-    """One error for each picture in two sources, and for each lesion in two sources or two prescribed splits."""
+    """One error for each picture that two folders list, and for each that shows a lesion of another source or split.
+
+    A lesion is where its first picture is; of a picture that is there twice nothing else is said.
+    """
     found: list[DataError] = []
-    place: dict[str, Record] = {}
-    lesion: dict[str, Record] = {}
-    reported: set[str] = set()
+    pictures: dict[str, Record] = {}
+    lesions: dict[str, Record] = {}
     for record in records:
-        first = place.setdefault(record.image_id, record)
+        first = pictures.setdefault(record.image_id, record)
         if first is not record:
             found.append(
                 DataError(
-                    f"{record.image_path}: {record.image_id} is in '{first.source}' ({first.image_path}) and in "
+                    f"{record.place}: {record.image_id} is in '{first.source}' ({first.place}) and in "
                     f"'{record.source}'.",
                     "Leave one of the two folders out, or remove the picture from one metadata file.",
                 )
             )
-        first = lesion.setdefault(record.lesion_id, record)
-        if record.lesion_id in reported or (first.source, first.split) == (record.source, record.split):
             continue
-        reported.add(record.lesion_id)
+        first = lesions.setdefault(record.lesion_id, record)
+        if (first.source, first.split) == (record.source, record.split):
+            continue
         kind = "source" if first.source != record.source else "split"
         found.append(
             DataError(
-                f"Lesion {record.lesion_id} is in {kind} '{getattr(first, kind)}' ({first.image_id}) and in {kind} "
-                f"'{getattr(record, kind)}' ({record.image_id}).",
+                f"{record.place}: lesion {record.lesion_id} is in {kind} '{getattr(first, kind)}' ({first.image_id}, "
+                f"{first.place}) and in {kind} '{getattr(record, kind)}' ({record.image_id}).",
                 "Give all pictures of a lesion the same source and split.",
             )
         )

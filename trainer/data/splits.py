@@ -149,10 +149,8 @@ def standard_split(records: Sequence[Record], seed: int = 0) -> dict[str, list[R
     Where the data set prescribes no validation pictures, a tenth of the training lesions is drawn for it.
     """
     parts: dict[str, list[Record]] = {name: [] for name in SPLITS}
-    for source in dict.fromkeys(record.source for record in records):
-        own = [record for record in records if record.source == source]
-        prescribed = all(record.split for record in own)
-        for name, chosen in (split_by_column(own) if prescribed else split_by_lesion(own, seed=seed)).items():
+    for own in _by_source(records).values():
+        for name, chosen in (split_by_column(own) if _prescribed(own) else split_by_lesion(own, seed=seed)).items():
             parts[name] += chosen
     check_disjoint(parts)
     if parts["train"] and not parts["val"]:
@@ -160,6 +158,33 @@ def standard_split(records: Sequence[Record], seed: int = 0) -> dict[str, list[R
         parts |= {"train": drawn["train"] + drawn["test"], "val": drawn["val"]}
         check_disjoint(parts)
     return parts
+
+
+def parts_of_sources(records: Sequence[Record]) -> dict[str, set[str]]:
+    """Names of the parts that `standard_split` gives pictures of each source, without drawing any.
+
+    Values of a split column that are no part's name are among them.
+    """
+    found = {
+        source: {record.split for record in own} if _prescribed(own) else set(SPLITS)
+        for source, own in _by_source(records).items()
+    }
+    if not any("val" in parts for parts in found.values()):
+        return {source: parts | {"val"} if "train" in parts else parts for source, parts in found.items()}
+    return found
+
+
+def _by_source(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """The records of each source, sources and records in the order given."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.source, []).append(record)
+    return found
+
+
+def _prescribed(records: Sequence[Record]) -> bool:
+    """Whether the records of one source come with their split."""
+    return all(record.split for record in records)
 
 
 def spread(records: Sequence[Record], limit: int | None) -> list[Record]:

@@ -22,6 +22,7 @@ from trainer.errors import RecipeError, TrainerError
 
 CROSS_FITTED = {
     "sources": ["HAM10000"],
+    "training_only": [],
     "folds": 4,
     "roi": {"background": "keep", "margin": 0.25},
     "stages": {
@@ -73,6 +74,10 @@ def test_a_shipped_recipe_says_what_its_bundle_says(name: str) -> None:
         ({"calibration": "plat"}, "did you mean 'platt'"),
         ({"sources": ["ham10000", "bcn", "isic2020"]}, "learns from msk-uda"),
         ({"variants": ["int9"]}, "int9"),
+        ({"training_only": "isic2020"}, "training_only: expected a list"),
+        ({"training_only": ["isic2019"]}, "training_only names isic2019, which sources does not"),
+        ({"training_only": ["ham10000", "msk-uda", "bcn", "isic2020"]}, "training_only names every source"),
+        (CROSS_FITTED | {"training_only": ["ham10000"]}, "is calibrated on what its folds leave out"),
         ({"roi": {"background": "zero", "margin": 0.25}}, "learns from"),
         ({"roi": {"background": "keep", "margn": 0.25}}, "roi.margn: unknown key"),
         ({"stages": {"segmenter": {"recipe": "mobile-segmenter"}}}, "stages.classifier: missing"),

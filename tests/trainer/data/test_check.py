@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -12,9 +11,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.many_sources import read_rows, write_rows
 from trainer.cli.app import app
-from trainer.data.check import check_records, fingerprint
+from trainer.data.check import check_folders, fingerprint
 from trainer.data.ham10000 import read_ham10000, read_image
+from trainer.errors import DataError
 
 
 @pytest.fixture
@@ -22,41 +23,102 @@ def copy(drawn_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(drawn_folder, tmp_path / "copy"))
 
 
-def test_drawn_set_has_no_problem(drawn_folder: Path) -> None:
+def test_drawn_set_has_no_fault(drawn_folder: Path) -> None:
     records = read_ham10000(drawn_folder)
-    found = check_records(records)
-    assert found.problems == 0
+    found = check_folders([drawn_folder])
+    assert found.errors == []
     assert (found.pictures, found.lesions) == (len(records), 28)
     assert found.repeated_lesions == len(records) - 28  # a drawn lesion has one picture or two
     assert found.sizes == {"128x96": len(records)}
     assert sum(found.classes.values()) == sum(found.splits.values()) == len(records)
 
 
-def test_every_kind_of_problem_is_found(copy: Path) -> None:
+def test_faults_of_pictures_and_masks_name_their_row(copy: Path) -> None:
     records = read_ham10000(copy)
-    gone, damaged, no_mask, empty = (record for record in records[:4])
+    gone, damaged, cut, no_mask, empty, first = (record for record in records[:6])
     gone.image_path.unlink()
     damaged.image_path.write_bytes(b"no picture")
+    cut.image_path.write_bytes(cut.image_path.read_bytes()[:-40])  # a JPEG that OpenCV fills up with grey
     no_mask.mask_path.unlink()
     assert cv2.imwrite(str(empty.mask_path), np.zeros((96, 128), np.uint8))
-    twin = next(record for record in records[5:] if record.lesion_id != records[4].lesion_id)
-    shutil.copy(records[4].image_path, twin.image_path)
-    table = copy / "metadata.csv"
-    with table.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    rows[-1]["lesion_id"] = rows[0]["lesion_id"]
-    rows[-1]["split"] = "test" if rows[0]["split"] == "train" else "train"
-    with table.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    twin = next(record for record in records[6:] if record.lesion_id != first.lesion_id)
+    shutil.copy(first.image_path, twin.image_path)
+    rows = read_rows(copy)
+    rows[-1]["split"] = "training"
+    write_rows(copy, rows, tuple(rows[0]))
 
-    found = check_records(read_ham10000(copy, strict=False))
-    assert found.unreadable == [gone.image_id, damaged.image_id]
-    assert found.missing_masks == [no_mask.image_id]
-    assert found.empty_masks == [empty.image_id]
-    assert rows[0]["lesion_id"] in found.leaking_lesions
-    assert [records[4].image_id, twin.image_id] in found.same_picture
+    errors = check_folders([copy]).errors
+    for record, words, remedy in (
+        (gone, "There is no file", "remove its row"),
+        (damaged, f"{damaged.image_path} cannot be read", "remove its row"),
+        (cut, "The JPEG picture is damaged or cut short", "remove its row"),
+        (no_mask, f"{no_mask.mask_path} is missing", "write 0 in its column 'mask'"),
+        (empty, f"{empty.mask_path} marks no lesion", "write 0 in its column 'mask'"),
+        (twin, f"shows the same as {first.image_id} ({first.place})", "remove one of the two rows"),
+        (records[-1], "the unknown split 'training'", "Write one of train, val, test"),
+    ):
+        (line,) = [error for error in errors if error.startswith(f"{record.listed_at}: ") and words in error]
+        assert remedy in line
+    assert len(errors) == 7
+
+
+def test_every_row_is_read_and_each_of_its_faults_is_a_line(copy: Path) -> None:
+    rows = read_rows(copy)
+    columns = tuple(rows[0])
+    rows[0] |= {"dx": "melanom", "age": "old"}
+    rows[1]["lesion_id"] = ""
+    rows[2]["image_id"] = ""
+    write_rows(copy, rows, columns)
+    table = copy / "metadata.csv"
+    lines = table.read_text(encoding="utf-8").splitlines()
+    lines[4] = lines[4].rpartition(",")[0]
+    table.write_text("\n".join([*lines, lines[-1]]) + "\n", encoding="utf-8")
+    errors: list[DataError] = []
+    read = read_ham10000(copy, strict=False, complain=errors.append)
+    assert len(read) == len(rows) - 1
+    assert [str(error).removeprefix(f"{table}, row ").partition(":")[0] for error in errors] == [
+        *("3", "4", "5"),  # found while the table is read
+        *("2", "2", str(len(rows) + 2)),
+    ]
+    assert all(error.remedy for error in errors)
+
+
+def test_a_folder_that_cannot_be_read_does_not_hide_the_next(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "latin").mkdir()
+    (tmp_path / "latin" / "images").mkdir()
+    (tmp_path / "latin" / "metadata.csv").write_bytes(b"image_id,d\xe9\n")
+    labels = tmp_path / "challenge" / "ISIC_2019_Training_GroundTruth.csv"
+    (tmp_path / "challenge" / "ISIC_2019_Training_Input").mkdir(parents=True)
+    (tmp_path / "challenge" / "ISIC_2019_Training_Input" / "ISIC_1.jpg").touch()
+    labels.write_text("image,MEL,NV\nISIC_1,yes,no\n", encoding="utf-8")
+    rows = read_rows(copy)
+    rows[0]["dx"] = "melanom"
+    write_rows(copy, rows, tuple(rows[0]))
+    folders = [str(tmp_path / name) for name in ("nowhere", "empty", "latin", "challenge", "copy")]
+    result = CliRunner().invoke(app, ["data", "check", *folders])
+    assert result.exit_code == 1
+    for words in (
+        f"There is no data folder {tmp_path / 'nowhere'}",
+        "holds no data set that is known here",
+        f"{tmp_path / 'latin' / 'metadata.csv'} is no table",
+        f"{labels} holds no labels",
+        "unknown diagnosis 'melanom'",
+    ):
+        assert words in result.stdout
+    assert "errors: 5\n" in result.stdout
+
+
+def test_a_missing_folder_of_masks_is_one_fault_and_so_is_each_mask(copy: Path) -> None:
+    shutil.rmtree(copy / "masks")
+    found = check_folders([copy])
+    assert len(found.errors) == 1 + found.pictures
+    assert "masks is missing (folder of masks)" in found.errors[0]
+
+
+def test_faults_that_the_caller_knows_are_listed(drawn_folder: Path) -> None:
+    found = check_folders([drawn_folder], lambda records: [DataError(f"{len(records)} are few.", "Take more.")])
+    assert found.errors == [f"{found.pictures} are few. Take more."]
 
 
 def test_fingerprint_survives_recompression_and_tells_lesions_apart(copy: Path) -> None:
@@ -75,7 +137,7 @@ def test_command_reports_and_fails_where_something_is_wrong(copy: Path) -> None:
     victim.unlink()
     bad = CliRunner().invoke(app, ["data", "check", str(copy)])
     assert bad.exit_code == 1
-    assert f"without a readable mask: 1 ({victim.name.removesuffix('_segmentation.png')})" in bad.stdout
+    assert f"errors: 1\n  {copy / 'metadata.csv'}, row 5: {victim} is missing" in bad.stdout
 
 
 def test_preview_writes_a_contact_sheet(drawn_folder: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from edge_infer.rules import RoiRule
 from tests.support.many_sources import COLUMNS, draw_extra, read_rows, write_rows
 from tests.support.toy_bundle import write_toy_bundle
+from trainer.bundle.recipe import BUNDLE_FOLDER
 from trainer.cli.app import app
 from trainer.data.cache import cache_crops
 from trainer.data.duplicates import look, near_duplicates
@@ -97,7 +98,7 @@ def lesion_in_two_splits(folder: Path) -> str:
     twin = next(row for row in rows if row["source"] == rows[0]["source"] and row["split"] != rows[0]["split"])
     twin["lesion_id"] = rows[0]["lesion_id"]
     write_rows(folder, rows)
-    return f"Lesion {rows[0]['lesion_id']} is in split"
+    return f"lesion {rows[0]['lesion_id']} is in split"
 
 
 def lesion_in_two_sources(folder: Path) -> str:
@@ -105,7 +106,7 @@ def lesion_in_two_sources(folder: Path) -> str:
     twin = next(row for row in rows if row["source"] != rows[0]["source"])
     twin["lesion_id"] = rows[0]["lesion_id"]
     write_rows(folder, rows)
-    return f"Lesion {rows[0]['lesion_id']} is in source"
+    return f"lesion {rows[0]['lesion_id']} is in source"
 
 
 @pytest.mark.parametrize("damage", [unknown_dx, lesion_in_two_splits, lesion_in_two_sources])
@@ -118,7 +119,7 @@ def test_a_contradiction_is_one_error(copy: Path, damage: Callable[[Path], str])
 
 def test_a_missing_column_is_named(copy: Path) -> None:
     write_rows(copy, read_rows(copy), tuple(name for name in COLUMNS if name != "sex"))
-    with pytest.raises(DataError, match=r"metadata\.csv has no column sex"):
+    with pytest.raises(DataError, match=r"metadata\.csv, row 1: it has no column sex"):
         read_sources([copy])
 
 
@@ -141,25 +142,62 @@ def test_a_mask_of_another_aspect_ratio_stops_training(copy: Path, tmp_path: Pat
         cache_crops(records, 32, RoiRule("keep", 0.2), folder=tmp_path / "cache")
 
 
-def truncate_webp(folder: Path) -> str:
-    path = sorted((folder / "images").iterdir())[5]
-    path.write_bytes(path.read_bytes()[:300])
-    return path.stem
+def test_check_finds_everything_at_once(copy: Path, drawn_folder: Path, tmp_path: Path) -> None:
+    """All seven kinds of fault in one folder, beside one without: a line each with file, row and remedy."""
+    table, rows = copy / "metadata.csv", read_rows(copy)
+    archive = [i for i, row in enumerate(rows) if row["source"] == "archive"]
+    clinic = [i for i, row in enumerate(rows) if row["source"] == "clinic"]
+    for i in archive:
+        rows[i]["split"] = rows[i]["split"].replace("val", "train")
+    rows[clinic[0]]["dx"] = "melanom"
+    squashed = copy / "masks" / f"{rows[clinic[1]]['image_id']}_segmentation.png"
+    assert cv2.imwrite(str(squashed), np.full((96, 96), 255, np.uint8))
+    webp = copy / "images" / f"{rows[archive[1]]['image_id']}.webp"
+    webp.write_bytes(webp.read_bytes()[:-40])
+    twin = read_ham10000(drawn_folder)[2]
+    renamed = copy / "images" / f"{rows[archive[2]]['image_id']}.webp"
+    renamed.rename(renamed.with_stem(twin.image_id))
+    rows[archive[2]]["image_id"] = twin.image_id
+    whole = next(i for i in clinic if rows[i]["split"] == "train")
+    torn = [i for i in clinic if rows[i]["split"] == "test"][-1]
+    rows[torn]["lesion_id"] = rows[whole]["lesion_id"]
+    write_rows(copy, rows, tuple(name for name in COLUMNS if name != "sex"))
+    recipe = tmp_path / "mine.toml"
+    text = (BUNDLE_FOLDER / "open.toml").read_text(encoding="utf-8")
+    recipe.write_text(text.replace('["msk-uda"]', '["msk-uda", "clinic", "archive"]'), encoding="utf-8")
 
+    def at(i: int) -> str:
+        return f"{table}, row {i + 2}: "
 
-def test_check_finds_everything_at_once(copy: Path, drawn_folder: Path) -> None:
-    named = [unknown_dx(copy), lesion_in_two_sources(copy), squash_mask(copy), truncate_webp(copy)]
-    result = CliRunner().invoke(app, ["data", "check", str(drawn_folder), str(copy), "--json"])
+    uncalibrated = (
+        f"'open' is calibrated on the `val` part of archive, which has none: {len(archive)} pictures, first at "
+    )
+    both = f"{twin.image_id} is in 'ham10000' ({drawn_folder / 'metadata.csv'}, row 4) and in 'archive'"
+    expected = {
+        at(clinic[0]) + f"{rows[clinic[0]]['image_id']} has the unknown diagnosis 'melanom'": "Write one of",
+        at(clinic[1]) + f"{squashed} is 96x96, and the picture": "Bring the mask to the picture's framing",
+        at(archive[2]) + both: "Leave one of the two folders out",
+        f"{recipe}, sources: {uncalibrated}{at(archive[0])[:-2]}": "name the source in training_only",
+        f"{recipe}, sources: 'open' learns from msk-uda; the folders hold": "Give its folder too",
+        at(torn) + f"lesion {rows[whole]['lesion_id']} is in split 'train'": "the same source and split",
+        f"{table}, row 1: it has no column sex": "Add column sex",
+        at(archive[1]) + f"{webp} cannot be read. The WebP picture is damaged or cut short": "remove its row",
+    }
+    folders = [str(drawn_folder), str(copy)]
+    result = CliRunner().invoke(app, ["data", "check", *folders, "--recipe", str(recipe), "--json"])
     assert result.exit_code == 1
     found = json.loads(result.stdout)
-    errors = "\n".join(found["errors"])
-    assert all(name in errors for name in named[:3])
-    assert len(found["errors"]) == 3
-    assert found["unreadable"] == [named[3]]
+    for line, remedy in expected.items():
+        (fault,) = [error for error in found["errors"] if error.startswith(line)]
+        assert remedy in fault and "\n" not in fault
+    assert len(found["errors"]) == len(expected)
     assert found["sources"][SOURCE] > 0 and found["without_mask"] > 0
+    printed = CliRunner().invoke(app, ["data", "check", *folders, "--recipe", str(recipe)])
+    assert printed.exit_code == 1
+    assert "\n  ".join([f"errors: {len(expected)}", *found["errors"]]) in printed.stdout
 
 
-def test_near_duplicates_across_sources_are_listed(drawn_folder: Path, copy: Path) -> None:
+def test_near_duplicates_across_sources_are_listed(drawn_folder: Path, copy: Path, tmp_path: Path) -> None:
     original = read_image(read_ham10000(drawn_folder)[0].image_path)
     target = next(record for record in read_ham10000(copy) if record.source == "archive")
     small = cv2.resize(original, (84, 84), interpolation=cv2.INTER_AREA)
@@ -170,6 +208,17 @@ def test_near_duplicates_across_sources_are_listed(drawn_folder: Path, copy: Pat
     assert [(pair.first.image_id, pair.second.image_id) for pair in pairs] == [
         (read_ham10000(drawn_folder)[0].image_id, target.image_id)
     ]
+    page = tmp_path / "new" / "alike.md"
+    check = ["data", "check", str(drawn_folder), str(copy)]
+    result = CliRunner().invoke(app, [*check, "--duplicates", "--out", str(page)])
+    assert result.exit_code == 0, result.output
+    pair, text = pairs[0], page.read_text(encoding="utf-8")
+    row = [pair.first.image_id, SOURCE, pair.first.split, target.image_id, "archive", target.split]
+    assert f"| {' | '.join([*row, f'{pair.correlation:.3f}'])} |\n" in text
+    assert "Pairs: 1." in text and str(tmp_path) not in text and str(drawn_folder) not in text
+    assert f"{target.image_id} (archive, {target.split}): {pair.correlation:.3f}" in result.stdout
+    refused = CliRunner().invoke(app, [*check, "--out", str(page)]).exception
+    assert isinstance(refused, TrainerError) and "--duplicates" in refused.remedy
 
 
 def test_recipes_choose_sources(drawn_folder: Path, extra: Path, toy_recipe: MakeRecipe) -> None:
