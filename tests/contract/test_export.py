@@ -199,7 +199,7 @@ def test_a_sabotaged_export_is_refused_and_nothing_is_written(
 def test_weights_in_float16_take_half_and_have_gates_of_their_own(records: list[Record], tmp_path: Path) -> None:
     manifest = write(tmp_path / "toy", records, tmp_path / "results", wide_system())
     rounding = [gate for gate in manifest.parity if gate.artifact.startswith("float16 weights of")]
-    assert len(rounding) == 4 and all(gate.passed for gate in manifest.parity)
+    assert len(rounding) == 5 and all(gate.passed for gate in manifest.parity)
     assert any(gate.value > 0 for gate in rounding if gate.relation == "<=")
     assert {recipe["weights_stored_as"] for recipe in manifest.provenance.recipes.values()} == {"float16"}
     assert "rounded to float16" in (tmp_path / "toy" / MODEL_CARD).read_text(encoding="utf-8")

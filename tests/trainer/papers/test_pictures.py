@@ -39,6 +39,8 @@ def rows() -> list[Row]:
 def folder(tmp_path: Path, rows: list[Row]) -> Path:
     for row in rows:
         write_row(row, tmp_path / "classifiers")
+        for path in (RESULTS / "classifiers").glob(f"{Path(row.predictions).stem}*.parquet"):
+            shutil.copy(path, tmp_path / "classifiers")
     return tmp_path
 
 

@@ -118,7 +118,7 @@ def test_rows_are_worked_off_and_never_twice(
     other = replace(rows[0], figures=replace(rows[0].figures, images=1), test_limit=1)
     assert f"1 to {rows[0].figures.images} test pictures" in split_words([rows[0], other])
     written = pages(job.out, job.out / "RESULTS.md")
-    assert set(written) == {job.out / "RESULTS.md", folder / "README.md"}
+    assert set(written) == {job.out / "RESULTS.md", job.out / "LESSONS.md", folder / "README.md"}
     assert written[folder / "README.md"] == (folder / "README.md").read_text(encoding="utf-8")
     spoken.clear()
     work_off(job, pace, say=spoken.append)

@@ -21,7 +21,7 @@ from trainer.scoring.trials import Trial, read_trials, write_trials
 
 RESULTS = REPOSITORY / "trainer/results"
 FORMAT = RESULTS / "FORMAT.md"
-RESULTS_BYTES = 10_000_000
+RESULTS_BYTES = 25_000_000
 COLUMNS = [
     Column("name", Kind.TEXT, ["a", "", "a"]),
     Column("count", Kind.COUNT, [1, None, 3]),
