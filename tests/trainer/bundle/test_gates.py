@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_infer.bundle.golden import Scoring
 from edge_infer.bundle.manifest import Manifest
 from edge_infer.bundle.store import read_manifest
 from edge_infer.engines.onnx import OnnxEngine
-from edge_infer.rules import QualityLimits
+from edge_infer.rules import FamiliarityRule, QualityLimits
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.resize import resize
 from trainer.bundle.errors import ParityError
@@ -151,6 +152,17 @@ def test_a_refusal_that_flips_counts_whatever_its_reason(
     assert flipped(sure, segment.run) == 0
     assert flipped(sure, faded) > 0.9 and flipped(replace(sure, mask=replace(sure.mask, min_confidence=0)), faded) < 0.1
     assert flipped(sure, empty) > 0.9
+    scored = replace(sure, familiarity=FamiliarityRule("familiarity", 0.5))
+
+    def strange(pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return segment.run(pictures), np.full(len(pictures), 0.4, np.float32)
+
+    def known(pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return segment.run(pictures), np.full(len(pictures), 0.6, np.float32)
+
+    pair = Networks(Scoring(known), Certain()), Networks(Scoring(strange), Certain())
+    assert measure_parity(records, scored, *pair, progress=False).refused_flipped == 1
+    assert measure_parity(records, scored, pair[0], pair[0], progress=False).refused_flipped == 0
     dark = replace(manifest, quality=QualityLimits(1, 0.0, 250.0, 255.0, 0.0))
     assert flipped(dark, empty) == 0, "the runtime refuses these before it looks for a lesion"
     with pytest.raises(ParityError, match="refusals flipped"):

@@ -72,7 +72,7 @@ def test_command_trains_without_the_source_and_reports_on_it(
     assert not {item.image_id for item in scored} & {r.image_id for r in records if r.split == "test"}
     assert "| clinic (left out) |" in result.output
     assert (tmp_path / "README.md").read_text("utf-8") == to_markdown(read_arms(tmp_path))
-    assert "| clinic | left out |" in to_markdown([row])
+    assert "| clinic | left out |" in to_markdown([row]) and "| macro | mean of these |" in to_markdown([row])
 
     probed = CliRunner().invoke(app, ["probe", str(tmp_path / "run" / BEST), *data])
     assert probed.exit_code == 0, probed.output
