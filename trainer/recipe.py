@@ -210,7 +210,7 @@ class DistillConfig:
 
     Attributes:
         teachers: checkpoints of the same task, target and crop, none of which has learnt from the pictures that
-            validate this recipe; their answers are averaged.
+            validate this recipe, or tables of `out-of-fold`; their answers are averaged.
         share: of the teachers' loss; the rest is the recipe's own.
         temperature: softens class probabilities, the teachers' and the student's. Masks have none.
     """

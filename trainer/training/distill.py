@@ -4,7 +4,8 @@ A teacher that has learnt from a picture of a lesion knows its label, and hands 
 from a lesion on which the student is measured: its validation pictures, its fold, its test pictures.
 
 What a teacher says about pictures that it learnt from is nearly their label, and teaches little. A cross-fitted teacher
-has a network for each fold: each picture of the student's is answered by one that left its lesion out.
+has a network for each fold: each picture of the student's is answered by one that left its lesion out. Where such
+answers are stored, the table stands for the teacher, see `trainer.training.stored_answers`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from trainer.data.ham10000 import Record
 from trainer.data.transforms import denormalize, normalize, resize_batch
 from trainer.errors import LeakError, RecipeError
 from trainer.recipe import DistillConfig, OptimConfig, Recipe
-from trainer.training.checkpoint import Checkpoint, load_checkpoint
+from trainer.training.checkpoint import Checkpoint, class_names, load_checkpoint
 from trainer.training.folds import fold_folder
 from trainer.training.precision import autocast, computes_bf16
+from trainer.training.stored_answers import SUFFIX, StoredAnswers
 from trainer.training.tasks import Batch, split_outputs
 
 
@@ -47,13 +49,16 @@ class Teachers:
     """Trained networks in eval mode, and the loss that follows them.
 
     Args:
-        checkpoints: at least one teacher, trained for the task and the classes of `recipe`, on the same crop; each is
-            one network, or the networks of its folds.
+        checkpoints: teachers trained for the task and the classes of `recipe`, on the same crop; each is one network,
+            or the networks of its folds.
         recipe: of the student.
         device: `cpu` or `cuda`.
-        records: the student's training pictures, which choose among the networks of folds; not needed without.
+        records: the student's training pictures, which choose among the networks of folds and in tables; not needed
+            without.
+        tables: teachers whose answers to `records` are stored; with `checkpoints` at least one.
 
     Raises:
+        DataError: a table lacks a picture, or answers other diagnoses.
         RecipeError: a teacher answers another question than the student, or looks at another crop.
     """
 
@@ -63,8 +68,14 @@ class Teachers:
         recipe: Recipe,
         device: str = "cpu",
         records: Sequence[Record] = (),
+        tables: Sequence[StoredAnswers] = (),
     ) -> None:
         assert recipe.distill is not None
+        if tables and recipe.task != "classification":
+            raise RecipeError(
+                f"'{recipe.name}' outlines, and {tables[0].path} answers with diagnoses.",
+                "Name checkpoints as teachers.",
+            )
         self.config: DistillConfig = recipe.distill
         self.recipe = recipe
         self.groups: list[list[tuple[nn.Module, Recipe]]] = []
@@ -79,7 +90,11 @@ class Teachers:
                 networks.append((model, checkpoint.recipe))
             self.groups.append(networks)
             self.shares.append(answer_shares(group, records))
-        self.size = max(taught.data.size for group in self.groups for _, taught in group)
+        temperature = self.config.temperature
+        self.stored = [
+            torch.from_numpy(table.softened(records, class_names(recipe), temperature)).to(device) for table in tables
+        ]
+        self.size = max((taught.data.size for group in self.groups for _, taught in group), default=0)
 
     @torch.no_grad()
     def __call__(self, batch: Batch, rows: NDArray[np.int64] | None = None) -> Hints:
@@ -89,7 +104,8 @@ class Teachers:
 
         Args:
             batch: n pictures.
-            rows: their positions in the student's training pictures, shape (n,); needed where a teacher has folds.
+            rows: their positions in the student's training pictures, shape (n,); needed where a teacher has folds or is
+                a table.
         """
         pictures = denormalize(batch.images, self.recipe.normalization)
         masks: list[Tensor] = []
@@ -100,6 +116,9 @@ class Teachers:
             mask, named = self._answers(networks, own, pictures, batch)
             masks += [] if mask is None else [mask]
             classes += [] if named is None else [named]
+        if self.stored:
+            assert rows is not None
+            classes += [table[torch.from_numpy(rows).to(table.device)] for table in self.stored]
         return Hints(torch.stack(masks).mean(0) if masks else None, torch.stack(classes).mean(0) if classes else None)
 
     def _answers(
@@ -173,7 +192,7 @@ def load_teachers(
     """The teachers that a recipe names, None where it names none.
 
     A teacher with networks of folds beside its checkpoint (which need not exist then) is represented by those of them
-    that have learnt from no lesion of `measured`.
+    that have learnt from no lesion of `measured`. A name that ends in `.parquet` is a table of stored answers.
 
     Args:
         recipe: of the student.
@@ -182,7 +201,8 @@ def load_teachers(
         device: `cpu` or `cuda`.
 
     Raises:
-        CheckpointError: a teacher's file is missing or no checkpoint.
+        CheckpointError: a teacher's file is missing, or neither checkpoint nor table.
+        DataError: a table lacks a training picture, or answers other diagnoses.
         LeakError: a teacher has learnt from a lesion on which the student is measured, or does not say what it has
             learnt from.
         RecipeError: a teacher answers another question, or looks at another crop.
@@ -190,7 +210,12 @@ def load_teachers(
     if recipe.distill is None:
         return None
     groups: list[list[Checkpoint]] = []
+    tables: list[StoredAnswers] = []
     for path in map(Path, recipe.distill.teachers):
+        if path.suffix == SUFFIX:
+            tables.append(StoredAnswers.read(path))
+            tables[-1].check_no_leak(measured)
+            continue
         files = _fold_files(path) or [path]
         loaded = [load_checkpoint(file) for file in files]
         fitting, refusal = [], None
@@ -204,7 +229,7 @@ def load_teachers(
         if refusal is not None and not fitting:
             raise refusal
         groups.append(fitting)
-    return Teachers(groups, recipe, device, train_records)
+    return Teachers(groups, recipe, device, train_records, tables)
 
 
 def _fold_files(path: Path) -> list[Path]:
