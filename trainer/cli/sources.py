@@ -1,4 +1,4 @@
-"""`python -m trainer score`, `out-of-fold`, `leave-out`, `probe`, `restore`: networks and pictures of many sources."""
+"""Commands about networks and pictures of many sources: `python -m trainer score`, `leave-out`, `probe`, and others."""
 
 from __future__ import annotations
 
@@ -219,6 +219,31 @@ def probe(
     typer.echo(f"source recognised: {result.balanced_accuracy:.3f}, by chance {result.chance:.3f} ({each})")
 
 
+def framing(
+    data: Data,
+    arms: Annotated[
+        list[Path] | None, typer.Option(help="Folder of `compare-sources` with a source left out; may be repeated.")
+    ] = None,
+    margin: Annotated[float, typer.Option(min=0, help="Of the crop, a fraction of the lesion's longer side.")] = 0.25,
+    out: Annotated[Path | None, typer.Option(help="Markdown file to write.")] = None,
+) -> None:
+    """Say how well the lesion's share of the picture alone ranks melanoma, and where a rule of the crop gains.
+
+    What the framing tells in the sources that teach, a network may lean on; a clinic that frames otherwise pays for it.
+    """
+    from edge_infer.files import write_atomically
+    from trainer.data.sources import read_sources
+    from trainer.data.splits import standard_split
+    from trainer.papers.sources.framing import framings, to_markdown
+
+    parts = standard_split(read_sources(data))
+    records = [*parts["train"], *parts["val"]]
+    page = to_markdown(records, framings(records, margin), margin, arms or ())
+    if out is not None:
+        write_atomically(out, page.encode())
+    typer.echo(page)
+
+
 def restore(
     checkpoint: Annotated[Path, typer.Argument(help="What `recover` wrote.")],
     data: Data,
@@ -251,5 +276,5 @@ def restore(
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    for command in (score, out_of_fold, leave_out, compare_sources, probe, restore):
+    for command in (score, out_of_fold, leave_out, compare_sources, probe, framing, restore):
         app.command()(command)

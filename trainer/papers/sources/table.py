@@ -102,7 +102,7 @@ def _differences(
             if (name, seed) in scores and (BASE, seed) in scores
         }
         for seed, by_source in found.items():
-            cells.append([name, str(seed), *(_signed(by_source.get(s, {}).get(key)) for s in sources)])
+            cells.append([name, str(seed), *(signed(by_source.get(s, {}).get(key)) for s in sources)])
         if len(found) > 1:
             means = [[by_source.get(s, {}).get(key) for by_source in found.values()] for s in sources]
             cells.append([name, "mean", *(_mean(values) for values in means)])
@@ -114,7 +114,8 @@ def _mean(values: Sequence[Metric | None]) -> str:
     return f"{np.mean(known):+.3f}" if len(known) == len(values) else "-"
 
 
-def _signed(metric: Metric | None) -> str:
+def signed(metric: Metric | None) -> str:
+    """A difference with its interval for a table, in bold where that leaves out zero; "-" where it is undefined."""
     if metric is None:
         return "-"
     text = f"{metric.value:+.3f}"
