@@ -63,7 +63,8 @@ def choose(unseen: Unseen, how: Choosing = Choosing()) -> tuple[Choices, list[Pr
     training, validation = ([unseen.measures[i] for i in ids] for ids in (unseen.training, unseen.validation))
     looks = [m.appearance for m in training]
     mask = area_limits(np.array([m.true_area for m in training if m.true_area is not None]), MASK_THRESHOLD)
-    seen = quality_by_source(((m.source, m.quality) for m in training), how.size_exempt)
+    validated = {m.source for m in validation}
+    seen = quality_by_source(((m.source, m.quality) for m in training), how.size_exempt, validated)
     quality = quality_limits(seen, unseen.side // 2)
     familiarity, dermoscopy = unseen.familiarity, None
     if familiarity is None:

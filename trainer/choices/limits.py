@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -51,12 +51,21 @@ def quality_limits(seen: Mapping[str, Sequence[Quality]], min_side: int) -> Qual
     )
 
 
-def quality_by_source(seen: Iterable[tuple[str, Quality]], exempt: Sequence[str]) -> dict[str, list[Quality]]:
-    """What `quality_limits` is fitted to: all sources but those scored at any size, or all where there is no other."""
+def quality_by_source(
+    seen: Iterable[tuple[str, Quality]], exempt: Sequence[str], validated: Container[str]
+) -> dict[str, list[Quality]]:
+    """What `quality_limits` is fitted to: the sources that have a say, or all where there is no such.
+
+    Args:
+        seen: source and measures of the training pictures.
+        exempt: sources that are scored at any size, and have no say.
+        validated: sources with validation pictures. The others, which only train, have no say either: the loosest
+            source decides, and nobody would see what their say lets pass.
+    """
     found: dict[str, list[Quality]] = {}
     for source, quality in seen:
         found.setdefault(source, []).append(quality)
-    return {source: each for source, each in found.items() if source not in exempt} or found
+    return {name: each for name, each in found.items() if name not in exempt and name in validated} or found
 
 
 def _floor(values: Floats, times: float) -> float:

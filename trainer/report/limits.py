@@ -42,7 +42,7 @@ class Fits:
 
     Attributes:
         shipped: name and limits of a bundle.
-        now: fitted to the training pictures of all sources that it learnt from.
+        now: fitted to the training pictures of the sources that it learnt from and that have a say.
         without: the same without one source, by source; not of those that have no say.
     """
 
@@ -64,7 +64,7 @@ def measure_good(records: Iterable[Record], height: int, width: int) -> list[Goo
 def fit_limits(
     good: Sequence[Good], shipped: tuple[str, QualityLimits], learnt: Sequence[str], exempt: Sequence[str]
 ) -> Fits:
-    """Limits from the training pictures of the learnt sources, exempt ones aside, and without each of them.
+    """Limits from the training pictures of the learnt sources that have a say, and without each of these.
 
     Raises:
         DataError: there is no such picture.
@@ -75,7 +75,7 @@ def fit_limits(
             "No training picture is left to fit to.",
             f"Give the folders of {', '.join(learnt) or 'its sources'} with --data.",
         )
-    seen = quality_by_source(training, exempt)
+    seen = quality_by_source(training, exempt, {one.source for one in good if one.split == "val"})
     side = shipped[1].min_side
     rest = {left: {source: each for source, each in seen.items() if source != left} for left in seen}
     without = {left: quality_limits(others, side) for left, others in rest.items() if others}

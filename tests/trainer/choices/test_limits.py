@@ -98,5 +98,12 @@ def test_a_source_with_long_tails_loses_few_pictures_to_each_limit() -> None:
 
 def test_sources_of_any_size_have_no_say_unless_they_are_all_there_is() -> None:
     dim, usual = Quality(50.0, 10.0, 0.01), Quality(150.0, 30.0, 0.1)
-    assert quality_by_source([("tiny", dim), ("a", usual)], ["tiny"]) == {"a": [usual]}
-    assert quality_by_source([("tiny", dim)], ["tiny"]) == {"tiny": [dim]}
+    assert quality_by_source([("tiny", dim), ("a", usual)], ["tiny"], {"tiny", "a"}) == {"a": [usual]}
+    assert quality_by_source([("tiny", dim)], ["tiny"], {"tiny"}) == {"tiny": [dim]}
+
+
+def test_a_source_without_validation_pictures_has_no_say() -> None:
+    dim, usual = Quality(50.0, 10.0, 0.01), Quality(150.0, 30.0, 0.1)
+    assert quality_by_source([("a", usual), ("b", dim)], [], {"a"}) == {"a": [usual]}
+    assert quality_by_source([("a", usual), ("b", dim)], [], {"a", "b"}) == {"a": [usual], "b": [dim]}
+    assert quality_by_source([("b", dim)], [], set()) == {"b": [dim]}

@@ -27,8 +27,9 @@ def good(source: str, quality: Quality, split: str = "train", side: int = 200) -
 
 def test_a_source_is_left_out_of_the_fit_and_then_judged() -> None:
     darker = Quality(50.0, 24.0, 0.1)
-    pictures = [*good("a", USUAL), *good("b", DIM), *good("b", darker, "val"), *good("c", darker)]
-    fits = fit_limits(pictures, SHIPPED, ["a", "b"], [])
+    validated = [*good("a", USUAL, "val"), *good("b", darker, "val")]
+    pictures = [*good("a", USUAL), *good("b", DIM), *validated, *good("c", darker), *good("only-trains", darker)]
+    fits = fit_limits(pictures, SHIPPED, ["a", "b", "only-trains"], [])
     assert fits.now == quality_limits({"a": [USUAL], "b": [DIM]}, 100)
     assert fits.without["b"] == quality_limits({"a": [USUAL]}, 100) and set(fits.without) == {"a", "b"}
     text = limits_markdown(fits, pictures, [Trial("x", "dark", Quality(40.0, 24.0, 0.1))], [])
@@ -39,7 +40,8 @@ def test_a_source_is_left_out_of_the_fit_and_then_judged() -> None:
 
 def test_sources_of_any_size_are_refused_for_light_alone_and_have_no_say() -> None:
     smooth = Quality(30.0, 24.0, 0.0001)
-    pictures = [*good("a", USUAL), *good("tiny", USUAL._replace(sharpness=0.0001), side=84), *good("tiny", smooth)]
+    tiny = [*good("tiny", USUAL._replace(sharpness=0.0001), side=84), *good("tiny", smooth)]
+    pictures = [*good("a", USUAL), *good("a", USUAL, "val"), *tiny]
     fits = fit_limits(pictures, SHIPPED, ["a", "tiny"], ["tiny"])
     assert fits.now == quality_limits({"a": [USUAL]}, 100) and not fits.without
     assert refused_reasons(pictures, fits.now, ["tiny"]) == {Reason.TOO_DARK: 4}
