@@ -56,6 +56,16 @@ def test_recovered_checkpoints_answer_as_the_files_do(mobile: Bundle, tmp_path: 
     assert segmenter.metrics == mobile.manifest.provenance.recipes["segmenter"]["validation"]
 
 
+def test_styles_of_masks_outlast_a_recovery(mobile: Bundle, tmp_path: Path) -> None:
+    recover_checkpoint(mobile, "segmenter", tmp_path / "best.pt")
+    found = load_checkpoint(tmp_path / "best.pt")
+    assert found.recipe.data.styles == ("ham10000", "msk-uda")
+    model, images = found.model.eval(), torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), model(images, torch.tensor([0, 1])))
+    assert any(name.endswith("offset") for name, _ in model.named_parameters())
+
+
 def test_weights_stored_as_float16_come_back(mobile: Bundle, tmp_path: Path) -> None:
     recover_checkpoint(mobile, "segmenter", tmp_path / "plain.pt")
     trained = load_checkpoint(tmp_path / "plain.pt")

@@ -8,7 +8,6 @@ computes the same. Statistics of the training are gone: for training on, batch n
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,8 +55,10 @@ def recover_checkpoint(bundle: Bundle, stage: StageName, out: Path) -> float:
     graph, recipe, deviation = recover_graph(bundle, stage)
     known = bundle.manifest.provenance.recipes[stage]
     content = {"format": FORMAT, "recipe": recipe.to_dict(), "epoch": known["epoch"], "metrics": known["validation"]}
+    trained = build_model(recipe)  # a bundle holds the first style of masks alone: the others begin as it is
+    trained.load_state_dict(graph.network.state_dict(), strict=not recipe.data.styles)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_atomic(content | {"weights": graph.network.state_dict()}, out)
+    save_atomic(content | {"weights": trained.state_dict()}, out)
     return deviation
 
 
@@ -81,7 +82,6 @@ def recover_graph(bundle: Bundle, stage: StageName) -> tuple[ServingGraph, Recip
     if not known:
         raise ExportError(f"'{manifest.name}' holds no recipe of its {stage}.", "Use a bundle that this trainer made.")
     recipe = recipe_from_dict({k: v for k, v in known.items() if k not in _NOT_OF_RECIPE}, where=f"{stage}'s recipe")
-    recipe = replace(recipe, data=replace(recipe.data, styles=()))  # the bundle holds the first one alone
     file = bundle.path / getattr(manifest, stage).files["onnx"]
     model = build_model(recipe).eval()
     _load(model, recipe, _weights(file), file)
