@@ -74,7 +74,7 @@ class Diagnosis:
         >>> diagnosis.status, str(diagnosis.reason), diagnosis.melanoma_probability
         ('indeterminate', 'overexposed', None)
         >>> diagnosis.to_dict()["message"]
-        'The picture is overexposed: mean brightness 241, at most 231 allowed.'
+        'The picture is overexposed: mean brightness 241, at most 230 allowed.'
     """
 
     status: Status
