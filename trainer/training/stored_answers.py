@@ -59,12 +59,12 @@ class StoredAnswers:
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"'{path}' is no table of a teacher's answers: {error}.",
-                "Make it with `python -m trainer out-of-fold`.",
+                _REMEDY,
             ) from error
         if not len(places) or not classes or not np.isfinite(values).all():
             raise CheckpointError(
                 f"'{path}' has no probabilities of diagnoses, or not all.",
-                "Make it with `python -m trainer out-of-fold`.",
+                _REMEDY,
             )
         return cls(path, classes, values, places, lesions)
 
