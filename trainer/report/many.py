@@ -219,8 +219,8 @@ def _probe(results: Path) -> str:
 
 
 def readings_words(results: Path, manifest: Manifest) -> str:
-    """The reading of these networks and rules, and those before it of another form of the same version."""
-    identity, version = decisions_hash(manifest), f"{manifest.name} {manifest.version}"
+    """The reading of these networks and rules, and those before it of other forms under the same name."""
+    identity = decisions_hash(manifest)
     every = readings(results.parent / LEDGER)
     known = [one for one in every if one.hash == identity]
     if not known:
@@ -232,11 +232,14 @@ def readings_words(results: Path, manifest: Manifest) -> str:
         f"These networks and rules (hash `{identity[:16]}`) read `test` on {first.date[:10]}: {pictures}. Reason: "
         f"{first.reason}{later}. A second look is answered from what was stored then.\n"
     )
-    before = [one for one in every if one.what == version and one.hash != identity and one.date < first.date]
+    named = [one for one in every if one.what.partition(" ")[0] == manifest.name]
+    before = [one for one in named if one.hash != identity and one.date < first.date]
     if before:
-        when = ", ".join(f"{one.date[:16].replace('T', ' ')} UTC (hash `{one.hash[:16]}`)" for one in before)
+        when = "; ".join(
+            f"{one.what}, {one.date[:16].replace('T', ' ')} UTC (hash `{one.hash[:16]}`)" for one in before
+        )
         text += (
-            f"\nOther networks or rules under the same name and version read `test` before, on {when}. What was chosen "
-            "after that may have been led by what it showed.\n"
+            f"\nOther networks or rules under this name read `test` before: {when}. What was chosen after that may "
+            "have been led by what it showed.\n"
         )
     return text

@@ -96,12 +96,13 @@ def test_tables_name_external_sources_and_the_mean() -> None:
     assert source_goals_table("nobody's", renamed) == ""
 
 
-def test_readings_of_the_same_version_before_are_told(toy_bundle: Path, tmp_path: Path) -> None:
+def test_readings_under_the_same_name_before_are_told(toy_bundle: Path, tmp_path: Path) -> None:
     manifest = read_manifest(toy_bundle).manifest
     version = f"{manifest.name} {manifest.version}"
     assert readings_words(tmp_path / "toy", manifest) == ""
     lines = [
         Reading("2026-01-01T08:00:00+00:00", version, "a" * 64, "", {"ham10000": 9}, "bundle", "a first look"),
+        Reading("2026-01-01T09:00:00+00:00", f"{manifest.name} 0.0.1", "c" * 64, "", {"bcn": 9}, "bundle", "an older"),
         Reading("2026-01-02T08:00:00+00:00", "another 1", "b" * 64, "", {"ham10000": 9}, "bundle", "another's"),
         Reading("2026-01-03T08:00:00+00:00", version, decisions_hash(manifest), "", {"bcn": 9}, "bundle", "the report"),
     ]
@@ -109,7 +110,8 @@ def test_readings_of_the_same_version_before_are_told(toy_bundle: Path, tmp_path
     text = readings_words(tmp_path / "toy", manifest)
     assert "9 of bcn. Reason: the report" in text
     assert "2026-01-01 08:00 UTC (hash `aaaaaaaaaaaaaaaa`)" in text and "bbbb" not in text
-    (tmp_path / LEDGER).write_text(json.dumps(dump(lines[2])) + "\n", encoding="utf-8")
+    assert f"{manifest.name} 0.0.1, 2026-01-01 09:00 UTC (hash `cccccccccccccccc`)" in text
+    (tmp_path / LEDGER).write_text(json.dumps(dump(lines[-1])) + "\n", encoding="utf-8")
     assert "before" not in readings_words(tmp_path / "toy", manifest)
 
 
