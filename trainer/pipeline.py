@@ -346,8 +346,7 @@ def report(bundle: Bundle, unseen: Sequence[Prediction], places: Places, say: Sa
 
 def write_tables(results: Path, manifest: Manifest) -> Reported:
     """See `trainer.report.tables.write_tables`; with the papers' protocol where a comparison of it is stored."""
-    classifier = manifest.provenance.recipes.get("classifier", {}).get("name", "")
-    return tables.write_tables(results, manifest, papers_table(manifest.name, leaking_rows(classifier)))
+    return tables.write_tables(results, manifest, papers_table(manifest.name, leaking_rows(manifest.name)))
 
 
 # Data

@@ -75,7 +75,7 @@ def contradictions(records: Sequence[Record]) -> list[DataError]:
 def taught(recipe: Recipe, records: Sequence[Record], everything: Sequence[Record] | None = None) -> list[Record]:
     """The records that a recipe learns from or is validated on: of its sources, as each may teach.
 
-    Networks that outline take pictures with masks only.
+    Networks that outline take pictures with masks only, and so do those that see the lesion on black.
 
     Args:
         recipe: what is learnt.
@@ -83,7 +83,8 @@ def taught(recipe: Recipe, records: Sequence[Record], everything: Sequence[Recor
         everything: all parts, of which one alone may lack a source; None: `records` are all there is.
 
     Raises:
-        DataError: the recipe names a source that the data do not hold, or no record is left.
+        DataError: the recipe names a source that the data do not hold, no record is left, or the lesion is to be shown
+            on black and a source has no masks at all.
     """
     chosen = recipe.data.sources
     known = {record.source for record in (records if everything is None else everything)}
@@ -93,13 +94,18 @@ def taught(recipe: Recipe, records: Sequence[Record], everything: Sequence[Recor
             "Give its folder with --data, or correct data.sources.",
         )
     masks, classes = recipe.task != "classification", recipe.task != "segmentation"
-    fitting = [
+    on_black = recipe.data.roi is not None and recipe.data.roi.background == "zero"
+    may_teach = [
         record
         for record in records
-        if record.image_id not in recipe.data.without
-        and _teaches(chosen, record.source, masks, classes)
-        and (record.mask_path is not None or not masks)
+        if record.image_id not in recipe.data.without and _teaches(chosen, record.source, masks, classes)
     ]
+    fitting = [record for record in may_teach if record.mask_path is not None or not (masks or on_black)]
+    if on_black and (lost := {record.source for record in may_teach} - {record.source for record in fitting}):
+        raise DataError(
+            f"'{recipe.name}' shows the lesion on black, and no picture of {min(lost)} has a mask to cut it out by.",
+            "Leave that source out of data.sources, or keep the background.",
+        )
     if records and not fitting:
         raise DataError(f"No picture is left for '{recipe.name}'.", "It needs masks, or other data.sources.")
     return fitting

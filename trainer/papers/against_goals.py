@@ -20,10 +20,14 @@ from trainer.report.summary import Figures, Summary
 from trainer.scoring.metrics import show
 
 LEAKING_NOTE = (
-    "The second stage was trained again on the papers' own kind of split, a random 80/20 of the pictures, and decides "
-    "at 0.5. The crops are those of this bundle's segmenter, which was trained on another split: it knows many of "
-    "these test pictures, which makes the crops a little better than the papers' could be."
+    "Recipe `{recipe}`, the published second stage, was trained on the papers' own kind of split, a random 80/20 of "
+    "HAM10000's pictures, and decides at 0.5. The crops are those of the segmenter of this bundle's first version, "
+    "which was trained on another split: it knows many of these test pictures, which makes the crops a little better "
+    "than the papers' could be."
 )
+
+PUBLISHED_STAGE = {"reference": "reference-classifier"}
+"""Recipe of the published second stage that a bundle stands for."""
 
 
 PAPER = {"accuracy": 0.9406, "specificity": 0.9651, "sensitivity": 0.7467, "f1": 0.7385}
@@ -54,7 +58,8 @@ def papers_table(name: str, rows: Sequence[Row]) -> str:
     ]
     head = ["measure, at 0.5", "paper", "measured", "verdict"]
     leak = LEAK.format(all=found.shared, melanoma=found.shared_melanoma)
-    return f"{LEAKING_NOTE}\n\n{leak}\n\nTrained with: {budget_words(found)}.\n\n{markdown_table(head, lines)}"
+    note, trained = LEAKING_NOTE.format(recipe=found.name), f"Trained with: {budget_words(found)}."
+    return f"{note}\n\n{leak}\n\n{trained}\n\n{markdown_table(head, lines)}"
 
 
 def _against(figures: Figures, name: str, paper: float) -> str:
@@ -125,7 +130,8 @@ def _read(path: Path) -> tuple[Summary | None, bool]:
 COMPARISONS = Path(__file__).parents[1] / "results" / "compare"
 
 
-def leaking_rows(recipe: str, comparisons: Path = COMPARISONS) -> list[Row]:
-    """Rows of a classifier's recipe on splits that leak, as `python -m trainer compare` left them."""
+def leaking_rows(bundle: str, comparisons: Path = COMPARISONS) -> list[Row]:
+    """Rows of a bundle's published second stage on splits that leak, as `python -m trainer compare` left them."""
+    recipe = PUBLISHED_STAGE.get(bundle)
     homes = [folder_of(comparisons, "classifiers", split) for split in LEAKING]
     return [row for home in homes for row in read_rows(home) if row.name == recipe]

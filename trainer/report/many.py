@@ -25,6 +25,7 @@ from trainer.scoring.scores import scores_of
 
 PROBE = "probe.json"
 ROC = "roc.png"
+PROTOCOL = "## The papers' protocol, which leaks"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ def draw(results: Path, manifest: Manifest, test: Sequence[Prediction]) -> None:
     roc_curve_plot(results / ROC, curves)
 
 
-def write(results: Path, manifest: Manifest, found: Several, refusals: str, figures: dict[str, object]) -> None:
+def write(
+    results: Path, manifest: Manifest, found: Several, refusals: str, figures: dict[str, object], protocol: str = ""
+) -> None:
     """Writes `evaluation.json` and `RESULTS.md`.
 
     Args:
@@ -118,6 +121,7 @@ def write(results: Path, manifest: Manifest, found: Several, refusals: str, figu
         found: all figures.
         refusals: tables of what is refused.
         figures: what else goes into `evaluation.json`.
+        protocol: a table of the papers' own protocol; "" for none.
     """
     content = {**dump(found), **figures}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
@@ -128,6 +132,7 @@ def write(results: Path, manifest: Manifest, found: Several, refusals: str, figu
         f"# Results of the bundle `{manifest.name}`\n",
         "Made by `python -m trainer report` from the predictions here.\n",
         *(["## Goals, test split\n", goals] if goals else []),
+        *([f"{PROTOCOL}\n", f"{protocol}\n"] if protocol else []),
         sources_markdown(found.test, "Test split", points),
         "## Figures, test split\n",
         *(f"![{caption}]({name})\n" for name, caption in figure_names(list(found.test.rows)).items()),

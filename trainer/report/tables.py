@@ -100,7 +100,7 @@ def write_tables(results: Path, manifest: Manifest, protocol: str = "") -> Repor
         found = many.several(results, manifest, learnt, test, rest[0], rest[1])
         refusals = read_refused(results, manifest)
         shares: dict[str, object] = {"refused_trials": refusals.shares, "detection": dump(refusals.detection)}
-        many.write(results, manifest, found, refusal_tables(refusals), shares)
+        many.write(results, manifest, found, refusal_tables(refusals), shares, protocol)
         many.draw(results, manifest, test)
         return Reported({}, found)
     return Reported(_write_single(results, manifest, protocol))
@@ -124,7 +124,7 @@ def _write_single(results: Path, manifest: Manifest, protocol: str) -> dict[str,
     goals = source_goals_table(manifest.name, rows) or goals_table(summaries[test])
     head += f"## Goals, {TITLES[test].lower()}\n\n{goals}\n"
     if protocol:
-        head += f"## The papers' protocol, which leaks\n\n{protocol}\n"
+        head += f"{many.PROTOCOL}\n\n{protocol}\n"
     (results / "RESULTS.md").write_text(head + above + tables, encoding="utf-8")
     return summaries
 

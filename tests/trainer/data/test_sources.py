@@ -243,6 +243,20 @@ def test_recipes_choose_sources(drawn_folder: Path, extra: Path, toy_recipe: Mak
         choose(segmenter, archive=SourceConfig())
 
 
+def test_a_lesion_on_black_needs_a_mask(drawn_folder: Path, extra: Path, toy_recipe: MakeRecipe) -> None:
+    records = read_sources([drawn_folder, extra])
+    recipe = toy_recipe("reference-classifier")
+    with pytest.raises(DataError, match="no picture of archive has a mask"):
+        taught(recipe, records)
+    named = {"ham10000": SourceConfig(), "clinic": SourceConfig()}
+    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, sources=named))
+    first = next(record for record in records if record.source == "clinic")
+    unmasked = [dataclasses.replace(r, mask_path=None) if r is first else r for r in records]
+    assert {r.image_id for r in taught(recipe, records)} - {r.image_id for r in taught(recipe, unmasked)} == {
+        first.image_id
+    }
+
+
 def test_a_part_may_lack_a_source_that_another_has(drawn_folder: Path, extra: Path, toy_recipe: MakeRecipe) -> None:
     records = read_sources([drawn_folder, extra])
     recipe = toy_recipe("mobile-classifier")

@@ -85,8 +85,8 @@ def test_the_papers_protocol_is_shown_only_with_its_leak(row: Row) -> None:
 
 
 def test_rows_on_leaking_splits_are_found_where_compare_leaves_them() -> None:
-    assert {row.split for row in leaking_rows("reference-classifier")} == {"image-80-20"}
-    assert leaking_rows("mobile-classifier") == []
+    assert {row.split for row in leaking_rows("reference")} == {"image-80-20"}
+    assert leaking_rows("mobile") == []
 
 
 def test_bundles_side_by_side(tmp_path: Path) -> None:

@@ -135,14 +135,15 @@ def test_lite_as_an_encoder_takes_the_same_weights(toy_recipe: MakeRecipe, tmp_p
     assert segmenter.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 1, 64, 64)
 
 
-def styled(make: MakeRecipe, **augment: Any) -> Recipe:
-    recipe = make("mobile-segmenter", epochs=2)
+def styled(make: MakeRecipe, name: str = "mobile-segmenter", **augment: Any) -> Recipe:
+    recipe = make(name, epochs=2)
     data = dataclasses.replace(recipe.data, styles=("ham10000", "msk-uda"))
     return dataclasses.replace(recipe, data=data, augment=AugmentConfig(**augment))
 
 
-def test_the_first_style_is_the_plain_network(toy_recipe: MakeRecipe) -> None:
-    recipe = styled(toy_recipe)
+@pytest.mark.parametrize("name", ["mobile-segmenter", "reference-segmenter"])
+def test_the_first_style_is_the_plain_network(toy_recipe: MakeRecipe, name: str) -> None:
+    recipe = styled(toy_recipe, name)
     torch.manual_seed(0)
     model = build_model(recipe).eval()
     norms = [module for module in model.modules() if isinstance(module, StyledNorm)]
@@ -161,8 +162,9 @@ def test_the_first_style_is_the_plain_network(toy_recipe: MakeRecipe) -> None:
     assert torch.equal(model(picture), plain(picture))
 
 
-def test_what_is_served_has_the_first_style_alone(toy_recipe: MakeRecipe) -> None:
-    recipe = styled(toy_recipe)
+@pytest.mark.parametrize("name", ["mobile-segmenter", "reference-segmenter"])
+def test_what_is_served_has_the_first_style_alone(toy_recipe: MakeRecipe, name: str) -> None:
+    recipe = styled(toy_recipe, name)
     torch.manual_seed(0)
     model = build_model(recipe).eval()
     for module in model.modules():

@@ -11,11 +11,13 @@ from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
 
 from trainer.models.registry import register
-from trainer.models.segmentation.style import add_styles, in_styles
+from trainer.models.segmentation.style import StyledSegmenter, add_styles
 
 
-class HalfResolution(nn.Module):
+class HalfResolution(StyledSegmenter):
     """An encoder and a decoder that stops at stride 2, and a head that enlarges its logits to the input's size.
+
+    The input's sides are multiples of 32.
 
     The last, full-resolution decoder block of the common implementation has no skip connection, and a lesion's outline
     is smooth enough to do without it. Up-sampling is nearest inside the decoder and bilinear after it (no transposed
@@ -35,13 +37,6 @@ class HalfResolution(nn.Module):
             nn.Conv2d(channels, 1, kernel_size=3, padding=1),
             nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=False),
         )
-
-    def forward(self, images: Tensor, styles: Tensor | None = None) -> Tensor:
-        """Normalised RGB (n, 3, h, w) with h and w multiples of 32 to logits (n, 1, h, w), in the styles given."""
-        if styles is None:
-            return self.outline(self.encode(images))
-        with in_styles(self.decoder, styles):
-            return self.forward(images)
 
     def encode(self, images: Tensor) -> Sequence[Tensor]:
         """The encoder's feature maps, the finest first."""

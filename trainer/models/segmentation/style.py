@@ -6,7 +6,8 @@ no style answers in the first one, whose offset is zero: it computes exactly wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -33,6 +34,28 @@ class StyledNorm(nn.BatchNorm2d):
             return normed
         offsets = torch.cat([torch.zeros_like(self.offset[:1]), self.offset])[self.chosen]
         return normed + offsets[:, :, None, None].to(normed.dtype)
+
+
+class StyledSegmenter(nn.Module, ABC):
+    """A segmenter in two parts, `encode` and `outline`, that answers in the styles it is asked for."""
+
+    def forward(self, images: Tensor, styles: Tensor | None = None) -> Tensor:
+        """Normalised RGB (n, 3, h, w) to logits (n, 1, h, w), in the styles given: int64, shape (n,); None: the first.
+
+        The sides are multiples of what the network's pooling takes.
+        """
+        if styles is None:
+            return self.outline(self.encode(images))
+        with in_styles(self, styles):
+            return self.forward(images)
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Sequence[Tensor]:
+        """The encoder's feature maps, the finest first."""
+
+    @abstractmethod
+    def outline(self, maps: Sequence[Tensor]) -> Tensor:
+        """What `forward` gives, from what `encode` gave."""
 
 
 def add_styles(block: nn.Module, styles: int) -> None:

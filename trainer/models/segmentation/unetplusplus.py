@@ -9,22 +9,25 @@ from torch import Tensor, nn
 
 from trainer.models.registry import register
 from trainer.models.segmentation.blocks import double_conv
+from trainer.models.segmentation.style import StyledSegmenter, add_styles
 
 LEVELS = 4
 
 
-class NeighbourUnet(nn.Module):
+class NeighbourUnet(StyledSegmenter):
     """Four encoder levels, a bottleneck at a sixteenth of the size, and a decoder with nested skip connections.
 
     The decoder block of a level takes three inputs: the block below it, the encoder's own level, and the encoder's
     neighbouring (next deeper) level; the two that come from below are doubled in size by 2x2 transposed convolutions.
     At the deepest level the block below and the neighbour are one, the bottleneck, which is taken once.
+    The input's sides are multiples of 16.
 
     Args:
         width: channels of the first level; each level doubles them.
+        styles: of outlining; the finest decoder block tells them apart.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, styles: int) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(LEVELS + 1)]
         self.encoder = nn.ModuleList(
@@ -40,11 +43,9 @@ class NeighbourUnet(nn.Module):
         self.decoder = nn.ModuleList(
             double_conv(widths[level] * (2 if level == LEVELS - 1 else 3), widths[level]) for level in range(LEVELS)
         )
+        if styles > 1:
+            add_styles(self.decoder[0], styles)
         self.head = nn.Conv2d(width, 1, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised RGB (n, 3, h, w) with h and w multiples of 16 to logits (n, 1, h, w)."""
-        return self.outline(self.encode(images))
 
     def encode(self, images: Tensor) -> Sequence[Tensor]:
         """The encoder's feature maps, the finest first."""
@@ -73,6 +74,6 @@ class NeighbourUnet(nn.Module):
     summary="U-Net++-inspired: each decoder block sees its own encoder level and the neighbouring one.",
     size=256,
 )
-def unetplusplus(width: int = 32) -> nn.Module:
+def unetplusplus(width: int = 32, styles: int = 1) -> nn.Module:
     """S1. `width`: channels of the first of four levels, which double down to a 16x16 bottleneck (input 256x256)."""
-    return NeighbourUnet(width)
+    return NeighbourUnet(width, styles)
