@@ -87,7 +87,8 @@ def compare(
     a row, and a README.md with the tables.
 
     `all` works off every row, in a schedule that fits the budget on this machine: published input where it fits, last
-    epoch, averaged weights. Start it once a core, with --threads 1, in the same folders: they share the rows.
+    epoch, averaged weights. Start it once a core, with --threads 1, in the same folders: they share the rows. To make
+    a row a second time: --only ROW --out trainer/results/compare/again, and other --runs; `results` compares the two.
     """
     import torch
 
@@ -173,9 +174,9 @@ def _work_off(job: Job, name: str, status: bool) -> None:
 
     pace = PACES[_one_of(name, tuple(PACES), "budget")]
     if status:
-        found = [standing(job, pace, entry) for entry in entries()]
+        found = [standing(job, pace, entry) for entry in entries(job.only)]
     else:
-        found = work_off(job, pace, say=lambda text: typer.echo(text, err=True))
+        found = work_off(job, pace, job.only, say=lambda text: typer.echo(text, err=True))
     typer.echo(describe(found, pace))
 
 

@@ -18,7 +18,7 @@ import torch
 
 from trainer.data.isic import read_dataset
 from trainer.data.splits import named_split
-from trainer.errors import TrainerError
+from trainer.errors import DataError, TrainerError
 from trainer.models.complexity import measure_module
 from trainer.papers.job import Job
 from trainer.papers.pace import Pace, schedule_for
@@ -64,14 +64,17 @@ def entries(only: Sequence[str] = ()) -> list[Entry]:
     """All rows that learn something, cheapest first; a row that stands in two tables comes once for each.
 
     Args:
-        only: names of tables; empty takes all but the ablations.
+        only: names of tables or of rows; empty takes all but the ablations.
+
+    Raises:
+        DataError: no row and no table has one of these names.
     """
+    queued = [(table, plan) for table in _QUEUED for plan in plans(table) if not plan.weights_of]
+    known = {name for table, plan in queued for name in (table, plan.name)}
+    if unknown := sorted(set(only) - known):
+        raise DataError(f"No row of the queue is called '{unknown[0]}'.", "Take a name that --status shows.")
     found = [
-        Entry(table, plan, _gflops(plan))
-        for table in _QUEUED
-        if not only or table in only
-        for plan in plans(table)
-        if not plan.weights_of
+        Entry(table, plan, _gflops(plan)) for table, plan in queued if not only or table in only or plan.name in only
     ]
     return sorted(found, key=lambda entry: (entry.gflops, entry.table, entry.plan.name))
 
@@ -84,7 +87,7 @@ def work_off(job: Job, pace: Pace, only: Sequence[str] = (), say: Callable[[str]
     Args:
         job: data, folders and seed; its table, rows and budget are the queue's.
         pace: the time of each row.
-        only: names of tables.
+        only: names of tables or of rows; empty takes all.
         say: receives progress in sentences.
     """
     pictures = len(named_split(read_dataset(job.data), job.split, job.split_seed)["train"])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainer.errors import DataError
+from trainer.papers.again import AGAIN, again_table
 from trainer.papers.against_base import ablation_table
 from trainer.papers.against_goals import PAPER
 from trainer.papers.lessons import HOW, lessons
@@ -150,6 +151,12 @@ def to_markdown(folder: Path) -> str:
     if missing:
         parts.append(f"Without any row yet: {', '.join(missing)}.\n")
     parts += ["## Budgets\n", _budgets(_unique(rows))]
+    if again := again_table(folder):
+        parts += [
+            "## Rows made again\n",
+            f"From the same commands, into [{AGAIN}](results/{folder.name}/{AGAIN}).\n",
+            again,
+        ]
     drawn = [name for name in CAPTIONS if (folder / PICTURES / name).is_file()]
     if drawn:
         parts += ["## Pictures\n", f"What they teach: [LESSONS.md](results/{folder.name}/{LESSONS}).\n"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from tests.support.many_sources import draw_extra
 from trainer.errors import DataError, ModelError
 from trainer.papers import pace as paces
 from trainer.papers import queue
+from trainer.papers.again import AGAIN, again_table
 from trainer.papers.job import Job
 from trainer.papers.pace import PACES, Pace, Schedule, schedule_for
-from trainer.papers.plan import Plan
+from trainer.papers.plan import Budget, Plan
 from trainer.papers.plans import plans
 from trainer.papers.queue import Entry, describe, entries, standing, work_off
 from trainer.papers.render import external_tables
@@ -124,6 +126,30 @@ def test_rows_are_worked_off_and_never_twice(
     work_off(job, pace, say=spoken.append)
     assert not [line for line in spoken if "epochs at" in line]
     assert "2 of 2 rows" in describe(found, pace)
+
+
+def test_a_row_made_again_is_held_against_the_first(job: Job, two: list[Plan]) -> None:
+    pace = PACES["medium"]
+    work_off(job, pace, say=lambda text: None)
+    assert again_table(job.out) == ""
+    second = replace(job, out=job.out / AGAIN, runs=job.runs / AGAIN, budget=Budget(seed=1))
+    work_off(second, pace, ["first"], say=lambda text: None)
+    text = again_table(job.out)
+    rows = [line for line in text.splitlines() if line.startswith("| first |")]
+    assert len(rows) >= 2 and "| second |" not in text, "AUC and accuracy, of the row that was made again alone"
+    assert "seed 0" in text and "again seed 1" in text
+    assert "## Rows made again" in pages(job.out, job.out / "RESULTS.md")[job.out / "RESULTS.md"]
+    [file] = (second.out / "classifiers").glob("first*.json")
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["figures"]["classification"]["ranking"]["auc"] = {"value": 2.0, "low": 2.0, "high": 2.0}
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert again_table(job.out).count("**outside**") == text.count("**outside**") + ("inside" in rows[0])
+    with pytest.raises(DataError, match="No row of the queue is called 'third'"):
+        entries(["third"])
+    for path in (job.out / "classifiers").glob("first*.json"):
+        path.unlink()
+    with pytest.raises(DataError, match="does not stand in"):
+        again_table(job.out)
 
 
 def test_a_row_that_another_process_trains_is_left_to_it(job: Job, two: list[Plan]) -> None:
