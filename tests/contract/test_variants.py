@@ -185,6 +185,28 @@ def test_a_sabotaged_int8_file_fails_the_gate(
         add(tmp_path, exported, records, request(records, "int8"))
 
 
+def test_a_failed_int8_file_is_made_again_at_stricter_limits(
+    exported: Path, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, honest, limits = toy_system(), making.quantize_onnx, []
+
+    def sabotaged_at_first(source: Path, path: Path, *args: Any, limit: float, **options: Any) -> Any:
+        """The toy network keeps no stricter limit than the usual ones."""
+        if source.stem == "classifier":
+            limits.append(limit)
+            if len(limits) == 1:
+                source = tmp_path / "sabotaged.onnx"
+                export_onnx(no_mean(system.graphs(2.0)[1]).eval(), system.stages()[1], source)
+        usual = making.INT8_MAP_LIMIT if source.stem == "segmenter" else making.INT8_PROBABILITY_LIMIT
+        return honest(source, path, *args, limit=usual, **(options | {"mean_limit": None, "decisions": None}))
+
+    monkeypatch.setattr(making, "quantize_onnx", sabotaged_at_first)
+    manifest = add(tmp_path, exported, records, request(records, "int8"))
+    assert limits == [making.INT8_PROBABILITY_LIMIT, making.INT8_PROBABILITY_LIMIT / 2]
+    assert "at 0.5 of the usual limits, as a gate failed" in manifest.classifier.variants["int8"].scheme
+    assert not manifest.variants_left_out
+
+
 def test_a_failed_variant_is_left_out_only_when_asked(
     exported: Path, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

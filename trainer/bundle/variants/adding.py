@@ -12,13 +12,16 @@ from edge_infer.bundle.golden import Network, Trace, replay
 from edge_infer.bundle.manifest import Manifest, Stage, StageName, Variant
 from edge_infer.engines.onnx import OnnxEngine
 from trainer.bundle.errors import ExportError, ParityError
-from trainer.bundle.gates import Unseen, judge, measure_parities, require
+from trainer.bundle.gates import Parity, Unseen, judge, measure_parities, require
 from trainer.bundle.mil import MilProgram
 from trainer.bundle.variants.kinds import KINDS, files_of
 from trainer.bundle.variants.making import Maker, find_sources
 from trainer.data.ham10000 import Record
 from trainer.models.serving import ServingGraph
 from trainer.scoring.networks import Networks, as_segmenter
+
+STRICTNESS = (1.0, 0.5, 0.25)
+"""Shares of the limits that an int8 file keeps on training pictures; the next is tried where a gate fails."""
 
 
 @dataclass(frozen=True)
@@ -69,35 +72,39 @@ def add_variants(
     """
     sources = find_sources(folder, manifest, graphs, request.training) if request.names else ()
     maker = Maker(manifest)
-    made: dict[str, dict[StageName, str]] = {}
     failed: dict[str, str] = {}
-    for name in request.names:
-        request.say(f"{name}: {KINDS[name].help}")
-        try:
-            made[name] = {source.name: maker.make(name, source, folder) for source in sources}
-        except ExportError as error:
-            _fail(name, error, failed, request)
-    networks = {name: open_variant(folder, name) for name in made}
-    judged, unseen = request.validation, request.unseen
-    parities = measure_parities(judged, manifest, reference, networks, unseen=unseen) if made else {}
     stages: dict[StageName, dict[str, Variant]] = {"segmenter": {}, "classifier": {}}
-    for name, schemes in made.items():
-        kind, files = KINDS[name], files_of(name)
-        try:
-            gates = judge(parities[name], kind.limits(files["segmenter"], files["classifier"]))
-            for gate in gates:
-                request.say(f"  {gate.artifact}: {gate.measure} {gate.value:.3g}, gate {gate.relation} {gate.limit:g}")
-            require(gates)
-            _replay(name, golden, manifest, networks[name])
-        except ParityError as error:
-            _fail(name, error, failed, request)
-            continue
-        for stage, scheme in schemes.items():
-            own = tuple(gate for gate in gates if (gate.artifact == files["segmenter"]) == (stage == "segmenter"))
-            tolerance = kind.tolerance if manifest.familiarity else replace(kind.tolerance, max_familiarity=None)
-            stages[stage][name] = Variant(
-                kind.format, files[stage], kind.precision, kind.meant_for, scheme, own, tolerance
+    refused: dict[str, ExportError] = {}
+    names: Sequence[str] = request.names
+    for strictness in STRICTNESS:
+        made: dict[str, dict[StageName, str]] = {}
+        for name in names:
+            request.say(
+                f"{name}: {KINDS[name].help}" if strictness == 1 else f"{name}, at {strictness:g} of its limits"
             )
+            try:
+                made[name] = {source.name: maker.make(name, source, folder, strictness) for source in sources}
+            except ExportError as error:
+                refused.setdefault(name, error)
+        networks = {name: open_variant(folder, name) for name in made}
+        judged, unseen = request.validation, request.unseen
+        parities = measure_parities(judged, manifest, reference, networks, unseen=unseen) if made else {}
+        again = []
+        for name, schemes in made.items():
+            try:
+                found = _accept(name, schemes, parities[name], networks[name], golden, manifest, request)
+            except ParityError as error:
+                refused[name] = error
+                if KINDS[name].format == "onnx":
+                    request.say(f"  {name}: {error.message}")
+                    again.append(name)
+            else:
+                refused.pop(name, None)
+                for stage, variant in found.items():
+                    stages[stage][name] = variant
+        names = again
+    for name, problem in refused.items():
+        _fail(name, problem, failed, request)
     for name in failed:
         _remove(folder / file for file in files_of(name).values())
     packages = dict(manifest.provenance.packages)
@@ -110,6 +117,34 @@ def add_variants(
         provenance=replace(manifest.provenance, packages=packages),
         variants_left_out=failed,
     )
+
+
+def _accept(
+    name: str,
+    schemes: Mapping[StageName, str],
+    parity: Parity,
+    networks: Networks,
+    golden: Sequence[Trace],
+    manifest: Manifest,
+    request: Request,
+) -> dict[StageName, Variant]:
+    """The variant of each stage with its gates.
+
+    Raises:
+        ParityError: a gate or a golden example fails.
+    """
+    kind, files = KINDS[name], files_of(name)
+    gates = judge(parity, kind.limits(files["segmenter"], files["classifier"]))
+    for gate in gates:
+        request.say(f"  {gate.artifact}: {gate.measure} {gate.value:.3g}, gate {gate.relation} {gate.limit:g}")
+    require(gates)
+    _replay(name, golden, manifest, networks)
+    tolerance = kind.tolerance if manifest.familiarity else replace(kind.tolerance, max_familiarity=None)
+    found: dict[StageName, Variant] = {}
+    for stage, scheme in schemes.items():
+        own = tuple(gate for gate in gates if (gate.artifact == files["segmenter"]) == (stage == "segmenter"))
+        found[stage] = Variant(kind.format, files[stage], kind.precision, kind.meant_for, scheme, own, tolerance)
+    return found
 
 
 def open_variant(folder: Path, name: str) -> Networks:

@@ -97,32 +97,33 @@ class Maker:
         self._manifest = manifest
         self._float_layers: dict[StageName, int] = {}
 
-    def make(self, name: str, source: Source, folder: Path) -> str:
-        """Writes one file and says how it was made."""
+    def make(self, name: str, source: Source, folder: Path, strictness: float = 1.0) -> str:
+        """Writes one file and says how it was made; `strictness` is a share of the limits, for int8 ONNX alone."""
         kind, path = KINDS[name], folder / files_of(name)[source.name]
         if kind.format == "onnx":
-            return self._int8(kind, source, path)
+            return self._int8(kind, source, path, strictness)
         return self._coreml(kind, source, path)
 
-    def _int8(self, kind: Kind, source: Source, path: Path) -> str:
+    def _int8(self, kind: Kind, source: Source, path: Path, strictness: float) -> str:
         points = self._manifest.operating_points
         decisions = None
         if source.name == "classifier":
             thresholds = tuple(point.threshold for point in points)
-            decisions = Decisions(self._manifest.melanoma_index, thresholds, FLIPPED_LIMIT)
+            decisions = Decisions(self._manifest.melanoma_index, thresholds, strictness * FLIPPED_LIMIT)
         report = quantize_onnx(
             source.onnx,
             path,
             source.calibration,
             source.selection,
-            limit=INT8_MAP_LIMIT if source.name == "segmenter" else INT8_PROBABILITY_LIMIT,
-            mean_limit=INT8_MAP_MEAN_LIMIT if source.name == "segmenter" else None,
+            limit=strictness * (INT8_MAP_LIMIT if source.name == "segmenter" else INT8_PROBABILITY_LIMIT),
+            mean_limit=strictness * INT8_MAP_MEAN_LIMIT if source.name == "segmenter" else None,
             target=kind.processor,
             decisions=decisions,
             progress=True,
         )
         kept = f"float: {', '.join(report.float_blocks)}" if report.float_blocks else "nothing in float"
-        return f"{report.scheme}; {kept}; biases of {report.corrected_layers} layers corrected"
+        limits = "" if strictness == 1 else f"; at {strictness:g} of the usual limits, as a gate failed before"
+        return f"{report.scheme}; {kept}; biases of {report.corrected_layers} layers corrected{limits}"
 
     def _coreml(self, kind: Kind, source: Source, path: Path) -> str:
         stage = source.stage
