@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_infer.rules import Metric
 from trainer.errors import DataError
-from trainer.papers.measures import Figured
+from trainer.papers.measures import accuracy_of, auc_of, dice_of
 from trainer.papers.rows import Row, read_row, read_rows
 from trainer.papers.words import VIEWS, budget_words
 from trainer.report.markdown import markdown_table
@@ -15,6 +15,8 @@ from trainer.scoring.metrics import show
 
 AGAIN = "again"
 """Folder of the second rows beside the tables, with a folder for each table like theirs."""
+
+_MEASURES = {"Dice": dice_of, "AUC": auc_of, "accuracy over seven diagnoses": accuracy_of}
 
 
 def again_table(folder: Path) -> str:
@@ -28,7 +30,7 @@ def again_table(folder: Path) -> str:
     """
     lines, budgets = [], {}
     for home in sorted(path for path in (folder / AGAIN).glob("*") if path.is_dir()):
-        for second in read_rows(home):
+        for second in [row for row in read_rows(home) if row.compute is not None]:
             first = _first(folder / home.name, second)
             budgets[second.name] = f"`{second.name}`: {_made(first)}; again {_made(second)}"
             for words, old, new in _figures(first, second):
@@ -62,20 +64,9 @@ def _first(home: Path, second: Row) -> Row:
 
 def _figures(first: Row, second: Row) -> Iterator[tuple[str, Metric, Metric]]:
     places = [(first.data, first.figures, second.figures)]
-    places += [
-        (name, first.external[name], second.external[name]) for name in first.external if name in second.external
-    ]
+    places += [(name, own, second.external[name]) for name, own in first.external.items() if name in second.external]
     for place, old, new in places:
-        for words, before in _measures(old).items():
-            after = _measures(new).get(words)
+        for words, pick in _MEASURES.items():
+            before, after = pick(old), pick(new)
             if before is not None and after is not None:
                 yield f"{words}, {place}", before, after
-
-
-def _measures(figures: Figured) -> dict[str, Metric | None]:
-    masks, classes = figures.clean, figures.classification
-    return {
-        "Dice": masks.per_picture.get("dice") if masks else None,
-        "AUC": classes.ranking.get("auc") if classes else None,
-        "accuracy over seven diagnoses": classes.classes.get("class_accuracy") if classes else None,
-    }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_infer.rules import Metric
 from trainer.papers.costs import Cost, Costs, cost_of, read_costs
-from trainer.papers.measures import Figured
+from trainer.papers.measures import Figured, accuracy_of, auc_of, dice_of
 from trainer.papers.published import PUBLISHED, Stage
 from trainer.papers.rows import Row, read_rows
 from trainer.scoring.plots import Dot, Dots, Spot, dot_plot, spot_plot
@@ -35,8 +35,8 @@ def draw(folder: Path, out: Path) -> list[Path]:
     costs = read_costs(folder)
     drawn = []
     own: tuple[tuple[Stage, str, Pick], ...] = (
-        ("segmentation", "Dice", _dice),
-        ("classification", "AUC of melanoma", _auc),
+        ("segmentation", "Dice", dice_of),
+        ("classification", "AUC of melanoma", auc_of),
     )
     for stage, measure, pick in own:
         these = [row for row in rows if pick(row.figures) is not None]
@@ -48,8 +48,8 @@ def draw(folder: Path, out: Path) -> list[Path]:
             drawn.append(out / f"{stage}-elsewhere.png")
             dot_plot(drawn[-1], _elsewhere(these, pick), measure, f"{measure}: what survives a change of clinic")
     beside: tuple[tuple[Stage, str, Pick], ...] = (
-        ("segmentation", "Dice", _dice),
-        ("classification", "accuracy over seven diagnoses", _accuracy),
+        ("segmentation", "Dice", dice_of),
+        ("classification", "accuracy over seven diagnoses", accuracy_of),
     )
     for stage, measure, pick in beside:
         these = [row for row in rows if pick(row.figures) is not None]
@@ -71,18 +71,6 @@ def _rows(folder: Path) -> list[Row]:
     rows = [row for home in homes for row in read_rows(home)]
     fitted = [row for row in rows if row.pace and not row.leaks and row.view != "predicted"]
     return list({row.name: row for row in fitted}.values())
-
-
-def _dice(figures: Figured) -> Metric | None:
-    return figures.clean.per_picture.get("dice") if figures.clean else None
-
-
-def _auc(figures: Figured) -> Metric | None:
-    return figures.classification.ranking.get("auc") if figures.classification else None
-
-
-def _accuracy(figures: Figured) -> Metric | None:
-    return figures.classification.classes.get("class_accuracy") if figures.classification else None
 
 
 def _spots(rows: Sequence[Row], pick: Pick, costs: Costs) -> list[Spot]:

@@ -269,3 +269,18 @@ def _subgroups(
                 figures |= with_intervals(wanted, weights[:, seen])
             table[attribute][value] = Subgroup(int(chosen.sum()), int(truth[chosen].sum()), figures)
     return table
+
+
+def dice_of(figures: Figured) -> Metric | None:
+    """Mean Dice of the cleaned masks; None where it outlines nothing."""
+    return figures.clean.per_picture.get("dice") if figures.clean else None
+
+
+def auc_of(figures: Figured) -> Metric | None:
+    """AUC of the positive class; None where it names nothing."""
+    return figures.classification.ranking.get("auc") if figures.classification else None
+
+
+def accuracy_of(figures: Figured) -> Metric | None:
+    """Accuracy over all classes; None where there are two or none."""
+    return figures.classification.classes.get("class_accuracy") if figures.classification else None

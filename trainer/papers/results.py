@@ -154,7 +154,7 @@ def to_markdown(folder: Path) -> str:
     if again := again_table(folder):
         parts += [
             "## Rows made again\n",
-            f"From the same commands, into [{AGAIN}](results/{folder.name}/{AGAIN}).\n",
+            f"Trained a second time, into [{AGAIN}](results/{folder.name}/{AGAIN}).\n",
             again,
         ]
     drawn = [name for name in CAPTIONS if (folder / PICTURES / name).is_file()]
