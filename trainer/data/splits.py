@@ -72,12 +72,17 @@ def lesion_folds(records: Sequence[Record], folds: int, seed: int = 0) -> NDArra
     """The fold (from 0) that holds each record out, int64, shape (n,): by lesion, stratified by diagnosis.
 
     Raises:
-        DataError: there are too few lesions for this many folds.
+        DataError: there are too few lesions, or pictures of every diagnosis, for this many folds.
     """
     labels = strata(records)
     lesions = np.array([record.lesion_id for record in records])
     if len(set(lesions)) < folds:
         raise DataError(f"{len(set(lesions))} lesions are too few for {folds} folds.", "Use fewer folds or more data.")
+    if (most := int(np.unique(labels, return_counts=True)[1].max())) < folds:
+        raise DataError(
+            f"No diagnosis has more than {most} pictures, too few for {folds} folds that each hold one.",
+            "Use fewer folds or more data.",
+        )
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     fold_of = np.zeros(len(labels), np.int64)
     for fold, (_, held) in enumerate(splitter.split(np.zeros(len(labels)), labels, lesions)):

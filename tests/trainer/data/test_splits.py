@@ -51,6 +51,15 @@ def test_drawn_split_is_stratified_and_seeded() -> None:
     assert parts != split_by_lesion(records, seed=2)
 
 
+@pytest.mark.parametrize(
+    ("lesions", "diagnoses", "why"), [(4, 1, "4 lesions are too few"), (8, 7, "more than 2 pictures, too few")]
+)
+def test_too_few_to_draw_from_are_refused(lesions: int, diagnoses: int, why: str) -> None:
+    records = [record(lesion, lesion, DX[lesion % diagnoses]) for lesion in range(lesions)]
+    with pytest.raises(DataError, match=why):
+        standard_split(records)
+
+
 def test_column_is_followed(drawn_records: list[Record]) -> None:
     parts = standard_split(drawn_records)
     assert all(item.split == name for name, part in parts.items() for item in part)
