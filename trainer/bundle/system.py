@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +107,7 @@ class System:
         segmenter, classifier = self._stored
         score = None if self.familiarity is None else self.familiarity.weights
         if bias:
-            classifier = shifted(classifier, self.labels.index(MELANOMA), bias * temperature)
+            classifier = shifted(classifier, self.labels, MELANOMA, bias * temperature)
         return (
             ServingSegmenter(segmenter, self.segmenter.recipe.normalization, score),
             ServingClassifier(classifier, self.classifier.recipe.normalization, temperature, self.views),
@@ -162,20 +162,28 @@ class System:
 
 
 @torch.no_grad()
-def shifted(classifier: nn.Module, column: int, shift: float) -> nn.Module:
-    """A copy of a classifier that adds `shift` to one of its logits, by the bias of its last layer.
+def shifted(classifier: nn.Module, labels: Sequence[str], label: str, shift: float) -> nn.Module:
+    """A copy of a classifier that adds `shift` to the logit of one of its labels, by the bias of its last layer.
+
+    One unit that decides between two labels is the logit of the second, that of the first being zero.
 
     Raises:
-        ExportError: its last layer has no bias.
+        ExportError: its last layer has no bias, or one of another length.
     """
     result = copy.deepcopy(classifier)
+    column = labels.index(label)
     for member in result.members if isinstance(result, Ensemble) else (result,):
         layers = [module for module in member.modules() if isinstance(module, nn.Linear)]
-        if not layers or layers[-1].bias is None:
+        bias = layers[-1].bias if layers else None
+        if bias is not None and len(bias) == len(labels):
+            bias[column] += shift
+        elif bias is not None and (len(bias), len(labels)) == (1, 2):
+            bias += shift if column == 1 else -shift
+        else:
             raise ExportError(
-                "The classifier's last layer has no bias to calibrate by.", "Use calibration = 'temperature'."
+                "The classifier's last layer has no bias of melanoma to calibrate by.",
+                "Use calibration = 'temperature'.",
             )
-        layers[-1].bias[column] += shift
     return result
 
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from tests.support.toy_system import CLASSIFIER_SIZE, toy_system, wide_system
 from trainer.bundle.errors import ExportError
 from trainer.bundle.system import shifted
 from trainer.data.ham10000 import DX, MELANOMA
+from trainer.models.classification.resnet import BinaryHead
 from trainer.models.ensemble import Ensemble
 from trainer.scoring.scores import tempered
 
@@ -28,11 +30,23 @@ def test_temperature_and_bias_in_the_graph_are_those_of_the_choices(make: object
     np.testing.assert_allclose(system.networks().classify(batch), plain, err_msg="the system itself stays as it is")
 
 
-def test_every_member_of_an_ensemble_is_shifted_and_a_layer_without_bias_is_refused() -> None:
+LABELS = ("other", "mel", "rest")
+
+
+def test_every_member_of_an_ensemble_is_shifted_and_a_layer_that_cannot_be_is_refused() -> None:
     members = Ensemble([nn.Linear(2, 3), nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 3))])
-    moved = shifted(members, 1, 0.5)
+    moved = shifted(members, LABELS, "mel", 0.5)
     for before, after in zip(members.members, moved.members, strict=True):  # type: ignore[arg-type]
         first, second = (list(m.modules())[-1].bias.detach() for m in (before, after))
         np.testing.assert_allclose(second - first, [0, 0.5, 0], atol=1e-6)
-    with pytest.raises(ExportError, match="has no bias"):
-        shifted(nn.Linear(2, 3, bias=False), 1, 0.5)
+    for network in (nn.Linear(2, 3, bias=False), nn.Linear(2, 4), nn.Linear(2, 1), nn.ReLU()):
+        with pytest.raises(ExportError, match="has no bias of melanoma"):
+            shifted(network, LABELS, "mel", 0.5)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_unit_that_decides_between_two_labels_is_shifted(label: int) -> None:
+    head, features = BinaryHead(4, 8, 0.5, 2).eval(), torch.randn(5, 4)
+    before = head(features).softmax(1).detach().numpy()
+    after = shifted(head, ("other", "mel"), ("other", "mel")[label], -0.8)(features).softmax(1).detach().numpy()
+    np.testing.assert_allclose(after, tempered(before, 1.0, -0.8, label), atol=1e-6)
