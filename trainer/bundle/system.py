@@ -178,7 +178,7 @@ def shifted(classifier: nn.Module, labels: Sequence[str], label: str, shift: flo
         if bias is not None and len(bias) == len(labels):
             bias[column] += shift
         elif bias is not None and (len(bias), len(labels)) == (1, 2):
-            bias += shift if column == 1 else -shift
+            bias.add_(shift if column == 1 else -shift)
         else:
             raise ExportError(
                 "The classifier's last layer has no bias of melanoma to calibrate by.",
