@@ -51,11 +51,12 @@ def read_cases(folder: Path, split: str, limit: int | None = None) -> list[Case]
         limit: at most so many, evenly spread over the split.
 
     Raises:
-        ResultsError: nothing there, or only one of the two classes.
+        ResultsError: nothing there, no such split, or only one of the two classes.
     """
     try:
         with (folder / "metadata.csv").open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if row.get("split", split) == split]
+            everything = list(csv.DictReader(stream))
+        rows = [row for row in everything if row.get("split", split) == split]
         cases = [
             Case(
                 folder / "images" / f"{row['image_id']}.jpg",
@@ -68,6 +69,9 @@ def read_cases(folder: Path, split: str, limit: int | None = None) -> list[Case]
         raise ResultsError(
             f"'{folder}' is no labelled data set: {error}.", "It needs metadata.csv, images/ and masks/."
         ) from error
+    if everything and not rows:
+        others = ", ".join(sorted({row["split"] for row in everything if row["split"]}))
+        raise ResultsError(f"'{folder}' has no split '{split}'.", f"Name another; it has: {others or 'none'}.")
     if limit is not None and limit < len(cases):
         cases = [cases[i * len(cases) // limit] for i in range(limit)]
     if len({case.melanoma for case in cases}) < 2:

@@ -36,7 +36,7 @@ class Plan:
     batch_sizes: tuple[int, ...] = (1, 8)
     pictures: tuple[Path, ...] = ()
     data: Path | None = None
-    split: str = "test"
+    split: str = "val"
     data_limit: int | None = None
     reference: Bundle | None = None
     effort: Effort = field(default_factory=Effort)

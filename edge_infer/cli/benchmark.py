@@ -72,7 +72,9 @@ def benchmark(
             help="Labelled data in HAM10000's layout: adds Dice, AUC and flipped decisions to every row.",
         ),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Split of --data.")] = "test",
+    split: Annotated[
+        str, typer.Option("--split", help="Split of --data. Timing needs no `test`, which is for a bundle's report.")
+    ] = "val",
     limit: Annotated[int | None, typer.Option("--limit", min=2, help="Pictures of --data to use.")] = None,
     reference: Annotated[
         str | None,

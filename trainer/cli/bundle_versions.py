@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from trainer.cli.readings import Reason, note_reading
+
+if TYPE_CHECKING:
+    from trainer.data.ham10000 import Record
 
 
 def upgrade(
@@ -36,6 +41,7 @@ def compare_bundles(
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many pictures, spread over all.")] = None,
     variant: Annotated[str | None, typer.Option(help="Form of the networks, of both.", show_default="float32")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads per network.")] = None,
+    reason: Reason = "versions compared by hand",
     out: Annotated[
         list[Path] | None,
         typer.Option("--out", "-o", help="Also write the result to this .md or .json file; may be given twice."),
@@ -43,7 +49,8 @@ def compare_bundles(
 ) -> None:
     """Report what a new bundle changes on the same pictures: decisions, refusals, probabilities, outlines, speed.
 
-    Each bundle decides at its own default operating point, on the CPU.
+    Each bundle decides at its own default operating point, on the CPU. Pictures of a data set's `test` are entered in
+    the ledger first, once for each bundle; those of --pictures are of no known split.
     """
     import json
 
@@ -54,11 +61,14 @@ def compare_bundles(
     from edge_infer.schema import dump
     from trainer.data.splits import spread, standard_split
     from trainer.errors import DataError, TrainerError
+    from trainer.scoring.ledger import decisions_hash
 
     wrong = [str(path) for path in out or () if path.suffix not in (".md", ".json")]
     if wrong:
         raise TrainerError(f"It cannot be written as {', '.join(wrong)}.", "Name a file that ends in .md or .json.")
     melanoma: dict[Path, bool] | None = None
+    known: list[Record] = []
+    records: list[Record] = []
     if pictures is not None and data is None:
         sources = expand([str(pictures)]).sources
         files = [source.path for source in sources if source.path is not None]
@@ -67,7 +77,8 @@ def compare_bundles(
     elif data is not None and pictures is None:
         from trainer.data.isic import read_dataset
 
-        parts = standard_split(read_dataset(data, strict=False))
+        known = read_dataset(data, strict=False)
+        parts = standard_split(known)
         if split not in parts:
             raise DataError(f"There is no split '{split}'.", f"Choose one of: {', '.join(parts)}.")
         records = spread(parts[split], limit)
@@ -80,6 +91,9 @@ def compare_bundles(
         return Diagnoser.load(bundle, providers=["cpu"], threads=threads, variant=variant)
 
     with load(old) as before, load(new) as after:
+        for manifest in (before.manifest, after.manifest):
+            what = f"{manifest.name} {manifest.version}"
+            note_reading("compare-bundles", what, decisions_hash(manifest), known, records, reason)
         found = changes.compare_bundles(before, after, files, melanoma)
     text = changes.to_markdown(found)
     for path in out or ():

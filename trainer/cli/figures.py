@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trainer.cli.readings import Reason, note_reading
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trainer.data.ham10000 import Record
     from trainer.figures.cases import Seer
 
@@ -19,11 +23,12 @@ figures_app = typer.Typer(
 Data = Annotated[Path, typer.Option(help="Folder of the data set.")]
 Sources = Annotated[list[Path], typer.Option("--data", help="Folder of a data set; may be repeated.")]
 Out = Annotated[Path, typer.Option(help="PNG file to write.")]
-Split = Annotated[str, typer.Option(help="train, val or test; what is seen of test must decide nothing.")]
+Split = Annotated[str, typer.Option(help="train, val or test; a look at test is entered, and must decide nothing.")]
 Images = Annotated[list[str] | None, typer.Option("--image", help="Image id; may be given several times.")]
 Bundle = Annotated[str | None, typer.Option(help="Bundle by path or name: both stages.")]
 Segmenter = Annotated[str | None, typer.Option(help="Instead of --bundle: a segmenter's best.pt, or a bundle.")]
 Classifier = Annotated[Path | None, typer.Option(help="With --segmenter: a classifier's best.pt.")]
+BY_HAND = "drawn by hand"
 
 
 @figures_app.command()
@@ -36,13 +41,17 @@ def panels(
     image: Images = None,
     split: Split = "val",
     count: Annotated[int, typer.Option(min=1, help="Pictures, spread over the split, where none is named.")] = 5,
+    reason: Reason = BY_HAND,
 ) -> None:
     """Picture, ground truth, prediction, region of interest and decision, one line a picture."""
+    from trainer.data.isic import read_dataset
     from trainer.figures.cases import look
     from trainer.figures.panels import draw_panels
 
-    seer = _seer(bundle, segmenter, classifier)
-    draw_panels(out, [("", look(record, seer)) for record in _records(data, split, image, count)], seer)
+    seer, known = _seer(bundle, segmenter, classifier), read_dataset(data)
+    chosen = _records(known, split, image, count)
+    note_reading("figures panels", seer.what, seer.identity, known, chosen, reason)
+    draw_panels(out, [("", look(record, seer)) for record in chosen], seer)
     typer.echo(out)
 
 
@@ -55,17 +64,20 @@ def extremes(
     segmenter: Segmenter = None,
     classifier: Classifier = None,
     count: Annotated[int, typer.Option(min=1, help="Pictures of each kind.")] = 2,
+    reason: Reason = BY_HAND,
 ) -> None:
     """The best, the median and the worst cases by Dice after clean-up, as stored in a predictions file."""
+    from trainer.data.isic import read_dataset
     from trainer.figures.cases import extremes as choose
     from trainer.figures.cases import look
     from trainer.figures.panels import draw_panels
     from trainer.scoring.predictions import read_predictions
 
-    seer = _seer(bundle, segmenter, classifier)
-    chosen = choose(read_predictions(predictions), count)
-    cases = [(kind, look(record, seer)) for kind, ids in chosen.items() for record in _records(data, "", ids, len(ids))]
-    draw_panels(out, cases, seer)
+    seer, known = _seer(bundle, segmenter, classifier), read_dataset(data)
+    kinds = choose(read_predictions(predictions), count)
+    chosen = [(kind, record) for kind, ids in kinds.items() for record in _named(known, ids)]
+    note_reading("figures extremes", seer.what, seer.identity, known, [record for _, record in chosen], reason)
+    draw_panels(out, [(kind, look(record, seer)) for kind, record in chosen], seer)
     typer.echo(out)
 
 
@@ -77,6 +89,7 @@ def mistakes(
     bundle: Annotated[str, typer.Option(help="Bundle by path or name.")],
     source: Annotated[str | None, typer.Option(help="Only pictures of this source.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Pictures of each kind.")] = 3,
+    reason: Reason = BY_HAND,
 ) -> None:
     """What a bundle gets most wrong: missed melanomas, false alarms, outlines, refusals of good pictures."""
     from trainer.data.sources import read_sources
@@ -86,10 +99,10 @@ def mistakes(
     from trainer.scoring.predictions import read_predictions
 
     found = [p for p in read_predictions(predictions) if source is None or p.source == source]
-    known = {record.image_id: record for record in read_sources(data)}
-    seer = open_bundle(bundle)
-    cases = [(kind, look(known[name], seer)) for kind, ids in choose(found, count).items() for name in ids]
-    draw_panels(out, cases, seer)
+    seer, known = open_bundle(bundle), read_sources(data)
+    chosen = [(kind, record) for kind, ids in choose(found, count).items() for record in _named(known, ids)]
+    note_reading("figures mistakes", seer.what, seer.identity, known, [record for _, record in chosen], reason)
+    draw_panels(out, [(kind, look(record, seer)) for kind, record in chosen], seer)
     typer.echo(out)
 
 
@@ -129,12 +142,15 @@ def grad_cam(
     image: Images = None,
     split: Split = "val",
     count: Annotated[int, typer.Option(min=1, help="Pictures, spread over the split, where none is named.")] = 5,
+    reason: Reason = BY_HAND,
 ) -> None:
     """Grad-CAM++: where the evidence for a class was, on the crops (true masks) or pictures that the network takes."""
+    from trainer.data.isic import read_dataset
     from trainer.errors import DataError
     from trainer.figures.attention import attention_maps, draw_attention
     from trainer.figures.cases import view_of
     from trainer.scoring.networks import TorchNetwork
+    from trainer.scoring.origin import digest_files
     from trainer.training.checkpoint import class_names, load_checkpoint
 
     checkpoint = load_checkpoint(classifier)
@@ -144,7 +160,9 @@ def grad_cam(
         raise DataError(
             f"'{checkpoint.recipe.name}' has no class '{wanted}'.", f"It has: {', '.join(labels) or 'none'}."
         )
-    records = _records(data, split, image, count)
+    known = read_dataset(data)
+    records = _records(known, split, image, count)
+    note_reading("figures grad-cam", str(classifier), digest_files((classifier,)), known, records, reason)
     crops = [view_of(record, checkpoint.recipe) for record in records]
     maps = attention_maps(checkpoint, crops, labels.index(wanted))
     scores = TorchNetwork(checkpoint, "cpu").probabilities(crops)[:, labels.index(wanted)]
@@ -167,17 +185,22 @@ def _seer(bundle: str | None, segmenter: str | None, classifier: Path | None) ->
     raise TrainerError("It is not clear whose figures to draw.", "Give --bundle, or --segmenter (and --classifier).")
 
 
-def _records(data: Path, split: str, ids: list[str] | None, count: int) -> list[Record]:
+def _records(known: Sequence[Record], split: str, ids: list[str] | None, count: int) -> list[Record]:
     """The named records in this order, or some of a split."""
-    from trainer.data.isic import read_dataset
-    from trainer.errors import DataError
     from trainer.scoring.predict import select
 
-    records = read_dataset(data)
-    if not ids:
-        return select(records, split, count)
-    known = {record.image_id: record for record in records}
-    missing = [name for name in ids if name not in known]
-    if missing:
+    return _named(known, ids) if ids else select(known, split, count)
+
+
+def _named(known: Sequence[Record], ids: Sequence[str]) -> list[Record]:
+    """The records of these ids, in this order.
+
+    Raises:
+        DataError: there is none of an id.
+    """
+    from trainer.errors import DataError
+
+    by_id = {record.image_id: record for record in known}
+    if missing := [name for name in ids if name not in by_id]:
         raise DataError(f"The data set has no picture {', '.join(missing)}.", "Name pictures by their image id.")
-    return [known[name] for name in ids]
+    return [by_id[name] for name in ids]

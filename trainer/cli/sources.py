@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from trainer.cli.readings import Reason, note_reading
+
 CHOICES = Path(__file__).parents[1] / "results" / "choices"
 LEFT_OUT = Path(__file__).parents[1] / "results" / "left-out"
 TEACHERS = Path(__file__).parents[1] / "results" / "teachers"
@@ -25,7 +27,7 @@ def score(
     out: Annotated[
         Path | None, typer.Option(help="File to write: .csv, one row a picture of the one network, or .md, the tables.")
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why `test` is read, for the ledger.")] = "scored by hand",
+    reason: Reason = "scored by hand",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     cache: Cache = Path("cache"),
 ) -> None:
@@ -33,13 +35,11 @@ def score(
     import torch
 
     from edge_infer.files import write_atomically
-    from trainer.cli.bundle import RESULTS
     from trainer.data.sources import read_sources
     from trainer.data.splits import named_split, parse_split_name
     from trainer.errors import DataError, TrainerError
     from trainer.scoring.alone import figures, table, write_scores
     from trainer.scoring.alone import score as run
-    from trainer.scoring.ledger import LEDGER, enter, of_test
     from trainer.scoring.origin import digest_files
     from trainer.training.checkpoint import load_checkpoint
 
@@ -57,8 +57,7 @@ def score(
         found = load_checkpoint(checkpoint)
         needs_mask = masks or found.recipe.task != "classification"
         records = [record for record in chosen if record.mask_path or not needs_mask]
-        seen = of_test(known, records)
-        enter(RESULTS / LEDGER, str(checkpoint), digest_files((checkpoint,)), seen, "python -m trainer score", reason)
+        note_reading("score", str(checkpoint), digest_files((checkpoint,)), known, records, reason)
         scores = run(found, records, cache)
         if out is not None and out.suffix == ".csv":
             write_scores(scores, out)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from trainer.cli.readings import Reason, note_reading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer.data.ham10000 import Record
 
 
 def train(
@@ -43,6 +50,7 @@ def train(
     split: Annotated[
         str, typer.Option(help="Of recipes without folds: protocol of what trains and validates, see `compare`.")
     ] = "column",
+    reason: Reason = "trained by hand on a split that draws from it",
 ) -> None:
     """Train one network by its recipe (or each member of an ensemble), choosing the best epoch on the validation split.
 
@@ -54,11 +62,18 @@ def train(
     from trainer.data.sources import read_sources
     from trainer.data.splits import parse_split_name
     from trainer.recipe import load_recipe
+    from trainer.scoring.origin import digest
     from trainer.training.runs import train_network, with_epochs
 
+    chosen, known = with_epochs(load_recipe(recipe), epochs), read_sources(data)
+
+    def note(opened: Sequence[Record]) -> None:
+        identity = digest([chosen, split, init_weights and init_weights.name])
+        note_reading("train", str(out), identity, known, opened, reason)
+
     train_network(
-        with_epochs(load_recipe(recipe), epochs),
-        read_sources(data),
+        chosen,
+        known,
         out,
         weights=init_weights,
         fold=fold,
@@ -71,4 +86,5 @@ def train(
         cache=cache,
         device=device,
         say=typer.echo,
+        opens=note,
     )

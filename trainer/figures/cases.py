@@ -20,7 +20,9 @@ from edge_infer.steps.resize import resize, to_batch
 from trainer.data.ham10000 import MELANOMA, Record, read_mask
 from trainer.errors import DataError
 from trainer.recipe import Recipe
+from trainer.scoring.ledger import decisions_hash
 from trainer.scoring.networks import TorchNetwork, open_segmenter
+from trainer.scoring.origin import digest, digest_files
 from trainer.scoring.predict import Rules
 from trainer.scoring.predictions import Counts, Prediction, overlap
 from trainer.training.checkpoint import class_names, load_checkpoint
@@ -40,6 +42,8 @@ class Seer:
         positive: the class that is decided about.
         threshold: at or above it the decision is positive.
         point: the threshold's name.
+        what: the bundle and its version, or the checkpoints, for the ledger of `test`.
+        identity: hash of networks and rules, likewise.
     """
 
     name: str
@@ -49,6 +53,8 @@ class Seer:
     positive: str
     threshold: float
     point: str
+    what: str
+    identity: str
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,15 @@ def open_bundle(name: str) -> Seer:
     point = next(p for p in manifest.operating_points if p.name == manifest.default_operating_point)
     rules = Rules.of_manifest(manifest)
     return Seer(
-        f"bundle {manifest.name}", rules, networks.segment, networks.classify, MELANOMA, point.threshold, point.name
+        f"bundle {manifest.name}",
+        rules,
+        networks.segment,
+        networks.classify,
+        MELANOMA,
+        point.threshold,
+        point.name,
+        f"{manifest.name} {manifest.version}",
+        decisions_hash(manifest),
     )
 
 
@@ -100,7 +114,7 @@ def open_checkpoints(segmenter: str, classifier: Path | None, device: str = "cpu
     first = open_segmenter(segmenter, device)
     if classifier is None:
         rules = Rules(first.spec, InputSpec("image", 224, 224), (), first.rule, RoiRule("keep", 0.0))
-        return Seer(first.name, rules, first.run, None, "mel", HALF, "0.5")
+        return Seer(first.name, rules, first.run, None, "mel", HALF, "0.5", segmenter, first.identity)
     checkpoint = load_checkpoint(classifier)
     recipe = checkpoint.recipe
     if recipe.task != "classification" or recipe.data.roi is None or recipe.data.metadata:
@@ -109,7 +123,8 @@ def open_checkpoints(segmenter: str, classifier: Path | None, device: str = "cpu
     rules = Rules(first.spec, spec, labels, first.rule, recipe.data.roi)
     classify = TorchNetwork(checkpoint, device).classify
     positive = "bkl" if recipe.data.target == "keratosis" else "mel"
-    return Seer(f"{first.name}, {recipe.name}", rules, first.run, classify, positive, HALF, "0.5")
+    what, identity = f"{segmenter} + {classifier}", digest([first.identity, digest_files((classifier,))])
+    return Seer(f"{first.name}, {recipe.name}", rules, first.run, classify, positive, HALF, "0.5", what, identity)
 
 
 def look(record: Record, seer: Seer) -> Case:

@@ -100,6 +100,7 @@ class _Work:
             raise DataError("The split leaves nothing to train, choose or test on.", "Choose another --split.")
         self.shared = siblings(self.parts)
         self.tested = of_test(records, self.parts["test"])
+        self.learnt = of_test(records, [*self.parts["train"], *self.parts["val"]])
         self.external = _external(job.external, {record.source for part in whole.values() for record in part})
         self.segmenter: Segmenter | None = None
 
@@ -114,6 +115,7 @@ class _Work:
         start, initialisation = (None, RANDOM) if weights is None else prepared(recipe, weights, run)
         pictures = len(self.parts["train"])
         self.say(f"{plan.name}: {pictures} pictures, {recipe.data.size} pixels, initial weights {initialisation}")
+        self._enter(plan.name, views[0], ["learns", run.name], self.learnt, "the training of a row")
         train_records, val_records = self._training_records(plan)
         train(
             self._taught(trained(plan)),
@@ -247,10 +249,10 @@ class _Work:
         }
         return {name: measure(found, row.labels, row.positive or "mel", threshold) for name, found in stored.items()}
 
-    def _enter(self, name: str, view: View, decides: object, records: Sequence[Record]) -> None:
+    def _enter(self, name: str, view: View, decides: object, records: Sequence[Record], use: str = "a row") -> None:
         """Writes down that a row is about to read these pictures of the data's own `test`, if there are any."""
         job = self.job
-        what, reason = f"{job.table}/{stem_of(name, view)}", f"a row of the comparison {job.table}, split {job.split}"
+        what, reason = f"{job.table}/{stem_of(name, view)}", f"{use} of the comparison {job.table}, split {job.split}"
         enter(job.out.parent / LEDGER, what, digest(decides), records, "python -m trainer compare", reason)
 
     def _row(

@@ -43,8 +43,8 @@ class Reading:
 
     Attributes:
         date: UTC, ISO 8601.
-        what: the bundle and its version, or the row of a comparison.
-        hash: of networks and rules, see `decisions_hash`.
+        what: the bundle and its version, the row of a comparison, or checkpoints or a run by their paths.
+        hash: of networks and rules, see `decisions_hash`; of a training, of what it is asked to do.
         data: SHA-256 of what the pictures are, see `trainer.scoring.origin.digest_records`; "" where it is not known.
         pictures: how many of each source.
         command: that read them.
@@ -141,8 +141,15 @@ def append(ledger: Path, lines: Sequence[Reading]) -> None:
 
 
 def of_test(everything: Sequence[Record], chosen: Sequence[Record]) -> list[Record]:
-    """Those of the chosen records that are of the data's own `test`, whatever split they were drawn for."""
-    known = {record.image_id for record in standard_split(everything)["test"]}
+    """Those of the chosen records that are of the data's own `test`, whatever split they were drawn for.
+
+    Data that give no standard split, as their column leaks or their lesions are too few, have what they mark as `test`.
+    """
+    try:
+        test = standard_split(everything)["test"]
+    except DataError:
+        test = [record for record in everything if record.split == "test"]
+    known = {record.image_id for record in test}
     return [record for record in chosen if record.image_id in known]
 
 

@@ -62,6 +62,7 @@ def train_network(
     cache: Path = CACHE_FOLDER,
     device: str = "cpu",
     say: Callable[[str], None] = print,
+    opens: Callable[[Sequence[Record]], None] = lambda records: None,
 ) -> None:
     """Trains one network of a recipe, or each member of an ensemble; continues where it was left.
 
@@ -80,6 +81,7 @@ def train_network(
         cache: folder of decoded pictures.
         device: `cpu` or `cuda`.
         say: receives one line for each network.
+        opens: receives the pictures that will be learnt from and validated on, before one is opened.
 
     Raises:
         TrainerError: see `trainer.training.loop.train`.
@@ -92,6 +94,8 @@ def train_network(
     rest = standard_split(records) if crossed else parts
     measured = rest["test"] + (rest["val"] if crossed and recipe.folds_of == "train" else [])
     with joined(device) as world:
+        if world.leads:
+            opens([*learnt, *held_out])
         for part, folder in member_runs(recipe, out, member):
             outcome = train(
                 part,

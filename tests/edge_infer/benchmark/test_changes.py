@@ -20,9 +20,11 @@ from edge_infer.errors import ImageDecodeError
 from edge_infer.reasons import Reason
 from tests.conftest import REPOSITORY
 from tests.support.toy_bundle import write_manifest, write_toy_bundle
+from trainer.cli import bundle as bundle_commands
 from trainer.cli.app import app
 from trainer.data.drawn import draw_dataset
 from trainer.errors import DataError, TrainerError
+from trainer.scoring.ledger import LEDGER, decisions_hash, readings
 
 SIDE = Side("toy", "1.0.0", "ab" * 32, "CPUExecutionProvider", "float32", "balanced", 0.4, 10.0)
 runner = CliRunner()
@@ -130,6 +132,21 @@ def test_a_data_set_tells_which_changes_are_right(bundles: tuple[Path, Path], pi
     found = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
     assert 0 < found["pictures"] <= 6
     assert 0 <= found["flips_of_melanoma"][FOUND] <= found["flips"][FOUND]
+
+
+def test_pictures_of_test_are_entered_for_both_bundles(
+    bundles: tuple[Path, Path], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_commands, "RESULTS", tmp_path)
+    arguments = ["compare-bundles", *map(str, bundles), "--data", str(pictures), "--limit", "3"]
+    assert runner.invoke(app, arguments).exit_code == 0
+    assert not readings(tmp_path / LEDGER), "val is no test"
+    result = runner.invoke(app, [*arguments, "--split", "test", "--reason", "speed of a release"])
+    assert result.exit_code == 0, result.output
+    lines = readings(tmp_path / LEDGER)
+    assert [line.what for line in lines] == ["toy 1.2.3", "toy 2.0.0"]
+    assert [line.hash for line in lines] == [decisions_hash(read_manifest(path).manifest) for path in bundles]
+    assert all(line.pictures == {"ham10000": 3} and line.reason == "speed of a release" for line in lines)
 
 
 def test_what_cannot_be_compared_is_a_typed_error(bundles: tuple[Path, Path], pictures: Path, tmp_path: Path) -> None:

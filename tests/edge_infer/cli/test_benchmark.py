@@ -54,6 +54,27 @@ def test_targets_are_listed_with_reasons(toy_bundle: Path) -> None:
     assert all("available" in line or "no: " in line for line in lines)
 
 
+def test_labelled_pictures_are_of_val_unless_a_split_is_named(toy_bundle: Path, tmp_path: Path) -> None:
+    from trainer.data.drawn import draw_dataset
+
+    draw_dataset(tmp_path / "drawn", 24, seed=5, height=96, width=128)
+    arguments = ["benchmark", "--bundle", str(toy_bundle), "--target", "cpu", *QUICK, "--data", str(tmp_path / "drawn")]
+
+    def data(*extra: str) -> str:
+        done = CliRunner().invoke(app, [*arguments, *extra, "--format", "json"])
+        assert done.exit_code == 0, done.output
+        accuracy = parse(Results, json.loads(done.stdout)).rows[0].accuracy
+        assert accuracy is not None and accuracy.labelled is not None
+        return accuracy.labelled.data.partition(",")[0]
+
+    assert data() == "val"
+    assert data("--split", "train") == "train"
+    table = tmp_path / "drawn/metadata.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace(",val\n", ",train\n"), encoding="utf-8")
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 3 and "no split 'val'" in refused.stderr and "it has: test, train" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("extra", "code"),
     [(["--target", "gpu"], 3), (["--runs", "0"], 2), (["--pictures", "no-such-folder"], 2), (["--data", "."], 3)],

@@ -9,8 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from trainer.cli import app as cli
+from trainer.cli import bundle as bundle_commands
 from trainer.errors import TrainerError
 from trainer.recipe import load_recipe, save_recipe
+from trainer.scoring.ledger import LEDGER, readings
 
 
 @pytest.fixture
@@ -35,6 +37,26 @@ def test_train_and_continue(toy_toml: Path, drawn_folder: Path, tmp_path: Path) 
     files = {"best.pt", "last.pt", "history.csv", "curves.png", "recipe.json", "run.json", "tensorboard"}
     assert {path.name for path in out.iterdir()} == files
     assert len((out / "history.csv").read_text().splitlines()) == 3
+
+
+def test_a_split_that_draws_from_test_is_entered_before_training(
+    toy_toml: Path, drawn_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_commands, "RESULTS", tmp_path)
+    whole = tmp_path / "whole.toml"
+    save_recipe(dataclasses.replace(load_recipe(str(toy_toml)), folds=0), whole)
+    arguments = ["train", str(whole), "--data", str(drawn_folder), "--epochs", "1", "--limit", "10"]
+    arguments += ["--threads", "1", "--cache", str(tmp_path / "cache"), "--out"]
+    trained = CliRunner().invoke(cli.app, [*arguments, str(tmp_path / "column")])
+    assert trained.exit_code == 0, trained.output
+    assert not readings(tmp_path / LEDGER), "the column's train and val hold nothing of test"
+    drawn = [*arguments, str(tmp_path / "drawn"), "--split", "lesion-60-20-20"]
+    for _ in range(2):
+        trained = CliRunner().invoke(cli.app, drawn)
+        assert trained.exit_code == 0, trained.output
+    (line,) = readings(tmp_path / LEDGER)
+    assert line.command == "python -m trainer train" and line.what == str(tmp_path / "drawn")
+    assert 0 < line.pictures["ham10000"] < 20
 
 
 def test_expected_errors_are_one_line(

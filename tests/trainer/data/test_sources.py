@@ -19,6 +19,7 @@ from edge_infer.rules import RoiRule
 from tests.support.many_sources import COLUMNS, draw_extra, read_rows, write_rows
 from tests.support.toy_bundle import write_toy_bundle
 from trainer.bundle.recipe import BUNDLE_FOLDER
+from trainer.cli import bundle as bundle_commands
 from trainer.cli.app import app
 from trainer.data.cache import cache_crops
 from trainer.data.duplicates import look, near_duplicates
@@ -28,6 +29,7 @@ from trainer.data.sources import read_sources, taught
 from trainer.data.splits import cross_fit, lesion_folds, named_split, standard_split
 from trainer.errors import DataError, TrainerError
 from trainer.recipe import DataConfig, Recipe, SourceConfig, recipe_from_dict
+from trainer.scoring.ledger import LEDGER, readings
 from trainer.training.outliners import open_outliner
 
 MakeRecipe = Callable[..., Recipe]
@@ -327,8 +329,13 @@ def test_development_split_takes_several_sources(drawn_folder: Path, extra: Path
     assert "test" not in {r.split for name in ("train", "val") for r in parts[name]}
 
 
-def test_score_gives_a_row_per_source(
-    drawn_folder: Path, extra: Path, toy_recipe: MakeRecipe, toy_cache: Path, tmp_path: Path
+def test_score_gives_a_row_per_source_and_enters_looks_at_test(
+    drawn_folder: Path,
+    extra: Path,
+    toy_recipe: MakeRecipe,
+    toy_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from trainer.recipe import save_recipe
     from trainer.training.checkpoint import BEST
@@ -350,3 +357,10 @@ def test_score_gives_a_row_per_source(
     assert page.read_text(encoding="utf-8").count("| macro |") == 2
     refused = CliRunner().invoke(app, [*twice, "--out", str(file)]).exception
     assert isinstance(refused, TrainerError) and "a .csv file for a single network" in str(refused)
+
+    monkeypatch.setattr(bundle_commands, "RESULTS", tmp_path)
+    assert CliRunner().invoke(app, twice).exit_code == 0 and not readings(tmp_path / LEDGER)
+    assert CliRunner().invoke(app, [*twice, "--part", "test+val", "--reason", "asked"]).exit_code == 0
+    (line,) = readings(tmp_path / LEDGER)
+    test = [r for r in standard_split(read_sources([drawn_folder, extra]))["test"] if r.mask_path]
+    assert sum(line.pictures.values()) == len(test) and line.reason == "asked"

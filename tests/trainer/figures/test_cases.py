@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from edge_infer.bundle.store import read_manifest
 from tests.trainer.papers.test_compare import prediction
 from trainer.cli import app as cli
+from trainer.cli import bundle as bundle_commands
 from trainer.data.ham10000 import Record
 from trainer.data.splits import standard_split
 from trainer.errors import DataError, MissingPackageError
@@ -25,6 +27,7 @@ from trainer.figures.cases import extremes, look, mistakes, open_bundle, open_ch
 from trainer.figures.panels import draw_panels
 from trainer.papers.predictions import reference_masks
 from trainer.recipe import Recipe
+from trainer.scoring.ledger import LEDGER, decisions_hash, readings
 from trainer.scoring.predict import predict
 from trainer.scoring.predictions import read_predictions, write_predictions
 from trainer.training.checkpoint import FORMAT, Checkpoint, build_model
@@ -123,10 +126,22 @@ def test_a_case_agrees_with_the_evaluation(drawn_records: list[Record], toy_bund
         assert case.probabilities == pytest.approx(known.probabilities)
 
 
-def test_commands_draw_files_that_open(
-    drawn_folder: Path, drawn_records: list[Record], toy_bundle: Path, toy_recipe: MakeRecipe, tmp_path: Path
+def test_commands_draw_files_that_open_and_enter_looks_at_test(
+    drawn_folder: Path,
+    drawn_records: list[Record],
+    toy_bundle: Path,
+    toy_recipe: MakeRecipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from trainer.papers.predictions import predict_masks
+
+    monkeypatch.setattr(bundle_commands, "RESULTS", tmp_path)
+
+    def entered() -> list[tuple[str, int, str]]:
+        """Command, pictures and hash of each line."""
+        lines = readings(tmp_path / LEDGER)
+        return [(line.command.rpartition(" ")[2], line.pictures["ham10000"], line.hash) for line in lines]
 
     def shape(name: str) -> tuple[int, ...]:
         image = cv2.imread(str(tmp_path / name))
@@ -149,12 +164,27 @@ def test_commands_draw_files_that_open(
     run("panels", *data, "--bundle", toy_bundle, "--count", 1, "--out", tmp_path / "one.png")
     run("panels", *data, "--bundle", toy_bundle, "--count", 2, "--out", tmp_path / "two.png")
     assert shape("two.png")[0] > 1.4 * shape("one.png")[0]
+    assert entered() == [], "no look at test so far"
+    whose = decisions_hash(read_manifest(toy_bundle).manifest)
+    run("panels", *data, "--bundle", toy_bundle, "--split", "test", "--count", 2, "--out", tmp_path / "seen.png",
+        "--reason", "a slide")  # fmt: skip
+    assert entered() == [("panels", 2, whose)] and readings(tmp_path / LEDGER)[0].reason == "a slide"
+    named = [part for record in test[-3:] for part in ("--image", record.image_id)]
+    run("panels", *data, "--segmenter", toy_bundle, *named, "--out", tmp_path / "named.png")
+    assert entered()[1][:2] == ("panels", 3)
     run("extremes", *data, "--segmenter", toy_bundle, "--predictions", tmp_path / "masks.parquet", "--count", 1,
         "--out", tmp_path / "extremes.png")  # fmt: skip
     shape("extremes.png")
+    assert entered()[2][:2] == ("extremes", 3)
+    run("mistakes", *data, "--bundle", toy_bundle, "--predictions", tmp_path / "masks.parquet", "--count", 1,
+        "--out", tmp_path / "mistakes.png")  # fmt: skip
+    shape("mistakes.png")
+    command, count, identity = entered()[3]
+    assert command == "mistakes" and 1 <= count <= 3 and identity == whose
     run("curves", tmp_path / "masks.parquet", "--out", tmp_path / "curves", "--resamples", 20)
     shape("curves/roc.png")
     shape("curves/reliability.png")
+    assert len(entered()) == 4, "stored predictions are no pictures"
 
     pytest.importorskip("pytorch_grad_cam")
     recipe = toy_recipe("simple-cnn", size=32)
@@ -162,6 +192,10 @@ def test_commands_draw_files_that_open(
     torch.save(content | {"weights": build_model(recipe).state_dict()}, tmp_path / "best.pt")
     run("grad-cam", *data, "--classifier", tmp_path / "best.pt", "--count", 2, "--out", tmp_path / "cam.png")
     shape("cam.png")
+    assert len(entered()) == 4
+    run("grad-cam", *data, "--classifier", tmp_path / "best.pt", "--split", "test", "--count", 2, "--out",
+        tmp_path / "cam.png")  # fmt: skip
+    assert entered()[4][:2] == ("grad-cam", 2)
     with pytest.raises(DataError, match="does not segment"):
         open_checkpoints(str(tmp_path / "best.pt"), None)
     wrong = CliRunner().invoke(cli.app, ["figures", "panels", *map(str, data), "--out", str(tmp_path / "x.png")])

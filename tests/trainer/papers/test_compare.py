@@ -378,6 +378,9 @@ def test_leaking_rows_are_marked_everywhere(home: Path, drawn_folder: Path, monk
     assert page.parent.name == "segmenters-image-80-20"
     assert "leaks" in page.read_text(encoding="utf-8")
     assert "**leaks**" in results_page(home / "leaking")
+    marked = [line for line in readings(asked.out.parent / LEDGER) if "image-80-20" in line.reason]
+    learnt, judged = (line for line in marked if line.what == "segmenters/unetplusplus")
+    assert learnt.reason.startswith("the training of a row") and learnt.hash != judged.hash, "test is learnt from here"
 
 
 def test_weights_are_found_renamed_and_named(tmp_path: Path) -> None:

@@ -159,4 +159,5 @@ def test_the_stored_files_are_as_this_code_writes_them(tmp_path: Path) -> None:
 def test_the_results_stay_light() -> None:
     sizes = {path: path.stat().st_size for path in RESULTS.rglob("*") if path.is_file()}
     assert sum(sizes.values()) <= RESULTS_BYTES, sorted(sizes, key=sizes.__getitem__)[-5:]
+    assert f"at most {RESULTS_BYTES // 1_000_000} MB" in FORMAT.read_text(encoding="utf-8")
     assert not [path for path in sizes if path.suffix == ".csv"], "predictions are Parquet files: see FORMAT.md"

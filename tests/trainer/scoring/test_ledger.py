@@ -48,6 +48,8 @@ def test_a_reading_is_written_once_and_only_of_the_data_s_own_test(drawn_records
     mixed = [*parts["train"], *parts["test"]]
     seen = of_test(drawn_records, mixed)
     assert {r.image_id for r in seen} == {r.image_id for r in parts["test"]}
+    one = replace(parts["train"][0], lesion_id=parts["test"][0].lesion_id)
+    assert of_test([*mixed[1:], one], mixed) == seen, "a column that leaks still marks its test"
     assert enter(ledger, "toy 1", "a", [], "c", "r") is None and not ledger.exists()
     line = enter(ledger, "toy 1", "a", seen, "python -m trainer bundle", "why")
     assert line is not None and line.pictures == {"ham10000": len(seen)}
