@@ -59,7 +59,8 @@ class Parity:
         flipped: fraction of decisions that differ end to end, over pictures and operating points; a lesion that only
             one of the two finds counts as different.
         dice_change, worst_dice_change: candidate minus reference, mean and worst picture, against the true masks.
-        auc_change: absolute change of the melanoma AUC end to end; None where the pictures show one class only.
+        auc_change: absolute change of the melanoma AUC end to end, in the mean over the sources that show both classes;
+            None where none does.
         auc_low, auc_high: 95 % interval of the AUC's change, candidate minus reference; None where it has none.
         answered: pictures that `flipped` and the AUC rest on.
         out_of_fold: whether their answers are of networks that left them out.
@@ -252,7 +253,7 @@ class _Tally:
                 return
             a = self._unseen[record.image_id]
             b = moved(a, first, second, column)
-        self._scores.append(_Score(record.lesion_id, a, b, record.dx == manifest.melanoma_label))
+        self._scores.append(_Score(record.source, record.lesion_id, a, b, record.dx == manifest.melanoma_label))
         self._flips += [(a >= point.threshold) != (b >= point.threshold) for point in points]
 
     def result(self) -> Parity:
@@ -293,6 +294,7 @@ def _refusal(record: Record, steps: Trace, rules: Rules) -> str:
 class _Score(NamedTuple):
     """One picture's melanoma probability by reference and candidate."""
 
+    source: str
     lesion: str
     ours: float
     theirs: float
@@ -398,15 +400,22 @@ def _dice(steps: Trace, truth: NDArray[np.uint8], manifest: Manifest) -> float:
 
 
 def _auc_change(scores: Sequence[_Score]) -> Metric | None:
-    """Candidate minus reference, with its paired interval."""
-    positive = np.array([score.melanoma for score in scores], dtype=bool)
-    if positive.all() or not positive.any():
+    """Candidate minus reference, in the mean over the sources, as every table counts them, with its paired interval.
+
+    One AUC over all would compare the melanomas of one clinic with the nevi of another.
+    """
+    sources, melanoma = np.array([s.source for s in scores]), np.array([s.melanoma for s in scores], dtype=bool)
+    rows = [np.flatnonzero(sources == source) for source in dict.fromkeys(sources.tolist())]
+    rows = [own for own in rows if melanoma[own].any() and not melanoma[own].all()]
+    if not rows:
         return None
     ours, theirs = (
-        Roc(np.array(values), positive) for values in zip(*((s.ours, s.theirs) for s in scores), strict=True)
+        [Roc(np.array(values)[own], melanoma[own]) for own in rows]
+        for values in zip(*((s.ours, s.theirs) for s in scores), strict=True)
     )
 
     def change(weights: Weights) -> Weights:
-        return theirs.auc(weights) - ours.auc(weights)
+        each = [b.auc(weights[:, own]) - a.auc(weights[:, own]) for a, b, own in zip(ours, theirs, rows, strict=True)]
+        return np.asarray(np.mean(each, axis=0))
 
     return with_interval(change, lesion_weights([score.lesion for score in scores]))

@@ -18,7 +18,17 @@ from edge_infer.rules import FamiliarityRule, QualityLimits
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.resize import resize
 from trainer.bundle.errors import ParityError
-from trainer.bundle.gates import Limit, Parity, int8_limits, judge, measure_parity, moved, require
+from trainer.bundle.gates import (
+    Limit,
+    Parity,
+    _auc_change,
+    _Score,
+    int8_limits,
+    judge,
+    measure_parity,
+    moved,
+    require,
+)
 from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.scoring.networks import Networks
@@ -106,6 +116,22 @@ def test_the_interval_of_the_auc_is_paired(records: list[Record], manifest: Mani
     assert noisy.auc_change is not None and noisy.auc_low is not None and noisy.auc_high is not None
     assert noisy.auc_low < noisy.auc_high
     assert noisy.auc_high - noisy.auc_low < 0.3
+
+
+def test_the_auc_is_a_mean_over_the_sources() -> None:
+    """What moves one clinic's probabilities against another's changes no ranking within a clinic."""
+    rng = np.random.default_rng(0)
+    ours = rng.uniform(0.2, 0.6, 80)
+    moved = ours + np.repeat([0.0, 0.3], 40)
+    rows = [
+        _Score("here" if i < 40 else "there", f"L{i}", float(a), float(b), i % 4 == 0)
+        for i, (a, b) in enumerate(zip(ours, moved, strict=True))
+    ]
+    change = _auc_change(rows)
+    assert change is not None and (change.value, change.low, change.high) == (0, 0, 0)
+    pooled = _auc_change([row._replace(source="all") for row in rows])
+    assert pooled is not None and pooled.low is not None and pooled.low < 0
+    assert _auc_change([row for row in rows if not row.melanoma]) is None
 
 
 def test_too_few_pictures_fail_the_gate_although_their_auc_did_not_move() -> None:
