@@ -1,4 +1,4 @@
-"""The figures in the README are those of the shipped bundle."""
+"""The figures in the README and in the docs are those of the shipped bundle."""
 
 from __future__ import annotations
 
@@ -38,3 +38,24 @@ def test_the_words_fit_the_default_operating_point() -> None:
     missed = words[round(1 / (1 - metrics["sensitivity"].value))]
     called = words[round(1 / (1 - metrics["specificity"].value))]
     assert f"misses about one melanoma in {missed} and calls about one harmless lesion in {called}" in readme
+
+
+def test_the_calibration_in_the_docs_is_the_bundles() -> None:
+    text = (REPOSITORY / "docs" / "read-the-answer.md").read_text(encoding="utf-8")
+    found = read_manifest(REPOSITORY / "exported" / DEFAULT_BUNDLE).manifest.evaluations
+    for places, source in SOURCES.items():
+        metrics = next(item for item in found if item.data.startswith(source)).metrics
+        shown = [metrics[key].value for key in ("calibration_error", "calibration_error_corrected")]
+        row = next(line for line in text.splitlines() if line.startswith(f"| {places.partition(' at ')[0]} |"))
+        assert row.endswith("| " + " | ".join(f"{value:.3f}" for value in shown) + " |")
+
+
+def test_the_dark_skin_that_the_docs_count_is_the_cards() -> None:
+    folder = REPOSITORY / "exported" / DEFAULT_BUNDLE
+    card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| skin tone \(estimated\) \| (?:brown|dark) \| (\d+) \| (\d+) \|", card, re.MULTILINE)
+    dark, melanomas = (sum(map(int, column)) for column in zip(*rows, strict=True))
+    found = [item for item in read_manifest(folder).manifest.evaluations if "answered" in item.metrics]
+    answered = sum(round(item.images * item.metrics["answered"].value) for item in found)
+    faq = " ".join((REPOSITORY / "docs" / "faq.md").read_text(encoding="utf-8").split())
+    assert f"Of {answered:,} test pictures that `mobile` answers, {dark} count as brown or dark, {melanomas} of" in faq

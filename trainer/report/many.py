@@ -26,6 +26,8 @@ from trainer.scoring.scores import scores_of
 PROBE = "probe.json"
 ROC = "roc.png"
 PROTOCOL = "## The papers' protocol, which leaks"
+FORMER_NAMES = {"mobile": ("sources",)}
+"""Names under which the ledger knows networks that a bundle's own go on from."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def several(
         for name in dict.fromkeys(p.source for p in test)
     }
     return Several(
-        rows(test), rows(true_roi), rows(chosen), summaries, _probe(results), readings_words(results, manifest)
+        rows(test), rows(true_roi), rows(chosen), summaries, _probe(results, learnt), readings_words(results, manifest)
     )
 
 
@@ -210,11 +212,12 @@ def _means(figures: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
     return {name: Metric(round(float(np.mean([one[name].value for one in figures])), 6)) for name in shared}
 
 
-def _probe(results: Path) -> str:
+def _probe(results: Path, learnt: Sequence[str]) -> str:
     path = results / PROBE
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     if not content:
-        return ""
+        one = "Not measured: it learnt from one source, and a probe needs unseen pictures of several to tell apart.\n"
+        return one if len(learnt) == 1 else ""
     each = ", ".join(f"{name} {share:.2f}" for name, share in content["recognised"].items())
     return (
         "A linear probe of the classifier's pooled features recognises the source of "
@@ -237,14 +240,15 @@ def readings_words(results: Path, manifest: Manifest) -> str:
         f"These networks and rules (hash `{identity[:16]}`) read `test` on {first.date[:10]}: {pictures}. Reason: "
         f"{first.reason}{later}. A second look is answered from what was stored then.\n"
     )
-    named = [one for one in every if one.what.partition(" ")[0] == manifest.name]
+    names = (manifest.name, *FORMER_NAMES.get(manifest.name, ()))
+    named = [one for one in every if one.what.partition(" ")[0] in names]
     before = [one for one in named if one.hash != identity and one.date < first.date]
     if before:
         when = "; ".join(
             f"{one.what}, {one.date[:16].replace('T', ' ')} UTC (hash `{one.hash[:16]}`)" for one in before
         )
         text += (
-            f"\nOther networks or rules under this name read `test` before: {when}. What was chosen after that may "
-            "have been led by what it showed.\n"
+            f"\nOther networks or rules under {'these names' if len(names) > 1 else 'this name'} read `test` before: "
+            f"{when}. What was chosen after that may have been led by what it showed.\n"
         )
     return text

@@ -55,6 +55,7 @@ SOURCE_GOALS = (
     SourceGoal("AUC", ("open",), _MSK, "auc", 0.80, 0.86),
     SourceGoal("AUC, external", ("open",), _HAM, "auc", 0.75, 0.82),
     SourceGoal("good pictures refused, external", ("open",), _HAM, "refused", 0.04, 0.02, low=True),
+    SourceGoal("good pictures refused, external, at 84 pixels", ("open",), _BCN, "refused", 0.04, 0.02, low=True),
 )
 
 
