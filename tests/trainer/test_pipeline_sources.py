@@ -16,6 +16,7 @@ from tests.support.toy_system import ToyClassifier, ToySegmenter
 from tests.trainer.test_pipeline import BUNDLE, STAGE
 from trainer import pipeline
 from trainer.cli import app as cli
+from trainer.cli.bundle import evaluate
 from trainer.data.drawn import draw_dataset
 from trainer.data.sources import read_sources
 from trainer.data.splits import standard_split
@@ -105,6 +106,16 @@ def test_every_source_has_its_row_and_what_was_not_learnt_from_is_external(folde
     card = (folder / "out" / MODEL_CARD).read_text(encoding="utf-8")
     assert "clinic (external)" in card and "read `test` on" in card and "**estimate**" in card
     assert (folder / "results/toy/confusion-archive.png").is_file()
+
+
+@pytest.mark.parametrize(("exempt", "lines"), [(["archive"], 0), (["archive", "clinic"], 1)])
+def test_other_exemptions_are_another_reading(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exempt: list[str], lines: int
+) -> None:
+    monkeypatch.setattr("trainer.cli.bundle.RESULTS", folder / "results")
+    ledger = tmp_path / LEDGER
+    evaluate([folder / "data", folder / "extra"], str(folder / "out"), size_exempt=exempt, ledger=ledger)
+    assert len(readings(ledger)) == lines
 
 
 def test_a_reading_of_test_is_one_line_and_is_not_done_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

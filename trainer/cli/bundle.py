@@ -135,8 +135,9 @@ def evaluate(
         prior, learnt, knows = choices.calibration.prior, (), bool(crossed)
     else:
         raise TrainerError("It is not clear what to evaluate.", "Give --bundle, or both --segmenter and --classifier.")
-    if size_exempt:
+    if size_exempt and set(size_exempt) != set(rules.size_exempt):
         rules = dataclasses.replace(rules, size_exempt=tuple(size_exempt))
+        identity = digest([identity, sorted(size_exempt)])
     chosen = [
         r for r in select(records, split, limit) if (not source or r.source in source) and (r.mask_path or not true_roi)
     ]
