@@ -30,6 +30,14 @@ def test_the_figures_are_the_bundles(bundle: str, column: int) -> None:
             assert f"; {evaluation.metrics['dice'].value:.3f}; {100 * (1 - answered):.1f} %" in cell, (places, cell)
 
 
+def test_the_figures_of_reference_are_its_own() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    found = read_manifest(REPOSITORY / "exported" / "reference").manifest.evaluations
+    home, away = (next(e for e in found if e.data.startswith(name)).metrics["auc"] for name in ("ham10000", "msk-uda"))
+    words = [f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})" for auc in (home, away)]
+    assert f"melanoma AUC {words[0]} on HAM10000, {words[1]} on MSK and Utah" in readme
+
+
 def test_the_words_fit_the_default_operating_point() -> None:
     manifest = read_manifest(REPOSITORY / "exported" / DEFAULT_BUNDLE).manifest
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
