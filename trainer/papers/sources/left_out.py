@@ -8,26 +8,25 @@ from pathlib import Path
 import torch
 
 from edge_infer.files import write_atomically
-from edge_infer.rules import Metric
 from trainer.papers.cost import curve, processor
 from trainer.papers.leave_out import LeftOut
 from trainer.papers.sources.rows import SCHEMA, ArmRow, read_arms, write_arm
 from trainer.recipe import Recipe
 from trainer.report.markdown import markdown_table, words
+from trainer.report.source_goals import SourceGoal
 from trainer.scoring.alone import MACRO, figures
 from trainer.scoring.metrics import show
 from trainer.training.checkpoint import BEST, load_checkpoint
 from trainer.training.initial import RANDOM
 
-MUST, MOONSHOT = 0.80, 0.86
-"""AUC of melanoma that is asked for on a source left out, and what would be more than that."""
+GOAL = SourceGoal("AUC of melanoma on a source left out", ("mobile",), "left out", "auc", 0.80, 0.86)
 HEAD = (
     "Each row is one network that never saw a source, judged on all of that source's `train` and `val` (left out), and "
     "on `val` of the sources that it learnt from (known). No `test` was read. Crops are those of the true outlines; "
     "where there are none, of the recipe's segmenter, which may have learnt from that source, so that those crops may "
     "be better than a stranger's. Limits and calibration have no part in this. In brackets: 95 % interval, "
-    f"bootstrapped by lesion. On a source left out an AUC of {MUST:.2f} is asked for, and {MOONSHOT:.2f} is the "
-    "moonshot."
+    f"bootstrapped by lesion. On a source left out an AUC of {GOAL.must:.2f} is asked for, and {GOAL.moonshot:.2f} is "
+    "the moonshot."
 )
 
 
@@ -75,7 +74,7 @@ def to_markdown(rows: Sequence[ArmRow]) -> str:
     cells = [
         [row.left_out, row.recipe_name, str(row.seed), name, kind.get(name, "known")]
         + [show(found.get(key)) for key in keys]
-        + [_verdict(found.get("auc")) if name == row.left_out else ""]
+        + [GOAL.verdict(found[GOAL.measure].value) if name == row.left_out and GOAL.measure in found else ""]
         for row in rows
         for kind in [{row.left_out: "left out", MACRO: "mean of these"}]
         for name, found in row.figures.items()
@@ -99,9 +98,3 @@ def to_markdown(rows: Sequence[ArmRow]) -> str:
             markdown_table(["network", "trained", "initial weights", "hardware"], trained),
         ]
     )
-
-
-def _verdict(auc: Metric | None) -> str:
-    if auc is None:
-        return "-"
-    return "moonshot" if auc.value >= MOONSHOT else "reached" if auc.value >= MUST else "**missed**"
