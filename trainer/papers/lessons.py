@@ -193,7 +193,7 @@ def _region(rows: Rows) -> str | None:
             "crop, picture",
         ),
         (
-            ("resnet50-binary-zero", "truth"),
+            ("resnet50-binary", "truth"),
             ("resnet50-binary-keep", "truth"),
             "Blackening the skin around the lesion",
             "zeroed, kept",

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
-from edge_infer.rules import RoiRule
 from trainer.errors import RecipeError
 from trainer.papers.ablations import ablations
 from trainer.papers.plan import CLASSIFIERS, SEGMENTERS, Plan, system_of, variant
@@ -122,11 +121,15 @@ def _from_scratch(plan: Plan) -> Plan:
 def _roi(recipe: Recipe) -> list[Plan]:
     if recipe.task != "classification" or recipe.data.roi is None:
         raise RecipeError(f"'{recipe.name}' sees no region of interest.", "Use a recipe with data.roi.")
-    margin, system = recipe.data.roi.margin, system_of(recipe)
+    rule, system = recipe.data.roi, system_of(recipe)
 
     def crop(background: Literal["keep", "zero"], what: str) -> Plan:
-        data = replace(recipe.data, roi=RoiRule(background, margin))
-        return variant(recipe, background, system, f"crop around the lesion, {what}", data=data)
+        what = f"crop around the lesion, {what}"
+        if background == rule.background:
+            return Plan(recipe.name, system, recipe, what)
+        return variant(
+            recipe, background, system, what, data=replace(recipe.data, roi=replace(rule, background=background))
+        )
 
     whole = replace(recipe.data, roi=None, cache_size=None, cache_margin=None)
     return [

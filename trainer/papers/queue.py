@@ -1,7 +1,8 @@
 """All rows of all tables, worked off cheapest first, by as many processes as there are cores to spare.
 
 A row is locked while a process trains it, and stands in its table when it is finished. A lock goes with its process,
-however that ends, so a killed queue leaves nothing behind but a run that is continued.
+however that ends, so a killed queue leaves nothing behind but a run that is continued. A row that stands in two tables
+has one lock, one schedule and therefore one training.
 """
 
 from __future__ import annotations
@@ -95,10 +96,10 @@ def work_off(job: Job, pace: Pace, only: Sequence[str] = (), say: Callable[[str]
         with _lock(job, entry) as mine:
             if not mine or standing(job, pace, entry).state == "done":
                 continue
-            note = _file(job, entry, "failed.json")
+            note = _note(job, entry)
             note.unlink(missing_ok=True)
             try:
-                schedule = schedule_for(entry.plan, pace, pictures, _file(job, entry, f"{pace.name}.json"))
+                schedule = schedule_for(entry.plan, pace, pictures, _shared(job, entry, f"{pace.name}.json"))
                 what = f"{schedule.epochs} epochs at {schedule.size} pixels, {schedule.precision}"
                 say(f"{entry.table}/{entry.plan.name}: {what}" + (f"; cut: {schedule.cut}" if schedule.cut else ""))
                 compare(_row_job(job, pace, entry, schedule.budget(job.budget.seed)), say)
@@ -117,7 +118,7 @@ def standing(job: Job, pace: Pace, entry: Entry) -> Standing:
             return Standing(entry, "done", row.compute.train_minutes * row.compute.threads)
     if _taken(job, entry):
         return Standing(entry, "running")
-    note = _file(job, entry, "failed.json")
+    note = _note(job, entry)
     if note.is_file():
         return Standing(entry, "failed", why=str(json.loads(note.read_text(encoding="utf-8"))["why"]))
     return Standing(entry, "left")
@@ -155,16 +156,22 @@ def _gflops(plan: Plan) -> float:
         return measure_module(build_model(recipe), recipe.data.size).gflops
 
 
-def _file(job: Job, entry: Entry, ending: str) -> Path:
+def _note(job: Job, entry: Entry) -> Path:
+    """Why a row failed, of this table alone."""
+    return _shared(job, entry, "failed.json").with_name(f"{entry.table}-{entry.plan.name}.failed.json")
+
+
+def _shared(job: Job, entry: Entry, ending: str) -> Path:
+    """A file of the row in whatever table."""
     folder = job.runs / "queue"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{entry.table}-{entry.plan.name}.{ending}"
+    return folder / f"{entry.plan.name}.{ending}"
 
 
 @contextmanager
 def _lock(job: Job, entry: Entry) -> Iterator[bool]:
     """Whether this process got the row; it is given back at the end."""
-    with _file(job, entry, "lock").open("a") as stream:
+    with _shared(job, entry, "lock").open("a") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -174,7 +181,7 @@ def _lock(job: Job, entry: Entry) -> Iterator[bool]:
 
 
 def _taken(job: Job, entry: Entry) -> bool:
-    path = _file(job, entry, "lock")
+    path = _shared(job, entry, "lock")
     if not path.is_file():
         return False
     with path.open("a") as stream:

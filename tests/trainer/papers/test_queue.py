@@ -163,10 +163,25 @@ def test_a_row_made_again_is_held_against_the_first(job: Job, two: list[Plan]) -
         again_table(job.out)
 
 
+def test_a_row_of_two_tables_is_trained_once(job: Job, two: list[Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "_QUEUED", ("classifiers", "roi"))
+    found = work_off(job, PACES["medium"], ["first"], say=lambda text: None)
+    assert [(item.entry.table, item.state) for item in found] == [("classifiers", "done"), ("roi", "done")]
+    [first], [second] = ([row for row in read_rows(job.out / table) if row.compute] for table in ("classifiers", "roi"))
+    assert first.curve == second.curve, "the seconds of each epoch too"
+    assert first.figures == second.figures and first.table != second.table
+
+
+def test_the_base_of_the_regions_is_the_classifier_itself() -> None:
+    rows = {plan.name: plan.recipe for plan in plans("roi")}
+    assert set(rows) == {"resnet50-binary", "resnet50-binary-keep", "resnet50-binary-whole"}
+    assert rows["resnet50-binary"] == plans("classifiers", only=["resnet50-binary"])[0].recipe
+
+
 def test_a_row_that_another_process_trains_is_left_to_it(job: Job, two: list[Plan]) -> None:
     pace = PACES["medium"]
     first = Entry("classifiers", two[0], 0.0)
-    lock = job.runs / "queue" / "classifiers-first.lock"
+    lock = job.runs / "queue" / "first.lock"
     lock.parent.mkdir(parents=True)
     with lock.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
