@@ -9,6 +9,8 @@ from trainer.errors import DataError
 from trainer.papers.again import AGAIN, again_table
 from trainer.papers.against_base import ablation_table
 from trainer.papers.against_goals import PAPER
+from trainer.papers.hours import PAGE as HOURS
+from trainer.papers.hours import hours_page
 from trainer.papers.lessons import HOW, lessons
 from trainer.papers.measures import CHOSEN, HALF
 from trainer.papers.plans import TABLES, TITLES
@@ -80,14 +82,15 @@ ELSEWHERE = (
 
 
 def pages(folder: Path, out: Path) -> dict[Path, str]:
-    """The report and each comparison's own table, by the file that holds it; arguments and errors as `to_markdown`."""
+    """The report, what was spent, and each comparison's own table, by the file that holds it; as `to_markdown`."""
     own = {
         folder / name / "README.md": table_text(folder / name, table)
         for name, rows in _groups(folder).items()
         for table in TABLES
         if table == rows[0].table
     }
-    return {out: to_markdown(folder), folder / LESSONS: lessons_page(folder), **own}
+    hours = {folder.parent / HOURS: hours_page(folder)}
+    return {out: to_markdown(folder), folder / LESSONS: lessons_page(folder), **hours, **own}
 
 
 def lessons_page(folder: Path) -> str:

@@ -15,6 +15,7 @@ from trainer.errors import DataError, ModelError
 from trainer.papers import pace as paces
 from trainer.papers import queue
 from trainer.papers.again import AGAIN, again_table
+from trainer.papers.hours import Spent, hours_page, spent
 from trainer.papers.job import Job
 from trainer.papers.measures import accuracy_of
 from trainer.papers.pace import PACES, Pace, Schedule, schedule_for
@@ -25,6 +26,7 @@ from trainer.papers.render import external_tables
 from trainer.papers.results import pages
 from trainer.papers.rows import external_file, read_rows, stem_of
 from trainer.papers.run import compare
+from trainer.papers.sources.teachers import to_markdown
 from trainer.papers.words import how_chosen, split_words
 from trainer.recipe import DataConfig, ModelConfig, Recipe
 from trainer.scoring.predictions import read_predictions
@@ -121,7 +123,10 @@ def test_rows_are_worked_off_and_never_twice(
     other = replace(rows[0], figures=replace(rows[0].figures, images=1), test_limit=1)
     assert f"1 to {rows[0].figures.images} test pictures" in split_words([rows[0], other])
     written = pages(job.out, job.out / "RESULTS.md")
-    assert set(written) == {job.out / "RESULTS.md", job.out / "LESSONS.md", folder / "README.md"}
+    page = job.out.parent / "HOURS.md"
+    assert set(written) == {job.out / "RESULTS.md", job.out / "LESSONS.md", folder / "README.md", page}
+    hours = sum(row.compute.train_minutes * row.compute.threads for row in rows if row.compute) / 60
+    assert f"| Classifiers side by side | 2 | {hours:.1f} |" in written[page]
     assert written[folder / "README.md"] == (folder / "README.md").read_text(encoding="utf-8")
     spoken.clear()
     work_off(job, pace, say=spoken.append)
@@ -170,6 +175,15 @@ def test_a_row_of_two_tables_is_trained_once(job: Job, two: list[Plan], monkeypa
     [first], [second] = ([row for row in read_rows(job.out / table) if row.compute] for table in ("classifiers", "roi"))
     assert first.curve == second.curve, "the seconds of each epoch too"
     assert first.figures == second.figures and first.table != second.table
+    assert [item.trainings for item in spent(job.out)] == [1]
+
+
+def test_hours_of_teachers_are_read_from_their_page(tmp_path: Path) -> None:
+    rows = [["teacher, fold 1", "10", "20", "160", "24", "90"], ["teacher, fold 2", "10", "20", "160", "24", "30"]]
+    (tmp_path / "teachers").mkdir()
+    (tmp_path / "teachers/README.md").write_text(to_markdown({}, rows), encoding="utf-8")
+    assert list(spent(tmp_path / "compare")) == [Spent("teachers", 2, 2.0)]
+    assert "| **all of these** | 2 | 2.0 |" in hours_page(tmp_path / "compare")
 
 
 def test_the_base_of_the_regions_is_the_classifier_itself() -> None:
