@@ -30,8 +30,8 @@ SMALL = """
 
 @pytest.fixture(scope="module")
 def hasty(toy_site: Site) -> Iterator[KioskServer]:
-    """A kiosk that asks after two seconds and clears after four."""
-    with served(with_settings(toy_site, idle_seconds=4)) as server:
+    """A kiosk that asks after four seconds and clears after eight."""
+    with served(with_settings(toy_site, idle_seconds=8)) as server:
         yield server
 
 
