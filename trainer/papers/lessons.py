@@ -245,7 +245,7 @@ def _branches(rows: Rows) -> str | None:
     """CLNet against each of its branches alone."""
     joint = "clnet-melanoma"
     classes = rows.pair("branches", (joint, "picture"), (f"{joint}-classifier", "whole"))
-    masks = rows.pair("branches", (joint, "picture"), (f"{joint}-segmenter", "picture"))
+    masks = rows.pair("branches", (joint, "picture"), ("clnet-segmenter", "picture"))
     if classes is None or masks is None:
         return None
     auc, dice = classes.difference("auc", "mel"), masks.difference("dice", "")

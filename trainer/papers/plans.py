@@ -25,13 +25,13 @@ TITLES: dict[Table, str] = {
     "ablations": "Ablations: one thing changed at a time",
 }
 
-BASES: dict[Table, str] = {
-    "roi": "resnet50-binary",
-    "metadata": "metadata-fusion",
-    "branches": "clnet-melanoma",
-    "ablations": "mobile-classifier",
+BASES: dict[Table, tuple[str, ...]] = {
+    "roi": ("resnet50-binary",),
+    "metadata": ("metadata-fusion",),
+    "branches": ("clnet-melanoma", "clnet-keratosis"),
+    "ablations": ("mobile-classifier",),
 }
-"""The recipe whose variants the other tables compare, unless another is named."""
+"""The recipes whose variants the other tables compare, unless another is named."""
 
 
 def plans(table: Table, base: str | None = None, only: Sequence[str] = ()) -> list[Plan]:
@@ -47,7 +47,7 @@ def plans(table: Table, base: str | None = None, only: Sequence[str] = ()) -> li
     """
     if base is not None and table not in BASES:
         raise RecipeError(f"The table '{table}' has no base recipe.", "Choose its rows with --only.")
-    found = _all(table, base or BASES.get(table, ""))
+    found = _all(table, BASES.get(table, ()) if base is None else (base,))
     known = [plan.name for plan in found]
     for name in only:
         if name not in known:
@@ -57,18 +57,24 @@ def plans(table: Table, base: str | None = None, only: Sequence[str] = ()) -> li
     return [plan for plan in found if not only or plan.name in only]
 
 
-def _all(table: Table, base: str) -> list[Plan]:
+def _all(table: Table, bases: Sequence[str]) -> list[Plan]:
     if table in ("segmenters", "classifiers"):
         systems = SEGMENTERS if table == "segmenters" else CLASSIFIERS
         shipped = [_shipped(name, system) for name, system in systems.items()]
         found = [*shipped, *(_more_segmenters() if table == "segmenters" else _more_classifiers())]
         return [*found, *(_from_scratch(plan) for plan in found if encoder_of(plan.recipe) in IMAGENET)]
-    recipe = load_recipe(base)
+    kept: dict[str, Plan] = {}
+    for plan in (plan for base in bases for plan in _variants(table, load_recipe(base))):
+        kept.setdefault(plan.name, plan)
+    return list(kept.values())
+
+
+def _variants(table: Table, recipe: Recipe) -> list[Plan]:
     if table == "ablations":
         return ablations(recipe)
     if recipe.folds or recipe.members > 1:
         raise RecipeError(
-            f"'{base}' is cross-fitted or an ensemble, and a comparison trains one network a row.",
+            f"'{recipe.name}' is cross-fitted or an ensemble, and a comparison trains one network a row.",
             "Use a recipe without folds and members.",
         )
     return {"roi": _roi, "metadata": _metadata, "branches": _branches}[table](recipe)
@@ -164,16 +170,16 @@ def _branches(recipe: Recipe) -> list[Plan]:
         model=ModelConfig("clnet_classifier", dict(recipe.model.options)),
         loss=replace(recipe.loss, name="focal"),
     )
-    segmenter = variant(
+    alone = replace(
         recipe,
-        "segmenter",
-        "S8",
-        "segmentation branch alone (residual U-Net), BCE-Dice loss",
+        name="clnet-segmenter",
         task="segmentation",
         model=ModelConfig("resunet", {}),
         data=replace(recipe.data, target="mask", sampling="shuffle"),
         loss=LossConfig("bce-dice"),
     )
+    # Whatever the other branch learns, this one is the same, and is trained once.
+    segmenter = Plan(alone.name, "S8", alone, "segmentation branch alone (residual U-Net), BCE-Dice loss")
     return [
         segmenter,
         classifier,

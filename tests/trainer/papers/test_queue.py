@@ -53,6 +53,9 @@ def test_every_row_of_the_papers_is_queued_cheapest_first() -> None:
     wanted = {"resnet50-seven", "resnet101-seven", "efficientnet-lite0-seven", "unet-half", "unet-quarter", "unet-grey"}
     assert wanted <= names
     assert {"resnet50-binary", "resnet50-binary-scratch", "unet-resnet50-scratch"} <= names
+    branches = {entry.plan.name for entry in found if entry.table == "branches"}
+    tasks = ("clnet-melanoma", "clnet-keratosis")
+    assert branches == {"clnet-segmenter", *tasks, *(f"{task}-classifier" for task in tasks)}
     costs = [entry.gflops for entry in found]
     assert costs == sorted(costs) and costs[0] > 0
 
