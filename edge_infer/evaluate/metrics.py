@@ -228,23 +228,25 @@ def brier_score(scores: Floats, positive: Bools) -> Measure:
     return mean_of((scores - positive) ** 2)
 
 
-def multiclass_measures(probabilities: Floats, truth: NDArray[np.intp]) -> dict[str, Measure]:
+def multiclass_measures(probabilities: Floats, truth: NDArray[np.intp], fewest: int = 1) -> dict[str, Measure]:
     """Accuracy, balanced accuracy (mean recall of the classes present) and top-label calibration error.
 
     Args:
         probabilities: shape (n, classes), rows sum to 1.
         truth: class index, shape (n,); pictures whose class is not known (below 0) are left out.
+        fewest: pictures of a class below which its recall does not count in the balanced accuracy, which is left out
+            where no class has so many.
     """
     known = np.flatnonzero(truth >= 0)
     truth = truth[known]
     predicted = probabilities[known].argmax(1)
     correct = predicted == truth
-    recalls = [mean_of(correct, truth == label) for label in np.unique(truth)]
-    measures: dict[str, Measure] = {
-        "class_accuracy": mean_of(correct),
-        "class_balanced_accuracy": lambda weights: _nanmean([recall(weights) for recall in recalls]),
-        "class_calibration_error": calibration_error(probabilities[known].max(1), correct),
-    }
+    labels, counts = np.unique(truth, return_counts=True)
+    recalls = [mean_of(correct, truth == label) for label in labels[counts >= fewest]]
+    measures: dict[str, Measure] = {"class_accuracy": mean_of(correct)}
+    if recalls:
+        measures["class_balanced_accuracy"] = lambda weights: _nanmean([recall(weights) for recall in recalls])
+    measures["class_calibration_error"] = calibration_error(probabilities[known].max(1), correct)
     return {name: among(measure, known) for name, measure in measures.items()} if len(known) else {}
 
 

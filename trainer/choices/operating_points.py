@@ -5,6 +5,7 @@ Temperature, operating points, and the limits outside of which a picture or a ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from trainer.scoring.scores import _SMALLEST, Scores, certainty, tempered
 DEFAULT_POINT = "balanced"
 SCREENING_SENSITIVITY = 0.95
 SPECIALIST_SPECIFICITY = 0.95
+_BOUND = re.compile(r"at least (?P<percent>\d+)% (?P<measure>sensitivity|specificity)")
 ABSTENTION = (0.1, 0.2, 0.3)
 """Shares of least certain pictures that each operating point gets a band for; see `abstention_bands`."""
 
@@ -155,6 +157,12 @@ def choose_operating_points(
         ),
     )
     return tuple(replace(point, bands=abstention_bands(score, point.threshold, weights=weights)) for point in points)
+
+
+def asked_for(rule: str) -> tuple[str, float] | None:
+    """The measure that a rule of `choose_operating_points` bounds from below, and the bound, 0..1; None: none."""
+    found = _BOUND.search(rule)
+    return None if found is None else (found["measure"], int(found["percent"]) / 100)
 
 
 def abstention_bands(

@@ -155,7 +155,8 @@ def evaluate(
     found = stored or list(predict(chosen, rules, networks, roi="truth" if true_roi else "predicted"))
     title = f"Figures on {split}"
     if len({p.source for p in found}) > 1:
-        text = sources_markdown(by_source(found, rules.labels, points, prior or assumed, learnt), title, points)
+        rows = by_source(found, rules.labels, points, prior or assumed, learnt)
+        text = sources_markdown(rows, title, points, exempt=rules.size_exempt)
     else:
         text = to_markdown(summarise(found, rules.labels, MELANOMA, points, default), title, points)
     if knows and split != "test":
@@ -305,15 +306,18 @@ def report(
     results: Results = None,
     check: Annotated[bool, typer.Option("--check", help="Fail if the model card or a figure says otherwise.")] = False,
 ) -> None:
-    """Make every table, figure and the model card again from the stored predictions, without running a network."""
-    from edge_infer.bundle.manifest import MODEL_CARD
+    """Make every table, figure, the manifest's figures and the model card again, without running a network.
+
+    All follows from the stored predictions.
+    """
+    from edge_infer.bundle.manifest import MANIFEST, MODEL_CARD
     from edge_infer.bundle.store import load_bundle
     from edge_infer.files import write_atomically
     from trainer.bundle.write import seal
     from trainer.errors import TrainerError
     from trainer.papers.against_goals import overview
     from trainer.pipeline import write_tables
-    from trainer.report.tables import card_text, figure_names
+    from trainer.report.tables import figure_names, measured
     from trainer.scoring.plots import figure_data, same_numbers
 
     loaded = load_bundle(bundle)
@@ -330,17 +334,19 @@ def report(
             raise TrainerError(f"{page} did not show the bundles' results.", "Run this without --check and look at it.")
         write_atomically(page, text.encode())
         typer.echo(page)
-    card = card_text(folder, loaded.manifest, reported)
+    complete, card = measured(folder, loaded.manifest, reported)
     path = loaded.path / MODEL_CARD
-    if path.read_text(encoding="utf-8") == card:
+    stale = [path] if path.read_text(encoding="utf-8") != card else []
+    stale += [loaded.path / MANIFEST] if complete != loaded.manifest else []
+    if not stale:
         return
     if check:
         raise TrainerError(
-            f"{path} does not follow from the predictions in {folder}.", "Run this without --check and look at it."
+            f"{stale[0]} does not follow from the predictions in {folder}.", "Run this without --check and look at it."
         )
     path.write_text(card, encoding="utf-8")
-    seal(loaded.path, loaded.manifest)
-    typer.echo(f"{path} is new, and its hash in the manifest")
+    seal(loaded.path, complete)
+    typer.echo(f"{' and '.join(map(str, stale))}: made again, and all hashes")
 
 
 def recover(

@@ -33,9 +33,10 @@ def check(
 ) -> None:
     """Count classes, sizes and lesions; list every fault with its file, its row and a remedy.
 
-    Faults: missing columns, unknown diagnoses, ages and splits, pictures and masks that are missing, damaged or cut
-    short, masks that are empty or of another aspect ratio, pictures in two folders, lesions in two sources or splits,
-    the same picture under two lesions; with --recipe, a source that is missing or cannot calibrate the bundle.
+    Faults: missing columns and cells, unknown diagnoses, ages and splits, a split in some rows of a source only,
+    pictures and masks that are missing, damaged or cut short, masks that are empty or of another aspect ratio,
+    pictures in two folders, lesions in two sources or splits, the same picture under two lesions; with --recipe, a
+    source that is missing or cannot calibrate the bundle.
     Exit status 1 where something is wrong.
     """
     from json import dumps

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from edge_infer.errors import ImageError
 from edge_infer.steps.image import open_picture
 from trainer.data.duplicates import Alike, Look, alike, look
-from trainer.data.ham10000 import Complain, Record, check_framing, read_mask
+from trainer.data.ham10000 import Complain, Record, check_framing, missing_picture, read_mask
 from trainer.data.sources import read_sources
-from trainer.data.splits import SPLITS
+from trainer.data.splits import SPLITS, half_prescribed
 from trainer.errors import DataError, TrainerError
 
 _HASH_SIDE = 16
@@ -71,7 +71,7 @@ def check_folders(folders: Sequence[Path], further: Further = nothing_further, *
     """
     errors: list[TrainerError] = []
     records = read_sources(folders, strict=False, complain=errors.append)
-    errors += [*_unknown_splits(records), *further(records)]
+    errors += [*_unknown_splits(records), *half_prescribed(records), *further(records)]
     sizes: Counter[str] = Counter()
     prints: defaultdict[bytes, list[Record]] = defaultdict(list)
     seen: list[tuple[Record, Look]] = []
@@ -112,6 +112,9 @@ def fingerprint(image: NDArray[np.uint8]) -> bytes:
 def _open(record: Record, report: Complain) -> NDArray[np.uint8] | None:
     """The picture, RGB uint8, shape (h, w, 3), or None where it cannot be decoded whole; its mask is checked too."""
     image: NDArray[np.uint8] | None = None
+    if not record.image_path.is_file():
+        report(DataError(f"{record.place}: {missing_picture(record.image_id)}", "Restore it, or remove its row."))
+        return None
     try:
         image = open_picture(record.image_path).pixels
     except ImageError as error:

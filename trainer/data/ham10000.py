@@ -7,7 +7,8 @@ Its metadata may name each picture's `source`, say in a column `mask` which pict
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,12 +27,14 @@ PUBLISHED = "HAM10000 with its masks and metadata is published at https://doi.or
 
 SOURCE = "ham10000"
 """Source of pictures whose metadata has no column of that name."""
+SEXES = ("male", "female", "unknown", "")
 NOT_STATED = ""
 """`dx` of a picture that is known to be benign and no more."""
 UNKNOWN_LABEL = -1
 """`Record.label` where the exact diagnosis is not stated: not melanoma, and none of the others in particular."""
 
 _COLUMNS = ("lesion_id", "image_id", "dx", "age", "sex", "localization")
+_NAMES = ("image_id", "lesion_id", "source")
 _PICTURES = (".jpg", ".png", ".webp")
 
 Complain = Callable[[DataError], None]
@@ -151,7 +154,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """
     image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if image is None:
-        raise DataError(f"{path} is missing or no readable picture.", f"Fetch it again. {PUBLISHED}")
+        raise DataError(f"{path} is missing or no readable picture.", "Fetch or restore it.")
     decoded: NDArray[np.uint8] = image
     return decoded
 
@@ -166,7 +169,7 @@ def read_mask(path: Path | None) -> NDArray[np.uint8]:
         raise DataError("A mask is asked for of a picture that has none.", "Choose pictures with masks.")
     mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if mask is None:
-        raise DataError(f"{path} is missing or no readable mask.", f"Fetch it again. {PUBLISHED}")
+        raise DataError(f"{path} is missing or no readable mask.", "Fetch or restore it.")
     lesion: NDArray[np.uint8] = (mask >= 128).view(np.uint8)
     return lesion
 
@@ -198,21 +201,47 @@ def _rows(metadata: Path, report: Complain) -> dict[str, dict[str, str]]:
         missing = [column for column in _COLUMNS if column not in columns]
         if missing:
             names = f"{'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}"
-            report(DataError(f"{metadata}, row 1: it has no {names}.", f"Add {names}. {PUBLISHED}"))
+            remedy = f"Add {names}.{_published(columns)}"
+            if len(columns) == 1 and (other := next((sign for sign in ";\t" if sign in columns[0]), None)):
+                remedy = f"Separate cells by commas, not by {'semicolons' if other == ';' else 'tabs'}."
+            report(DataError(f"{metadata}, row 1: it has no {names}.", remedy))
         for cells in reader:
             where = f"{metadata}, row {reader.line_num}"
             row = {name: cells.get(name) or "" for name in (*columns, *missing)}
             if None in cells or None in cells.values():
                 report(DataError(f"{where}: it does not have {len(columns)} cells.", "Write one for each column."))
-            elif empty := [name for name in ("image_id", "lesion_id") if name in columns and not row[name]]:
-                report(DataError(f"{where}: {' and '.join(empty)} is empty.", "Name the picture and its lesion."))
+            elif empty := [name for name in _NAMES if name in columns and not row[name].strip()]:
+                remedy = "Name the picture, its lesion and, where there is such a column, its source."
+                report(DataError(f"{where}: {' and '.join(empty)} is empty.", remedy))
             row["lesion_id"] = row["lesion_id"] or row["image_id"]
             found[where] = row
     return found
 
 
-def _has_mask(row: dict[str, str]) -> bool:
+def _has_mask(row: Mapping[str, str]) -> bool:
     return (row.get("mask") or "1") != "0"
+
+
+def _published(columns: Iterable[str]) -> str:
+    """Where the pictures are published, as a second sentence; "" of a folder that names its sources itself."""
+    return "" if "source" in columns else f" {PUBLISHED}"
+
+
+def _odd_cells(row: Mapping[str, str], where: str) -> Iterator[DataError]:
+    """Cells whose words are not known, which would pass as empty."""
+    image_id, dx = row["image_id"], row["dx"]
+    if dx not in (*DX, NOT_STATED):
+        near = difflib.get_close_matches(dx.strip().lower(), DX, n=1)
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        remedy = f"{hint}Write one of {', '.join(DX)}; empty means benign, not stated."
+        yield DataError(f"{where}: {image_id} has the unknown diagnosis '{dx}'.", remedy)
+    if row["sex"] not in SEXES:
+        yield DataError(f"{where}: {image_id} has the sex '{row['sex']}'.", "Write male or female, or leave it empty.")
+    if row.get("mask", "") not in ("", "0", "1"):
+        yield DataError(
+            f"{where}: {image_id} has '{row['mask']}' in the column 'mask'.",
+            "Write 1 where it has a mask, and 0 where not.",
+        )
 
 
 def _record(
@@ -226,23 +255,19 @@ def _record(
 ) -> Record:
     image_id, dx, age = row["image_id"], row["dx"], None
     image, mask = images.get(image_id), masks.get(f"{image_id}_segmentation")
+    published = _published(row)
     if image is None and strict:
-        report(DataError(f"{where}: {image_id} is listed, and {image_id}.jpg (or .png, .webp) is missing.", PUBLISHED))
+        report(DataError(f"{where}: {image_id} is listed, and {missing_picture(image_id)}", f"Restore it.{published}"))
     if mask is None and strict and _has_mask(row):
         report(
             DataError(
                 f"{where}: {image_id} is listed, and {image_id}_segmentation.png is missing.",
-                f"Restore it, or write 0 in a column 'mask'. {PUBLISHED}",
+                f"Restore it, or write 0 in a column 'mask'.{published}",
             )
         )
-    if dx not in (*DX, NOT_STATED):
-        report(
-            DataError(
-                f"{where}: {image_id} has the unknown diagnosis '{dx}'.",
-                f"Write one of {', '.join(DX)}; empty means benign, not stated.",
-            )
-        )
-        dx = NOT_STATED
+    for odd in _odd_cells(row, where):
+        report(odd)
+    dx = dx if dx in DX else NOT_STATED
     try:
         age = float(row["age"]) if row["age"] else None
     except ValueError:
@@ -258,9 +283,15 @@ def _record(
         dx_type=row.get("dx_type") or "",
         image_path=image or root / "images" / f"{image_id}.jpg",
         mask_path=(mask or root / "masks" / f"{image_id}_segmentation.png") if _has_mask(row) else None,
-        source=row.get("source") or SOURCE,
+        source=row.get("source", "").strip() or SOURCE,
         listed_at=where,
     )
+
+
+def missing_picture(image_id: str) -> str:
+    """That a picture's file is not there, under any of the endings that are read."""
+    first, *others = (f"{image_id}{_PICTURES[0]}", *_PICTURES[1:])
+    return f"{first} (or {', '.join(others)}) is missing."
 
 
 def _known(value: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trainer.data.ham10000 import Complain, Record, refuse
+from trainer.data.ham10000 import SOURCE, Complain, Record, refuse
 from trainer.data.isic import read_dataset
 from trainer.errors import DataError
 from trainer.recipe import Recipe
@@ -34,9 +34,21 @@ def read_sources(
             records += read_dataset(folder, strict=strict, complain=complain)
         except DataError as error:
             report(error)
-    for contradiction in contradictions(records):
+    for contradiction in [*contradictions(records), *_nameless(records)]:
         report(contradiction)
     return records
+
+
+def _nameless(records: Sequence[Record]) -> list[DataError]:
+    """An error for each further folder whose pictures carry HAM10000's name because it does not state their source."""
+    tables = {record.listed_at.rpartition(", row ")[0]: record for record in records if record.source == SOURCE}
+    return [
+        DataError(
+            f"{record.place}: its source is taken as '{SOURCE}', as that of another folder is.",
+            "Write a column 'source' in the metadata of the folder that is another clinic's.",
+        )
+        for record in list(tables.values())[1:]
+    ]
 
 
 def contradictions(records: Sequence[Record]) -> list[DataError]:

@@ -152,7 +152,12 @@ def standard_split(records: Sequence[Record], seed: int = 0) -> dict[str, list[R
     """By source the prescribed split where every record has one, otherwise a drawn split by lesion (60/20/20).
 
     Where the data set prescribes no validation pictures, a tenth of the training lesions is drawn for it.
+
+    Raises:
+        DataError: two parts share a lesion, or a source prescribes the split of some records and not of others.
     """
+    for fault in half_prescribed(records):
+        raise fault
     parts: dict[str, list[Record]] = {name: [] for name in SPLITS}
     for own in _by_source(records).values():
         for name, chosen in (split_by_column(own) if _prescribed(own) else split_by_lesion(own, seed=seed)).items():
@@ -177,6 +182,23 @@ def parts_of_sources(records: Sequence[Record]) -> dict[str, set[str]]:
     if not any("val" in parts for parts in found.values()):
         return {source: parts | {"val"} if "train" in parts else parts for source, parts in found.items()}
     return found
+
+
+def half_prescribed(records: Sequence[Record]) -> list[DataError]:
+    """One error for each record without a split in a source where others have one.
+
+    A split drawn for the whole source instead would put pictures of its `test` among those that are learnt from.
+    """
+    return [
+        DataError(
+            f"{record.place}: {record.image_id} has no split, and others of '{source}' have one.",
+            f"Write one of {', '.join(SPLITS)}, or leave the column empty in all rows of the source.",
+        )
+        for source, own in _by_source(records).items()
+        if any(record.split for record in own)
+        for record in own
+        if not record.split
+    ]
 
 
 def _by_source(records: Sequence[Record]) -> dict[str, list[Record]]:

@@ -128,21 +128,23 @@ def write(
     content = {**dump(found), **figures}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     (results / "evaluation.json").write_text(text + "\n", encoding="utf-8")
-    points = manifest.operating_points
+    points, exempt = manifest.operating_points, _exempt(manifest)
     goals = source_goals_table(manifest.name, found.test)
     parts = [
         f"# Results of the bundle `{manifest.name}`\n",
         "Made by `python -m trainer report` from the predictions here.\n",
         *(["## Goals, test split\n", goals] if goals else []),
         *([f"{PROTOCOL}\n", f"{protocol}\n"] if protocol else []),
-        sources_markdown(found.test, "Test split", points),
+        sources_markdown(found.test, "Test split", points, exempt=exempt),
         "## Figures, test split\n",
         *(f"![{caption}]({name})\n" for name, caption in figure_names(list(found.test.rows)).items()),
         refusals,
         *(["## Does the classifier know the source?\n", found.probe] if found.probe else []),
         *(["## Readings of test\n", found.read] if found.read else []),
-        sources_markdown(found.chosen, f"Pictures of the choices ({manifest.calibration.fitted_on})", points),
-        sources_markdown(found.true_roi, "Test split, crops from the true masks", points),
+        sources_markdown(
+            found.chosen, f"Pictures of the choices ({manifest.calibration.fitted_on})", points, exempt=exempt
+        ),
+        sources_markdown(found.true_roi, "Test split, crops from the true masks", points, exempt=exempt),
         *(to_markdown(summary, f"Test split, {name}", points) for name, summary in found.summaries.items()),
     ]
     (results / "RESULTS.md").write_text("\n".join(parts), encoding="utf-8")
@@ -181,13 +183,12 @@ def with_figures(manifest: Manifest, found: Several) -> Manifest:
 
 def card_sections(found: Several, manifest: Manifest) -> list[str]:
     """The figures of a model card: by source, what operating points hold, subgroups, the probe, the ledger."""
-    points = manifest.operating_points
+    points, exempt = manifest.operating_points, _exempt(manifest)
     parts = [
-        sources_markdown(found.test, "Figures on `test`", points),
+        sources_markdown(found.test, "Figures on `test`", points, exempt=exempt),
         "## What the operating points held where they were chosen\n",
-        "Sensitivity and specificity on the pictures that the thresholds were chosen on, by source; a rule holds for "
-        "their mean, and where a source lies below it the table says so.\n",
-        sources_markdown(found.chosen, "Pictures of the choices", points, "###"),
+        "Sensitivity and specificity on the pictures that the thresholds were chosen on, by source.\n",
+        sources_markdown(found.chosen, "Pictures of the choices", points, "###", exempt),
         "## Subgroups, by source\n",
         "At the default operating point. Skin tone is an **estimate** from the colour of the skin around the lesion "
         "(individual typology angle, Chardon 1991), of cameras that nobody calibrated: read differences, not levels.\n",
@@ -205,6 +206,10 @@ def card_sections(found: Several, manifest: Manifest) -> list[str]:
     if found.read:
         parts += ["## Readings of test\n", found.read]
     return parts
+
+
+def _exempt(manifest: Manifest) -> tuple[str, ...]:
+    return tuple((manifest.provenance.bundle_recipe or {}).get("size_exempt", ()))
 
 
 def _means(figures: Sequence[dict[str, Metric]]) -> dict[str, Metric]:

@@ -12,9 +12,10 @@ import numpy as np
 
 from edge_infer.rules import Metric, OperatingPoint
 from edge_infer.steps.prevalence import correct, odds_ratio
+from trainer.choices.operating_points import asked_for
 from trainer.data.ham10000 import MELANOMA
 from trainer.report.markdown import markdown_table, words
-from trainer.report.summary import Figures
+from trainer.report.summary import FEWEST, Figures
 from trainer.scoring.masks import JACCARD_FAILURE
 from trainer.scoring.metrics import (
     Floats,
@@ -40,8 +41,15 @@ NOTE = (
     "`macro` is the mean of the sources. AUC, sensitivity and calibration error are over answered pictures; `Dice "
     "refused = 0` counts a refused picture as 0, `Dice answered` leaves it out, `Dice` takes every outline; "
     "calibration error corrected: after the odds were multiplied for the source's own share of melanoma, as "
-    "`--prevalence` does. Balanced accuracy is over pictures whose diagnosis is stated. Intervals: 95 %, bootstrap by "
-    "lesion.\n"
+    "`--prevalence` does. Balanced accuracy is over the diagnoses that at least ten answered pictures state. "
+    "Intervals: 95 %, bootstrap by lesion.\n"
+)
+EXEMPT = (
+    "Pictures of {names} are small copies, which are smooth: they are judged without the limits of size and of "
+    "sharpness, by which the product would refuse many of them or all. Every other reason to refuse holds.\n"
+)
+POINTS_NOTE = (
+    "A rule holds for the mean of the sources where the threshold was chosen; **below** marks what does not reach it.\n"
 )
 EXTERNAL = "external"
 _HELD = ("sensitivity", "specificity")
@@ -131,8 +139,10 @@ def by_source(
     )
 
 
-def sources_markdown(found: BySource, title: str, points: Sequence[OperatingPoint], level: str = "##") -> str:
-    """All tables as Markdown."""
+def sources_markdown(
+    found: BySource, title: str, points: Sequence[OperatingPoint], level: str = "##", exempt: Sequence[str] = ()
+) -> str:
+    """All tables as Markdown; `exempt` names sources judged without the limits of size and sharpness."""
     names = [name for name in COLUMNS if name in found.macro or any(name in row.figures for row in found.rows.values())]
     head = [
         "source",
@@ -157,15 +167,12 @@ def sources_markdown(found: BySource, title: str, points: Sequence[OperatingPoin
         ]
         for name, row in found.rows.items()
     ]
+    shown = [name for name in found.rows if name in exempt]
     parts = [f"{level} {title}, by source\n", NOTE, markdown_table(head, table)]
+    parts += [EXEMPT.format(names=" and ".join(shown))] if shown else []
     parts += [f"{level}# Refused, by reason\n", markdown_table(["source", *reasons], refused) if reasons else "None.\n"]
-    parts += [f"{level}# Operating points, by source\n", _points_table(found, points)]
+    parts += [f"{level}# Operating points, by source\n", POINTS_NOTE, _points_table(found, points)]
     return "\n".join(parts)
-
-
-def held(found: BySource, points: Sequence[OperatingPoint]) -> str:
-    """What each operating point holds on every source's pictures, as a table."""
-    return _points_table(found, points)
 
 
 def _points_table(found: BySource, points: Sequence[OperatingPoint]) -> str:
@@ -173,11 +180,20 @@ def _points_table(found: BySource, points: Sequence[OperatingPoint]) -> str:
     if found.macro_points:
         rows.append((MACRO, found.macro_points))
     table = [
-        [point.name, source, *(show(figures.get(point.name, {}).get(key)) for key in _HELD)]
+        [point.name, source, *(show(own.get(key)) for key in _HELD), _rule(point, own)]
         for point in points
-        for source, figures in rows
+        for source, own in ((source, figures.get(point.name, {})) for source, figures in rows)
     ]
-    return markdown_table(["operating point", "source", *_HELD], table)
+    return markdown_table(["operating point", "source", *_HELD, "rule"], table)
+
+
+def _rule(point: OperatingPoint, figures: Figures) -> str:
+    """What the point's rule asks for, and whether these figures reach it."""
+    asked = asked_for(point.rule)
+    if asked is None or asked[0] not in figures:
+        return "-"
+    name, bound = asked
+    return f"{name} {bound:g}" + ("" if figures[name].value >= bound else ", **below**")
 
 
 def _titled(name: str, row: SourceRow) -> str:
@@ -255,7 +271,7 @@ def _answered_measures(scores: Scores | None, answered: np.ndarray, prior: float
     if prior is not None and 0 < share < 1:
         measures["calibration_error_corrected"] = calibration_error(corrected(score, prior, share), positive)
     if scores.probabilities.shape[1] > 2:
-        several = multiclass_measures(scores.probabilities, scores.truth)
+        several = multiclass_measures(scores.probabilities, scores.truth, FEWEST)
         measures |= {key: several[key] for key in several if key == "class_balanced_accuracy"}
     return {name: among(measure, answered) for name, measure in measures.items()}
 

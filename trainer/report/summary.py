@@ -35,6 +35,8 @@ from trainer.scoring.predictions import Counts, Prediction, indeterminate
 from trainer.scoring.scores import Scores, certainty, scores_of
 from trainer.scoring.skin_tone import skin_group
 
+FEWEST = 10
+"""Answered pictures of a diagnosis below which it does not count in the balanced accuracy."""
 REFERRED = (0.1, 0.2, 0.3)
 """Shares of least certain pictures that are referred in the table of coverage against error."""
 
@@ -154,7 +156,7 @@ def summarise(
         segmentation_raw=with_intervals(segmentation_measures(raw, classes), drawn) if raw else {},
         dice_by_class=dice_by_class(clean, classes, drawn) if clean else {},
         melanoma=melanoma,
-        classes=with_intervals(multiclass_measures(scores.probabilities, scores.truth), weights),
+        classes=with_intervals(multiclass_measures(scores.probabilities, scores.truth, FEWEST), weights),
         operating_points={
             point.name: with_intervals(decision_measures(scores.score >= point.threshold, scores.positive), weights)
             for point in points

@@ -15,6 +15,7 @@ from tests.support.many_sources import read_rows, write_rows
 from trainer.cli.app import app
 from trainer.data.check import check_folders, fingerprint
 from trainer.data.ham10000 import read_ham10000, read_image
+from trainer.data.splits import standard_split
 from trainer.errors import DataError
 
 
@@ -49,7 +50,7 @@ def test_faults_of_pictures_and_masks_name_their_row(copy: Path) -> None:
 
     errors = check_folders([copy]).errors
     for record, words, remedy in (
-        (gone, "There is no file", "remove its row"),
+        (gone, f"{gone.image_id}.jpg (or .png, .webp) is missing", "remove its row"),
         (damaged, f"{damaged.image_path} cannot be read", "remove its row"),
         (cut, "The JPEG picture is damaged or cut short", "remove its row"),
         (no_mask, f"{no_mask.mask_path} is missing", "write 0 in its column 'mask'"),
@@ -60,6 +61,57 @@ def test_faults_of_pictures_and_masks_name_their_row(copy: Path) -> None:
         (line,) = [error for error in errors if error.startswith(f"{record.listed_at}: ") and words in error]
         assert remedy in line
     assert len(errors) == 7
+
+
+def test_one_empty_split_is_a_fault_and_no_reason_to_draw_another(copy: Path) -> None:
+    rows = read_rows(copy)
+    rows[5]["split"] = ""
+    write_rows(copy, rows, tuple(rows[0]))
+    [error] = check_folders([copy]).errors
+    assert error.startswith(f"{copy / 'metadata.csv'}, row 7: ") and "has no split, and others of 'ham10000'" in error
+    with pytest.raises(DataError, match="has no split"):
+        standard_split(read_ham10000(copy))
+    for row in rows:
+        row["split"] = ""
+    write_rows(copy, rows, tuple(rows[0]))
+    assert check_folders([copy]).errors == [] and all(standard_split(read_ham10000(copy)).values())
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("source", "", "source is empty"),
+        ("dx", "MEL", "Did you mean 'mel'?"),
+        ("sex", "M", "Write male or female"),
+        ("mask", "no", "Write 1 where it has a mask"),
+    ],
+)
+def test_an_odd_cell_does_not_pass_as_empty(copy: Path, column: str, value: str, words: str) -> None:
+    rows = [{"source": "clinic", "mask": "1", **row} for row in read_rows(copy)]
+    rows[3][column] = value
+    write_rows(copy, rows, tuple(rows[0]))
+    [error] = [error for error in check_folders([copy]).errors if "row 5:" in error and words in error]
+    assert "published at" not in error
+
+
+def test_a_source_is_its_name_without_spaces(copy: Path) -> None:
+    rows = [{"source": " clinic", **row} for row in read_rows(copy)]
+    write_rows(copy, rows, tuple(rows[0]))
+    assert {record.source for record in read_ham10000(copy)} == {"clinic"}
+
+
+def test_two_folders_without_a_source_are_not_one_clinic(copy: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(copy, tmp_path / "other"))
+    rows = [row | {"image_id": f"b{row['image_id']}", "lesion_id": f"b{row['lesion_id']}"} for row in read_rows(other)]
+    write_rows(other, rows, tuple(rows[0]))
+    errors = check_folders([copy, other]).errors
+    assert [error for error in errors if "as that of another folder is" in error and "column 'source'" in error]
+
+
+def test_semicolons_are_named(copy: Path) -> None:
+    table = copy / "metadata.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8")
+    assert "Separate cells by commas, not by semicolons." in check_folders([copy]).errors[0]
 
 
 def test_every_row_is_read_and_each_of_its_faults_is_a_line(copy: Path) -> None:

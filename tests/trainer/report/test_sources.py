@@ -13,11 +13,14 @@ from edge_infer.bundle.store import read_manifest
 from edge_infer.rules import OperatingPoint
 from edge_infer.schema import dump
 from tests.support.prediction_rows import row
+from trainer.choices.operating_points import asked_for, choose_operating_points
 from trainer.report.many import readings_words
 from trainer.report.source_goals import source_goals_table
 from trainer.report.sources import MACRO, by_source, sources_markdown
 from trainer.scoring.ledger import LEDGER, Reading, decisions_hash
+from trainer.scoring.metrics import multiclass_measures
 from trainer.scoring.predictions import Counts, Prediction
+from trainer.scoring.scores import scores_of
 
 POINTS = (OperatingPoint("balanced", 0.5, "by hand", "For tests.", "val"),)
 
@@ -94,6 +97,35 @@ def test_tables_name_external_sources_and_the_mean() -> None:
     goals = source_goals_table("open", renamed)
     assert "AUC, external" in goals and goals.count("\n") == 5
     assert source_goals_table("nobody's", renamed) == ""
+
+
+def test_points_below_their_rule_are_marked() -> None:
+    scores = choose_operating_points(scores_of(predictions(), ("bkl", "mel", "nv")))
+    rules = {point.name: asked_for(point.rule) for point in scores}
+    assert rules == {"screening": ("sensitivity", 0.95), "balanced": None, "specialist": ("specificity", 0.95)}
+    strict, lax = (replace(scores[0], threshold=threshold) for threshold in (0.999, 0.0))
+    text, easy = (
+        sources_markdown(by_source(predictions(), ("bkl", "mel", "nv"), (point,), 0.3, resamples=20), "x", (point,))
+        for point in (strict, lax)
+    )
+    assert text.count("| sensitivity 0.95, **below** |") == 3, "both sources and their mean"
+    assert easy.count("| sensitivity 0.95 |") == 3 and "**below** |" not in easy
+
+
+def test_sources_of_small_pictures_are_named() -> None:
+    found = by_source(predictions(), ("bkl", "mel", "nv"), POINTS, 0.3, resamples=20)
+    assert "small copies" not in sources_markdown(found, "x", POINTS)
+    assert "Pictures of b are small copies" in sources_markdown(found, "x", POINTS, exempt=("b", "c"))
+
+
+def test_a_diagnosis_of_few_pictures_is_not_in_the_balanced_accuracy() -> None:
+    truth = np.array([0] * 12 + [1] * 12 + [2])
+    probabilities = np.eye(3)[np.where(truth == 2, 2, 0)]
+    even = np.ones((1, len(truth)))
+    every, common = (multiclass_measures(probabilities, truth, fewest) for fewest in (1, 10))
+    assert every["class_balanced_accuracy"](even)[0] == pytest.approx(2 / 3)
+    assert common["class_balanced_accuracy"](even)[0] == pytest.approx(1 / 2)
+    assert "class_balanced_accuracy" not in multiclass_measures(probabilities, truth, 13)
 
 
 def test_readings_under_the_same_name_before_are_told(toy_bundle: Path, tmp_path: Path) -> None:
