@@ -74,13 +74,14 @@ def check(
 
 
 def _kind(folder: Path) -> str:
+    """The folder's name, and the data set that its files are laid out as."""
     from trainer.data.isic import detect
     from trainer.errors import DataError
 
     try:
-        return detect(folder)
+        return f"{folder.resolve().name} (laid out as {detect(folder)})"
     except DataError:
-        return "no known data set"
+        return f"{folder.resolve().name} (no known data set)"
 
 
 def _page(pairs: Sequence[Alike], sources: Mapping[str, int]) -> str:
