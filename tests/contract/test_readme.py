@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge_infer.bundle.store import DEFAULT_BUNDLE, read_manifest
+from trainer.papers.sources.rows import read_arm
+from trainer.scoring.metrics import show
 
 REPOSITORY = Path(__file__).parents[2]
 ROW = re.compile(
@@ -67,3 +69,42 @@ def test_the_dark_skin_that_the_docs_count_is_the_cards() -> None:
     answered = sum(round(item.images * item.metrics["answered"].value) for item in found)
     faq = " ".join((REPOSITORY / "docs" / "faq.md").read_text(encoding="utf-8").split())
     assert f"Of {answered:,} test pictures that `mobile` answers, {dark} count as brown or dark, {melanomas} of" in faq
+
+
+ARMS = {
+    "a crop that leaves the picture is padded black, not clipped": "outside-pad",
+    "the same, mirrored": "outside-reflect",
+    "the same, capped at the shorter side": "outside-cap",
+    "no camera augmentation": "no-camera",
+    "ring, ruler and bubbles in a fifth of the pictures each": "dermoscope",
+    "a source is drawn as often as it has pictures": "as-they-come",
+    "the light's colour taken out of half of the pictures": "constancy",
+}
+
+
+def _means(left_out: str) -> dict[str, dict[str, str]]:
+    """Mean differences in AUC by arm and source, from the stored page of the arms."""
+    page = REPOSITORY / f"trainer/results/choices/sources-classifier-short-without-{left_out}/README.md"
+    table = page.read_text(encoding="utf-8").split("## Differences to the base: AUC\n")[1].split("##")[0]
+    lines = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines() if "|" in line]
+    return {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines if line[1] == "mean"}
+
+
+def test_the_arms_in_the_trainers_readme_are_the_stored_ones() -> None:
+    text = (REPOSITORY / "trainer/README.md").read_text(encoding="utf-8")
+    msk, ham = _means("msk-uda"), _means("ham10000")
+    for words, arm in ARMS.items():
+        away = ham[arm]["ham10000 (left out)"] if arm in ham else ""
+        cells = [msk[arm][name] for name in ("ham10000", "bcn", "msk-uda (left out)")]
+        assert f"| {words} | {' | '.join(cells)} | {away}{' ' if away else ''}|" in text, (words, cells, away)
+
+
+@pytest.mark.parametrize(("recipe", "full"), [("sources-classifier", True), ("sources-classifier-short", False)])
+def test_the_sources_left_out_in_the_trainers_readme_are_the_stored_ones(recipe: str, full: bool) -> None:
+    text = (
+        (REPOSITORY / "trainer/README.md").read_text(encoding="utf-8").split("**A source left out of everything**")[1]
+    )
+    for source in ("msk-uda", "ham10000"):
+        row = read_arm(REPOSITORY / f"trainer/results/left-out/{recipe}-without-{source}-seed0.json")
+        auc = row.figures[source]["auc"]
+        assert (show(auc) if full else f"{auc.value:.3f}") in text.partition("\n\n")[0]

@@ -209,7 +209,7 @@ def card_sections(found: Several, manifest: Manifest) -> list[str]:
 
 
 def _exempt(manifest: Manifest) -> tuple[str, ...]:
-    return tuple((manifest.provenance.bundle_recipe or {}).get("size_exempt", ()))
+    return tuple(manifest.provenance.bundle_recipe.get("size_exempt", ()))
 
 
 def _means(figures: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
