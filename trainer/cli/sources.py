@@ -154,14 +154,18 @@ def compare_sources(
     epochs: Annotated[int | None, typer.Option(min=1, help="Overrides the recipe's epochs.")] = None,
     size: Annotated[int | None, typer.Option(min=16, help="Side of the networks' input in pixels.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Learn from so many pictures: a trial.")] = None,
-    init_weights: Annotated[Path | None, typer.Option(help="State dict that every arm starts from.")] = None,
+    init_weights: Annotated[
+        Path | None,
+        typer.Option(help="State dict that every arm starts from, or a folder of ImageNet weights, each arm's own."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     cache: Cache = Path("cache"),
 ) -> None:
     """Change one thing of a recipe over sources at a time, and judge it on other lesions and on a source left out.
 
     Arms: other crop rules or styles of masks, one source alone, no camera augmentation, colour constancy, sources as
-    they come. No `test` is read. Rows that are done are skipped, so the same command completes a table.
+    they come; with a folder of weights, every other classifier that has a file there too. No `test` is read. Rows that
+    are done are skipped, so the same command completes a table.
     """
     import torch
 

@@ -19,7 +19,7 @@ from trainer.papers.sources.arms import BASE, arms
 from trainer.papers.sources.rows import read_arms, read_scores
 from trainer.papers.sources.run import SourcesJob, compare_sources
 from trainer.papers.sources.table import difference, to_markdown
-from trainer.recipe import DataConfig, ModelConfig, Recipe, SourceConfig, load_recipe, save_recipe
+from trainer.recipe import DataConfig, ModelConfig, Normalization, Recipe, SourceConfig, load_recipe, save_recipe
 from trainer.scoring.alone import figures
 from trainer.training.checkpoint import load_checkpoint
 
@@ -55,6 +55,28 @@ def test_arms_differ_in_one_thing(name: str) -> None:
     crops = {arm.name for arm in others if arm.name.startswith("outside-")}
     assert crops == ({"outside-pad", "outside-cap", "outside-reflect"} if name == "sources-classifier" else set())
     assert all("msk-uda" not in arm.recipe.data.sources for arm in arms(load_recipe(name), "msk-uda"))
+
+
+def test_a_folder_of_weights_brings_other_networks_each_from_its_own_file(tmp_path: Path) -> None:
+    chosen = load_recipe("sources-classifier-short")
+    job = SourcesJob(chosen, [], tmp_path, tmp_path, weights=tmp_path)
+    for name in ("densenet121_imagenet.pth", "tf_efficientnet_lite0.pth"):
+        (tmp_path / name).touch()
+    assert sorted(job.networks) == ["densenet121", "efficientnet_lite0"]
+    known = {arm.name: arm.recipe for arm in arms(chosen, networks=job.networks)}
+    added = known.keys() - {arm.name for arm in arms(chosen)}
+    assert added == {"network-densenet121"}
+    other = known["network-densenet121"]
+    assert other.normalization == Normalization() != chosen.normalization
+    assert dataclasses.replace(other, model=chosen.model, normalization=chosen.normalization, name="") == (
+        dataclasses.replace(known[BASE], name="")
+    )
+    assert job.weights_of(other) == tmp_path / "densenet121_imagenet.pth"
+    assert job.weights_of(known[BASE]) == tmp_path / "tf_efficientnet_lite0.pth"
+    one = dataclasses.replace(job, weights=tmp_path / "tf_efficientnet_lite0.pth")
+    assert one.networks == [] and one.weights_of(known[BASE]) == one.weights
+    with pytest.raises(DataError, match="no ImageNet weights of 'simple_cnn'"):
+        job.weights_of(dataclasses.replace(chosen, model=ModelConfig("simple_cnn")))
 
 
 def test_a_recipe_without_sources_has_no_arms() -> None:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from edge_infer.rules import Outside, RoiRule
 from trainer.errors import RecipeError
 from trainer.papers.leave_out import without_source
-from trainer.recipe import AugmentConfig, Recipe, SourceConfig
+from trainer.recipe import AugmentConfig, ModelConfig, Normalization, Recipe, SourceConfig
 
 BASE = "base"
 """The arm that the others are compared with."""
+
+_LITE = Normalization(mean=(0.498039,) * 3, std=(0.501961,) * 3)
+_NETWORKS = {
+    "mobilenet_v2": Normalization(),
+    "densenet121": Normalization(),
+    "resnet50": Normalization(),
+    "efficientnet_lite0": _LITE,
+    "efficientnet_lite2": _LITE,
+}
+"""What the ImageNet weights of a classifier expect."""
 
 _CAMERA = ("low_resolution", "blur", "jpeg", "vignette", "temperature", "exposure")
 
@@ -31,13 +42,14 @@ class Arm:
     recipe: Recipe
 
 
-def arms(recipe: Recipe, left_out: str | None = None) -> list[Arm]:
+def arms(recipe: Recipe, left_out: str | None = None, networks: Sequence[str] = ()) -> list[Arm]:
     """The base and its changes, none of which shows the source that is left out.
 
     Args:
         recipe: names its sources; folds, members and what it starts from are left out of all arms, which keep their
             last epoch.
         left_out: a source that no arm may learn from; None: each learns from what it names.
+        networks: classifiers that a recipe of classes is compared with, by their names in the registry.
 
     Raises:
         DataError: nothing would be left to learn from.
@@ -49,15 +61,24 @@ def arms(recipe: Recipe, left_out: str | None = None) -> list[Arm]:
         recipe = replace(without_source(recipe, left_out), name=recipe.name)
     optim = replace(recipe.optim, keep="last", patience=0, validate_every=0)
     recipe = replace(recipe, folds=0, members=1, starts_from=None, distill=None, optim=optim)
-    changes = _segmenters(recipe) if recipe.task == "segmentation" else _classifiers(recipe)
+    changes = _segmenters(recipe) if recipe.task == "segmentation" else _classifiers(recipe, networks)
     found = [Arm(BASE, "as the recipe says", recipe), *(arm for arm in changes if arm.recipe != recipe)]
     return [replace(arm, recipe=replace(arm.recipe, name=f"{recipe.name}-{arm.name}")) for arm in found]
 
 
-def _classifiers(recipe: Recipe) -> list[Arm]:
+def _classifiers(recipe: Recipe, networks: Sequence[str]) -> list[Arm]:
     roi = recipe.data.roi
     crops = [] if roi is None else [_cropped(recipe, roi, outside) for outside in get_args(Outside)]
-    return [*crops, _alone(recipe), *_augmentations(recipe), *_sampling(recipe)]
+    others = [_network(recipe, name) for name in networks if name in _NETWORKS and name != recipe.model.name]
+    return [*crops, _alone(recipe), *_augmentations(recipe), *_sampling(recipe), *others]
+
+
+def _network(recipe: Recipe, name: str) -> Arm:
+    return Arm(
+        f"network-{name.replace('_', '-')}",
+        f"another network: {name}",
+        replace(recipe, model=ModelConfig(name), normalization=_NETWORKS[name]),
+    )
 
 
 def _cropped(recipe: Recipe, roi: RoiRule, outside: Outside) -> Arm:

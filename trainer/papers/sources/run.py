@@ -23,7 +23,7 @@ from trainer.papers.sources.table import write_table
 from trainer.recipe import Recipe, recipe_from_dict
 from trainer.scoring.alone import figures, score
 from trainer.training.checkpoint import LAST, load_checkpoint
-from trainer.training.initial import RANDOM
+from trainer.training.initial import IMAGENET, RANDOM, weights_for
 from trainer.training.loop import train
 
 SPLIT: SplitName = "development"
@@ -42,7 +42,8 @@ class SourcesJob:
         only: names of arms; empty takes all.
         left_out: a source that no arm sees, on which all are judged too.
         budget: overrides epochs, size and the number of pictures; its seed is not used.
-        weights: initial weights of all arms.
+        weights: initial weights of all arms; a folder: of the file for its network each, and one arm more for every
+            other classifier that has a file there.
         cache: folder of decoded pictures.
     """
 
@@ -56,6 +57,29 @@ class SourcesJob:
     budget: Budget = field(default_factory=Budget)
     weights: Path | None = None
     cache: Path = CACHE_FOLDER
+
+    @property
+    def networks(self) -> list[str]:
+        """Those with ImageNet weights in the folder; none where one file is given."""
+        if self.weights is None or not self.weights.is_dir():
+            return []
+        return [name for name, file in IMAGENET.items() if (self.weights / file).is_file()]
+
+    def weights_of(self, recipe: Recipe) -> Path | None:
+        """What an arm starts from.
+
+        Raises:
+            DataError: the folder has nothing for its network.
+        """
+        if self.weights is None or not self.weights.is_dir():
+            return self.weights
+        found = weights_for(recipe, {}, self.weights)
+        if found is None:
+            raise DataError(
+                f"'{self.weights}' has no ImageNet weights of '{recipe.model.name}'.",
+                "Give the file with --init-weights, or no weights at all.",
+            )
+        return found
 
     @property
     def folder(self) -> Path:
@@ -72,7 +96,7 @@ def compare_sources(job: SourcesJob, say: Callable[[str], None] = print) -> Path
     Raises:
         TrainerError: an unknown arm or source, or unreadable data.
     """
-    known = arms(job.recipe, job.left_out)
+    known = arms(job.recipe, job.left_out, job.networks)
     for name in job.only:
         if name not in [arm.name for arm in known]:
             raise DataError(f"There is no arm '{name}'.", f"Known: {', '.join(arm.name for arm in known)}.")
@@ -105,8 +129,9 @@ def _make(
         say(f"{arm.name}, seed {recipe.seed}: done before")
         return
     say(f"{arm.name}, seed {recipe.seed}: {len(learnt)} pictures, {recipe.data.size} pixels")
-    run = job.runs / _run_name(job, recipe, learnt)
-    train(recipe, learnt, [], run, weights=job.weights, measured=judged, cache=job.cache)
+    weights = job.weights_of(recipe)
+    run = job.runs / _run_name(recipe, weights, learnt)
+    train(recipe, learnt, [], run, weights=weights, measured=judged, cache=job.cache)
     scored = _scored(job.recipe, judged)
     scores = score(load_checkpoint(run / LAST), scored, job.cache)
     row = ArmRow(
@@ -117,7 +142,7 @@ def _make(
         seed=recipe.seed,
         left_out=job.left_out or "",
         split=SPLIT,
-        initialisation=job.weights.name if job.weights else RANDOM,
+        initialisation=weights.name if weights else RANDOM,
         train_images=len(learnt),
         epochs=recipe.optim.epochs,
         recipe_epochs=job.recipe.optim.epochs,
@@ -147,13 +172,14 @@ def _done(job: SourcesJob, arm: Arm, pictures: int) -> bool:
     if not path.is_file():
         return False
     row = read_arm(path)
-    begun = job.weights.name if job.weights else RANDOM
+    weights = job.weights_of(arm.recipe)
+    begun = weights.name if weights else RANDOM
     same = (row.train_images, row.initialisation) == (pictures, begun)
     return same and recipe_from_dict(row.recipe, path.name) == arm.recipe
 
 
-def _run_name(job: SourcesJob, recipe: Recipe, learnt: Sequence[Record]) -> str:
+def _run_name(recipe: Recipe, weights: Path | None, learnt: Sequence[Record]) -> str:
     """Changes with everything that decides the run, except the code."""
-    decides = [recipe.to_dict(), job.weights and job.weights.name, [record.image_id for record in learnt]]
+    decides = [recipe.to_dict(), weights and weights.name, [record.image_id for record in learnt]]
     digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
     return f"{recipe.name}-seed{recipe.seed}-{digest}"
