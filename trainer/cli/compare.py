@@ -88,11 +88,13 @@ def compare(
 
     `all` works off every row, in a schedule that fits the budget on this machine: published input where it fits, last
     epoch, averaged weights. Start it once a core, with --threads 1, in the same folders: they share the rows. To make
-    a row a second time: --only ROW --out trainer/results/compare/again, and other --runs; `results` compares the two.
+    a row a second time: --only ROW --seed 1 --out trainer/results/compare/again, and other --runs: it keeps the first
+    one's schedule, and `results` compares the two.
     """
     import torch
 
     from trainer.data.splits import SPLIT_NAMES
+    from trainer.errors import TrainerError
     from trainer.papers.job import Job
     from trainer.papers.plan import Budget
     from trainer.papers.plans import TABLES
@@ -118,6 +120,13 @@ def compare(
         cache=cache,
     )
     if table == "all":
+        asked = {"--epochs": epochs, "--limit": limit, "--test-limit": test_limit, "--size": size, "--base": base}
+        asked |= {"--fresh": fresh or None, "--init-weights": init_weights or None}
+        if given := [name for name, value in asked.items() if value is not None]:
+            raise TrainerError(
+                f"'all' fits every row to --budget, and takes no {' and no '.join(given)}.",
+                "Leave it out, or make a row in its table: `compare TABLE --only ROW`.",
+            )
         _work_off(job, pace, status)
         return
     typer.echo(run(job, lambda text: typer.echo(text, err=True)))

@@ -19,6 +19,12 @@ def epoch_seconds(run: Path) -> list[float]:
     return [row["seconds"] for row in curve(run)]
 
 
+def processor_seconds(run: Path) -> float | None:
+    """Processor time of all epochs of a run, over its threads; None where an epoch does not state it."""
+    found = [row.get("cpu_seconds") for row in curve(run)]
+    return sum(value for value in found if value is not None) if found and None not in found else None
+
+
 def processor() -> str:
     """The processor of this machine, in words."""
     machine = describe_machine(conditions(), conditions())

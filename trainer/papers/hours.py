@@ -41,9 +41,10 @@ def hours_page(comparisons: Path) -> str:
     total = ["**all of these**", str(sum(item.trainings for item in found)), f"{sum(item.hours for item in found):.1f}"]
     return (
         "# Core-hours of training\n\n"
-        "Made by `python -m trainer results` from the rows in this folder: wall time of all epochs by threads. The "
-        "trainings of the shipped bundles are not among them; their cards state their hours, where they were kept. "
-        "What a comparison has left to do: `python -m trainer compare all --status`.\n\n"
+        "Made by `python -m trainer results` from the rows in this folder: processor time of all epochs, or wall time "
+        "by threads where a row does not state it, which other work on the machine may have drawn out. The trainings "
+        "of the shipped bundles are not among them; their cards state their hours, where they were kept. What a "
+        "comparison has left to do: `python -m trainer compare all --status`.\n\n"
         + markdown_table(["for", "trainings", "core-hours"], [*lines, total])
     )
 
@@ -59,7 +60,7 @@ def spent(comparisons: Path) -> Iterator[Spent]:
             training = row.name, row.seed, str(row.curve) if row.curve else home
             if row.compute and training not in seen:
                 seen.add(training)
-                minutes.append(row.compute.train_minutes * row.compute.threads)
+                minutes.append(row.compute.minutes_of_one_core)
         yield from _one(_title(home), minutes)
     for home in _folders(results / "choices"):
         arms = [row.train_minutes * row.threads for row in read_arms(home)]

@@ -33,6 +33,7 @@ class Job:
         external: folder of another data set: each of its sources with masks in `test`, which no row learns from, gets
             figures of its own beside every row.
         pace: name of the time that the budget was fitted to, see `trainer.papers.pace`; "" where it was not.
+        cut: why the budget takes longer than its pace; "" where it does not.
         fresh: train and evaluate again what is there.
         device: `cpu` or `cuda`.
         cache: folder of decoded pictures.
@@ -52,6 +53,7 @@ class Job:
     imagenet: Path | None = None
     external: Path | None = None
     pace: str = ""
+    cut: str = ""
     fresh: bool = False
     device: str = "cpu"
     cache: Path = Path("cache")

@@ -17,7 +17,8 @@ from edge_infer.files import write_atomically
 from edge_infer.schema import SchemaError, dump, parse
 from trainer.errors import DataError, RecipeError
 from trainer.papers.plan import Budget, Plan
-from trainer.recipe import OptimConfig, Recipe
+from trainer.papers.rows import Row
+from trainer.recipe import OptimConfig, Recipe, recipe_from_dict
 from trainer.training.checkpoint import build_model, class_names
 from trainer.training.precision import keep_strided_depthwise_in_float32
 from trainer.training.tasks import Batch, Objective
@@ -66,6 +67,19 @@ class Schedule:
     def budget(self, seed: int | None = None) -> Budget:
         """The recipe's overrides."""
         return Budget(epochs=self.epochs, size=self.size, seed=seed, precision=self.precision, fixed=True)
+
+
+def schedule_of(row: Row) -> Schedule:
+    """The schedule that a row was made by.
+
+    Raises:
+        DataError: it was made by none.
+    """
+    if not row.pace or row.compute is None or row.recipe is None:
+        raise DataError(f"The row '{row.name}' was fitted to no time.", "Make it with `trainer compare all`.")
+    cost, precision = row.compute, recipe_from_dict(row.recipe, row.name).optim.precision
+    seconds = cost.minutes_of_one_core * 60 / max(1, cost.epochs * cost.train_images)
+    return Schedule(cost.planned_epochs, cost.size, precision, round(seconds, 6), row.cut)
 
 
 def schedule_for(plan: Plan, pace: Pace, pictures: int, kept: Path) -> Schedule:

@@ -54,6 +54,7 @@ class Plan:
         post_hoc: its probabilities are divided by the class frequencies of the training pictures.
         predicted_masks: it learns from crops around the outlines of the job's segmenter, not around the true ones.
         from_scratch: it starts from random weights, whatever is at hand.
+        paced_as: the row whose schedule it shares, as both are compared with each other; "" has one of its own.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Plan:
     post_hoc: bool = False
     predicted_masks: bool = False
     from_scratch: bool = False
+    paced_as: str = ""
 
 
 @dataclass(frozen=True)

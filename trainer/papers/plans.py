@@ -86,16 +86,27 @@ def _shipped(name: str, system: str) -> Plan:
 
 
 def _more_segmenters() -> list[Plan]:
-    """S2's other widths and its grey input."""
-    recipe = load_recipe("unet")
+    """S1 with deep supervision; S2's other widths and its grey input."""
+    nested, recipe = load_recipe("unetplusplus"), load_recipe("unet")
+    supervised = variant(
+        nested,
+        "deep-supervision",
+        "S1",
+        "the same network, taught at every level of its decoder (deep supervision)",
+        model=replace(nested.model, options={**nested.model.options, "deep_supervision": True}),
+    )
+    supervised = replace(supervised, paced_as=nested.name)
     changes = {
         "half": ({"width_divisor": 2, "channels": 3}, "half as wide"),
         "quarter": ({"width_divisor": 4, "channels": 3}, "a quarter as wide"),
         "grey": ({"width_divisor": 1, "channels": 1}, "grey input"),
     }
     return [
-        variant(recipe, name, "S2", f"the classic U-Net, {what}", model=ModelConfig("unet", dict(options)))
-        for name, (options, what) in changes.items()
+        supervised,
+        *(
+            variant(recipe, name, "S2", f"the classic U-Net, {what}", model=ModelConfig("unet", dict(options)))
+            for name, (options, what) in changes.items()
+        ),
     ]
 
 
@@ -121,7 +132,8 @@ def _more_classifiers() -> list[Plan]:
 def _from_scratch(plan: Plan) -> Plan:
     name = f"{plan.name}-scratch"
     what = f"{plan.what}; from random weights"
-    return replace(plan, name=name, what=what, recipe=replace(plan.recipe, name=name), from_scratch=True)
+    recipe = replace(plan.recipe, name=name)
+    return replace(plan, name=name, what=what, recipe=recipe, from_scratch=True, paced_as=plan.paced_as or plan.name)
 
 
 def _roi(recipe: Recipe) -> list[Plan]:
@@ -138,11 +150,12 @@ def _roi(recipe: Recipe) -> list[Plan]:
         )
 
     whole = replace(recipe.data, roi=None, cache_size=None, cache_margin=None)
-    return [
+    return _alike(
         variant(recipe, "whole", system, "whole picture, no region of interest", data=whole),
         crop("keep", "skin around the lesion kept"),
         crop("zero", "skin around the lesion zeroed"),
-    ]
+        paced_as=recipe.name,
+    )
 
 
 def _metadata(recipe: Recipe) -> list[Plan]:
@@ -151,10 +164,16 @@ def _metadata(recipe: Recipe) -> list[Plan]:
     backbone = str(recipe.model.options.get("backbone", "mobilenet_v2"))
     alone = replace(recipe.data, metadata=False)
     model = ModelConfig(backbone, {})
-    return [
+    return _alike(
         variant(recipe, "image-alone", "S9", f"{backbone} on the image alone, all else equal", data=alone, model=model),
         Plan(recipe.name, "S9", recipe, f"{backbone} joined with age, sex and site"),
-    ]
+        paced_as=recipe.name,
+    )
+
+
+def _alike(*rows: Plan, paced_as: str) -> list[Plan]:
+    """Rows whose networks cost nearly the same and that are compared with each other: one schedule for all."""
+    return [row if row.name == paced_as else replace(row, paced_as=paced_as) for row in rows]
 
 
 def _branches(recipe: Recipe) -> list[Plan]:

@@ -17,17 +17,19 @@ from typing import Literal
 
 import torch
 
+from edge_infer.errors import EdgeInferError
 from trainer.data.isic import read_dataset
 from trainer.data.splits import named_split
-from trainer.errors import DataError, TrainerError
+from trainer.errors import DataError
 from trainer.models.complexity import measure_module
+from trainer.papers.again import AGAIN
 from trainer.papers.job import Job
-from trainer.papers.pace import Pace, schedule_for
-from trainer.papers.plan import Budget, Plan
+from trainer.papers.pace import PACES, Pace, Schedule, schedule_for, schedule_of
+from trainer.papers.plan import Plan
 from trainer.papers.plans import TABLES, Table, plans
-from trainer.papers.rows import folder_of, read_row
-from trainer.papers.run import compare
-from trainer.recipe import ModelConfig
+from trainer.papers.rows import Row, external_of, folder_of, read_row, stem_of
+from trainer.papers.run import compare, complete, views_of
+from trainer.recipe import ModelConfig, recipe_from_dict
 from trainer.training.checkpoint import build_model
 from trainer.training.initial import encoder_of
 
@@ -53,12 +55,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a row is: its state, and the core-minutes of its training where it is done."""
+    """How far a row is: its state; where it is done, the core-minutes of its training and its pace."""
 
     entry: Entry
     state: State
     minutes: float | None = None
     why: str = ""
+    pace: str = ""
 
 
 def entries(only: Sequence[str] = ()) -> list[Entry]:
@@ -83,7 +86,8 @@ def entries(only: Sequence[str] = ()) -> list[Entry]:
 def work_off(job: Job, pace: Pace, only: Sequence[str] = (), say: Callable[[str], None] = print) -> list[Standing]:
     """Makes every row that is neither done nor being made by another process.
 
-    A row that fails is told, kept in its note, and does not stop the others.
+    A row that fails is told, kept in its note, and does not stop the others. Rows that another process gave up are
+    taken over.
 
     Args:
         job: data, folders and seed; its table, rows and budget are the queue's.
@@ -92,30 +96,45 @@ def work_off(job: Job, pace: Pace, only: Sequence[str] = (), say: Callable[[str]
         say: receives progress in sentences.
     """
     pictures = len(named_split(read_dataset(job.data), job.split, job.split_seed)["train"])
-    for entry in entries(only):
-        with _lock(job, entry) as mine:
-            if not mine or standing(job, pace, entry).state == "done":
+    tried: set[tuple[str, str]] = set()
+    while True:
+        before = len(tried)
+        for entry in entries(only):
+            if (entry.table, entry.plan.name) in tried:
                 continue
-            note = _note(job, entry)
-            note.unlink(missing_ok=True)
-            try:
-                schedule = schedule_for(entry.plan, pace, pictures, _shared(job, entry, f"{pace.name}.json"))
-                what = f"{schedule.epochs} epochs at {schedule.size} pixels, {schedule.precision}"
-                say(f"{entry.table}/{entry.plan.name}: {what}" + (f"; cut: {schedule.cut}" if schedule.cut else ""))
-                compare(_row_job(job, pace, entry, schedule.budget(job.budget.seed)), say)
-            except TrainerError as error:
-                note.write_text(json.dumps({"why": str(error)}) + "\n", encoding="utf-8")
-                say(f"{entry.table}/{entry.plan.name} failed: {error}")
-    return [standing(job, pace, entry) for entry in entries(only)]
+            with _lock(job, entry) as mine:
+                if not mine or standing(job, pace, entry).state == "done":
+                    continue
+                tried.add((entry.table, entry.plan.name))
+                _make(job, pace, entry, pictures, say)
+        if len(tried) == before:
+            break
+    found = [standing(job, pace, entry) for entry in entries(only)]
+    for table in dict.fromkeys(item.entry.table for item in found if item.state == "done"):
+        complete(replace(job, table=table, only=(), base=None), say)
+    return found
+
+
+def _make(job: Job, pace: Pace, entry: Entry, pictures: int, say: Callable[[str], None]) -> None:
+    note, name = _note(job, entry), f"{entry.table}/{entry.plan.name}"
+    note.unlink(missing_ok=True)
+    try:
+        kept = _kept(job, pace, entry)
+        schedule = _first_schedule(job, pace, entry) or schedule_for(entry.plan, pace, pictures, kept)
+        what = f"{schedule.epochs} epochs at {schedule.size} pixels, {schedule.precision}"
+        say(f"{name}: {what}" + (f"; cut: {schedule.cut}" if schedule.cut else ""))
+        compare(_row_job(job, pace, entry, schedule), say)
+    except Exception as error:  # whatever it is, such as a lack of memory, the other rows can be made
+        why = str(error) if isinstance(error, EdgeInferError) else f"{type(error).__name__}: {error}"
+        note.write_text(json.dumps({"why": why}) + "\n", encoding="utf-8")
+        say(f"{name} failed: {why}")
 
 
 def standing(job: Job, pace: Pace, entry: Entry) -> Standing:
     """How far a row is; nothing is trained or locked for longer than this call."""
-    folder = folder_of(job.out, entry.table, job.split)
-    for path in folder.glob(f"{entry.plan.name}*.json"):
-        row = read_row(path)
-        if row.name == entry.plan.name and row.pace == pace.name and row.compute is not None:
-            return Standing(entry, "done", row.compute.train_minutes * row.compute.threads)
+    if made := _made(job, pace, entry):
+        cost = made[0].compute
+        return Standing(entry, "done", None if cost is None else cost.minutes_of_one_core, pace=made[0].pace)
     if _taken(job, entry):
         return Standing(entry, "running")
     note = _note(job, entry)
@@ -124,27 +143,67 @@ def standing(job: Job, pace: Pace, entry: Entry) -> Standing:
     return Standing(entry, "left")
 
 
+def _made(job: Job, pace: Pace, entry: Entry) -> list[Row]:
+    """The row as every view shows it, where it stands there whole: of this recipe, at this pace or a longer one."""
+    folder, found = folder_of(job.out, entry.table, job.split), []
+    for view in views_of(replace(job, table=entry.table), entry.plan):
+        path = folder / f"{stem_of(entry.plan.name, view)}.json"
+        if not path.is_file():
+            return []
+        row = read_row(path)
+        minutes = PACES[row.pace].minutes if row.pace in PACES else 0.0
+        if minutes < pace.minutes or row.compute is None or row.recipe is None:
+            return []
+        if not (folder / row.predictions).is_file():
+            return []
+        if recipe_from_dict(row.recipe, path.name) != schedule_of(row).budget(row.seed).fit(entry.plan).recipe:
+            return []
+        found.append(row)
+    same = all(row.curve == found[0].curve for row in found)
+    away = not job.external or all(row.external for row in found if external_of(row.view, {"": 0}))
+    return found if same and away else []
+
+
+def _first_schedule(job: Job, pace: Pace, entry: Entry) -> Schedule | None:
+    """Of a row that is made again, the first one's."""
+    if job.out.name != AGAIN:
+        return None
+    found = _made(replace(job, out=job.out.parent, external=None), pace, entry)
+    return schedule_of(found[0]) if found and found[0].pace == pace.name else None
+
+
 def describe(found: Sequence[Standing], pace: Pace) -> str:
     """The queue in words: a line a row, and the core-hours done and left."""
     lines = [
         f"{item.state:8}{item.entry.table}/{item.entry.plan.name}"
         + (f"  {item.minutes:.0f} min" if item.minutes is not None else "")
+        + (f", {item.pace}" if item.pace not in ("", pace.name) else "")
         + (f"  {item.why}" if item.why else "")
         for item in found
     ]
-    spent = sum(item.minutes or 0.0 for item in found) / 60
-    left = sum(item.state != "done" for item in found)
-    done = len(found) - left
+    # A row of two tables is trained once.
+    minutes = {item.entry.plan.name: item.minutes for item in found if item.minutes is not None}
+    left = {item.entry.plan.name for item in found if item.state != "done"} - minutes.keys()
+    rate = sum(minutes.values()) / len(minutes) if minutes else pace.minutes
+    done = sum(item.state == "done" for item in found)
     return "\n".join(
         [
             *lines,
-            f"{done} of {len(found)} rows, {spent:.1f} core-hours; at most {left * pace.minutes / 60:.0f} are left",
+            f"{done} of {len(found)} rows, {sum(minutes.values()) / 60:.1f} core-hours; about "
+            f"{len(left) * max(rate, pace.minutes) / 60:.0f} are left",
         ]
     )
 
 
-def _row_job(job: Job, pace: Pace, entry: Entry, budget: Budget) -> Job:
-    return replace(job, table=entry.table, only=(entry.plan.name,), base=None, budget=budget, pace=pace.name)
+def _row_job(job: Job, pace: Pace, entry: Entry, schedule: Schedule) -> Job:
+    budget = schedule.budget(job.budget.seed)
+    asked = replace(job, table=entry.table, only=(entry.plan.name,), base=None, budget=budget)
+    return replace(asked, pace=pace.name, cut=schedule.cut)
+
+
+def _kept(job: Job, pace: Pace, entry: Entry) -> Path:
+    """The file of the schedule, one for rows that are compared with each other as equals."""
+    return job.runs / "queue" / f"{entry.plan.paced_as or entry.plan.name}.{pace.name}.json"
 
 
 def _gflops(plan: Plan) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from edge_infer.files import write_atomically
 from edge_infer.schema import SchemaError, dump, parse
@@ -14,9 +14,12 @@ from trainer.data.splits import SplitName
 from trainer.errors import DataError
 from trainer.papers.measures import Figured
 from trainer.scoring.columns import SUFFIX
+from trainer.scoring.ledger import LEDGER
 from trainer.scoring.predictions import Prediction, read_predictions, write_predictions
 
 SCHEMA = 1
+
+Value = TypeVar("Value")
 
 View = Literal["picture", "whole", "truth", "predicted"]
 """What was seen: the picture (segmentation); the whole picture, the true crop, the predicted crop (classification)."""
@@ -38,6 +41,7 @@ class Compute:
         threads: CPU threads.
         device: `cpu` or the accelerator's name.
         hardware: the processor.
+        core_minutes: processor time of all epochs, over the threads; None in rows from before this was kept.
     """
 
     train_images: int
@@ -55,6 +59,12 @@ class Compute:
     threads: int
     device: str
     hardware: str
+    core_minutes: float | None = None
+
+    @property
+    def minutes_of_one_core(self) -> float:
+        """`core_minutes`, or wall time by threads where these are not known, which other work may have drawn out."""
+        return self.train_minutes * self.threads if self.core_minutes is None else self.core_minutes
 
     @property
     def low_budget(self) -> bool:
@@ -89,6 +99,7 @@ class Row:
         predictions: file name of the per-image predictions, beside this file.
         figures: all figures on `test`.
         pace: the time that the schedule was fitted to, "" where it was not.
+        cut: why the schedule takes longer than its pace, "" where it does not.
         external: figures on the `test` of sources that it did not learn from, by source; their predictions lie beside
             this file too, see `external_file`.
         curve: one entry an epoch, as in `history.csv`.
@@ -119,8 +130,15 @@ class Row:
     figures: Figured
     segmenter: str = ""
     pace: str = ""
+    cut: str = ""
     external: dict[str, Figured] = field(default_factory=dict)
     curve: tuple[dict[str, float], ...] = ()
+
+
+def ledger_of(out: Path) -> Path:
+    """The ledger of readings of `test` above a folder of results: the nearest that is there, or one beside it."""
+    near = [parent / LEDGER for parent in out.absolute().parents]
+    return next((path for path in near if path.is_file()), out.parent / LEDGER)
 
 
 def folder_of(out: Path, table: str, split: SplitName) -> Path:
@@ -136,6 +154,11 @@ def stem_of(name: str, view: View) -> str:
 def external_file(stem: str, source: str) -> str:
     """File name of a row's predictions on another source."""
     return f"{stem}-on-{source}{SUFFIX}"
+
+
+def external_of(view: View, sources: Mapping[str, Value]) -> dict[str, Value]:
+    """Of other sources, what a row is judged on: nothing on predicted crops, whose segmenter may know these sources."""
+    return {} if view == "predicted" else dict(sources)
 
 
 def store_predictions(predictions: Sequence[Prediction], path: Path) -> list[Prediction]:

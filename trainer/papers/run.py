@@ -17,7 +17,7 @@ from trainer.data.isic import detect, read_dataset
 from trainer.data.splits import LEAKING, named_split, siblings, spread, standard_split
 from trainer.errors import DataError, RecipeError
 from trainer.papers.ablations import BASE
-from trainer.papers.cost import curve, epoch_seconds, processor
+from trainer.papers.cost import curve, epoch_seconds, processor, processor_seconds
 from trainer.papers.job import Job, beyond_defaults, trained
 from trainer.papers.measures import Figured, measure, threshold_on
 from trainer.papers.plan import Plan
@@ -36,7 +36,9 @@ from trainer.papers.rows import (
     Row,
     View,
     external_file,
+    external_of,
     folder_of,
+    ledger_of,
     read_row,
     stem_of,
     store_predictions,
@@ -44,7 +46,7 @@ from trainer.papers.rows import (
 )
 from trainer.recipe import Recipe, recipe_from_dict
 from trainer.scoring.columns import SUFFIX
-from trainer.scoring.ledger import LEDGER, enter, of_test
+from trainer.scoring.ledger import enter, of_test
 from trainer.scoring.networks import Segmenter, adjust_for_classes, open_segmenter
 from trainer.scoring.origin import digest, digest_files
 from trainer.scoring.predictions import Prediction, RoiSource
@@ -85,6 +87,30 @@ def compare(job: Job, say: Callable[[str], None] = print) -> Path:
     return write_table(folder_of(job.out, job.table, job.split), job.table)
 
 
+def complete(job: Job, say: Callable[[str], None] = print) -> None:
+    """The rows of S10 and the Markdown table of a comparison whose other rows are there; nothing is trained.
+
+    Raises:
+        TrainerError: unreadable data.
+    """
+    chosen = plans(job.table, job.base)
+    targets = sorted({plan.recipe.data.target for plan in chosen})
+    _Work(job, say).references(targets, masks=any(plan.recipe.task != "classification" for plan in chosen))
+    write_table(folder_of(job.out, job.table, job.split), job.table)
+
+
+def views_of(job: Job, plan: Plan) -> list[View]:
+    """How a row is shown the pictures; each way has files of its own."""
+    recipe = plan.recipe
+    if recipe.task != "classification":
+        return ["picture"]
+    if recipe.data.roi is None:
+        return ["whole"]
+    if job.table == "ablations" and not (plan.predicted_masks or plan.name.endswith(BASE)):
+        return ["truth"]
+    return ["truth", "predicted"] if job.segmenter and not recipe.data.metadata else ["truth"]
+
+
 class _Work:
     def __init__(self, job: Job, say: Callable[[str], None]) -> None:
         self.job, self.say = job, say
@@ -108,7 +134,7 @@ class _Work:
         recipe = plan.recipe
         weights = self._weights(plan)
         run = self._run(plan)
-        views = self._views(plan)
+        views = views_of(self.job, plan)
         if not self.job.fresh and all(self._done(plan.name, view, plan) for view in views):
             self.say(f"{plan.name}: done before")
             return
@@ -134,9 +160,10 @@ class _Work:
         for view in views:
             started = time.monotonic()
             found, threshold = self._evaluate(kept, plan, view)
-            for records in self.external.values():
+            elsewhere = external_of(view, self.external)
+            for records in elsewhere.values():
                 self._enter(plan.name, view, self._decides(kept, plan, view), records)
-            away = {name: self._answer(kept, plan, view, records) for name, records in self.external.items()}
+            away = {name: self._answer(kept, plan, view, records) for name, records in elsewhere.items()}
             compute = Compute(
                 train_images=len(self.parts["train"]),
                 val_images=len(self.parts["val"]),
@@ -153,12 +180,12 @@ class _Work:
                 threads=torch.get_num_threads(),
                 device=self.job.device if self.job.device == "cpu" else torch.cuda.get_device_name(),
                 hardware=processor(),
+                core_minutes=None if (worked := processor_seconds(run)) is None else round(worked / 60, 2),
             )
             row = self._row(plan.name, plan.system, plan.what, view, found, class_names(recipe), recipe, threshold)
             row = replace(row, segmenter=self._outlines(plan, view), initialisation=initialisation)
-            row = replace(
-                row, pace=self.job.pace, curve=curve(run), external=self._external_figures(row, away, threshold)
-            )
+            row = replace(row, pace=self.job.pace, cut=self.job.cut, curve=curve(run))
+            row = replace(row, external=self._external_figures(row, away, threshold))
             self._write(replace(row, recipe=recipe.to_dict(), compute=compute))
 
     def references(self, targets: Sequence[str], masks: bool) -> None:
@@ -185,16 +212,6 @@ class _Work:
                     found = [replace(p, raw=None, clean=None) for p in reference_classes(kind, blank, labels, majority)]
                     row = self._row(name, system, _WORDS[kind], "whole", found, labels, None, None)
                     self._write(row)
-
-    def _views(self, plan: Plan) -> list[View]:
-        recipe = plan.recipe
-        if recipe.task != "classification":
-            return ["picture"]
-        if recipe.data.roi is None:
-            return ["whole"]
-        if self.job.table == "ablations" and not (plan.predicted_masks or plan.name.endswith(BASE)):
-            return ["truth"]
-        return ["truth", "predicted"] if self.job.segmenter and not recipe.data.metadata else ["truth"]
 
     def _segmenter(self) -> Segmenter:
         """The job's segmenter, opened once.
@@ -253,7 +270,7 @@ class _Work:
         """Writes down that a row is about to read these pictures of the data's own `test`, if there are any."""
         job = self.job
         what, reason = f"{job.table}/{stem_of(name, view)}", f"{use} of the comparison {job.table}, split {job.split}"
-        enter(job.out.parent / LEDGER, what, digest(decides), records, "python -m trainer compare", reason)
+        enter(ledger_of(job.out), what, digest(decides), records, "python -m trainer compare", reason)
 
     def _row(
         self,
@@ -319,7 +336,7 @@ class _Work:
             and row.compute.train_images == len(self.parts["train"])
             and row.segmenter in ("", self._outlines(plan, view))
             and (self._kept() == BEST or row.compute.best_epoch == row.compute.epochs)
-            and set(row.external) == set(self.external)
+            and set(row.external) == set(external_of(view, self.external))
             and row.pace == self.job.pace
         )
 
@@ -353,7 +370,7 @@ class _Work:
                 continue
             teacher = self.job.budget.fit(known[name])
             file = self._run(teacher) / self._kept()
-            if not (file.is_file() and all(self._done(name, view, teacher) for view in self._views(teacher))):
+            if not (file.is_file() and all(self._done(name, view, teacher) for view in views_of(self.job, teacher))):
                 raise DataError(
                     f"{recipe.name} learns from {name}, which is not trained.", f"Make the row {name} first."
                 )

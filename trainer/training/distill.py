@@ -159,13 +159,14 @@ def soft_loss(task: str, outputs: Any, hints: Hints, temperature: float) -> Tens
 
     For classes: temperature^2 times the Kullback-Leibler divergence from the teachers' softened probabilities to the
     student's (Hinton et al., section 2: the square keeps the gradient's size). For masks: binary cross-entropy with the
-    teachers' probability map, without temperature, averaged over the pixels.
+    teachers' probability map, without temperature, averaged over the pixels; of several levels (deep supervision) the
+    finest alone, which answers in use.
     """
     mask_logits, class_logits = split_outputs(task, outputs)
     losses: list[Tensor] = []
     if mask_logits is not None and hints.masks is not None:
         wanted = resize_batch(hints.masks, mask_logits.shape[-1])
-        losses.append(F.binary_cross_entropy_with_logits(mask_logits.float(), wanted))
+        losses.append(F.binary_cross_entropy_with_logits(mask_logits[:, :1].float(), wanted))
     if class_logits is not None and hints.classes is not None:
         student = F.log_softmax(class_logits.float() / temperature, 1)
         losses.append(temperature**2 * F.kl_div(student, hints.classes, reduction="batchmean"))

@@ -14,7 +14,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 FOLDER = "tensorboard"
 
-_BESIDE = ("epoch", "size", "learning_rate", "seconds", "train_loss")
+_BESIDE = ("epoch", "size", "learning_rate", "seconds", "cpu_seconds", "train_loss")
 
 
 class EventLog:

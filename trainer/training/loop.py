@@ -172,7 +172,7 @@ def train(
         if config.patience and best and epoch - best["epoch"] >= config.patience:
             _say(f"no better {chosen_by} for {config.patience} epochs: stopping", world)
             break
-        started = time.monotonic()
+        started, worked = time.monotonic(), time.process_time()
         torch.manual_seed(_epoch_seed(recipe.seed, epoch))
         order = sampling_order(recipe, train_set)
         if world.size > 1:
@@ -214,6 +214,7 @@ def train(
         if val_set is not None and _validates(config, epoch):
             row |= validate(recipe, average.applied_to(recipe, device), val_set, device, world)
         row |= {"learning_rate": float(schedule.get_last_lr()[0]), "seconds": time.monotonic() - started}
+        row["cpu_seconds"] = time.process_time() - worked
         history.append(row)
         _say("  ".join(f"{key} {value:.5g}" for key, value in row.items()), world)
         content: dict[str, Any] = {"format": FORMAT, "recipe": recipe.to_dict(), "epoch": epoch + 1, "metrics": row}

@@ -120,6 +120,9 @@ def _dataset(recipe: Recipe, records: Sequence[Record], cache: Path, size: int, 
 class Objective(nn.Module):
     """A recipe's loss: from a network's outputs and the batch to a scalar.
 
+    Where a network gives masks of several levels, the loss for masks is the mean of the levels' own: each is taught
+    (deep supervision, Zhou et al., arXiv 1807.10165: binary cross-entropy and Dice at each of four levels).
+
     Args:
         recipe: names the losses.
         counts: pictures of each class in the training split, for logit adjustment; None: no adjustment.
@@ -145,14 +148,18 @@ class Objective(nn.Module):
         mask_logits, class_logits = split_outputs(self.task, outputs)
         loss = batch.images.new_zeros(())
         if mask_logits is not None:
-            loss = loss + self.mask_loss(mask_logits.float(), batch.masks)
+            levels = torch.split(mask_logits.float(), 1, 1)
+            loss = loss + torch.stack([self.mask_loss(level, batch.masks) for level in levels]).mean()
         if class_logits is not None and self.class_loss is not None:
             loss = loss + self.class_loss(class_logits.float() + self.adjustment, batch.labels)
         return loss
 
 
 def split_outputs(task: str, outputs: Any) -> tuple[Tensor | None, Tensor | None]:
-    """A network's outputs as mask logits (n, 1, h, w) and class logits (n, classes); joint networks give both."""
+    """A network's outputs as mask logits (n, 1, h, w) and class logits (n, classes); joint networks give both.
+
+    While it trains, a network with deep supervision gives mask logits (n, levels, h, w), the finest level first.
+    """
     if task == "joint":
         mask_logits, class_logits = outputs
         return mask_logits, class_logits

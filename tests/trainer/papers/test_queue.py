@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.support.many_sources import draw_extra
-from trainer.errors import DataError, ModelError
+from trainer.cli.app import app
+from trainer.errors import DataError, ModelError, TrainerError
 from trainer.papers import pace as paces
 from trainer.papers import queue
 from trainer.papers.again import AGAIN, again_table
@@ -24,11 +26,12 @@ from trainer.papers.plans import plans
 from trainer.papers.queue import Entry, describe, entries, standing, work_off
 from trainer.papers.render import external_tables
 from trainer.papers.results import pages
-from trainer.papers.rows import external_file, read_rows, stem_of
+from trainer.papers.rows import external_file, external_of, ledger_of, read_rows, stem_of
 from trainer.papers.run import compare
 from trainer.papers.sources.teachers import to_markdown
 from trainer.papers.words import how_chosen, split_words
 from trainer.recipe import DataConfig, ModelConfig, Recipe
+from trainer.scoring.ledger import LEDGER
 from trainer.scoring.predictions import read_predictions
 
 MakeRecipe = Callable[..., Recipe]
@@ -128,7 +131,7 @@ def test_rows_are_worked_off_and_never_twice(
     written = pages(job.out, job.out / "RESULTS.md")
     page = job.out.parent / "HOURS.md"
     assert set(written) == {job.out / "RESULTS.md", job.out / "LESSONS.md", folder / "README.md", page}
-    hours = sum(row.compute.train_minutes * row.compute.threads for row in rows if row.compute) / 60
+    hours = sum(row.compute.core_minutes or 0.0 for row in rows if row.compute) / 60
     assert f"| Classifiers side by side | 2 | {hours:.1f} |" in written[page]
     assert written[folder / "README.md"] == (folder / "README.md").read_text(encoding="utf-8")
     spoken.clear()
@@ -162,13 +165,80 @@ def test_a_row_made_again_is_held_against_the_first(job: Job, two: list[Plan]) -
             for line in again_table(job.out).splitlines()
             if f"| accuracy over seven diagnoses, {first.data} |" in line
         ]
-        assert line.endswith(verdict)
+        assert verdict in line and line.endswith(") |"), "and the paired difference with its interval"
     with pytest.raises(DataError, match="No row of the queue is called 'third'"):
         entries(["third"])
     for path in (job.out / "classifiers").glob("first*.json"):
         path.unlink()
-    with pytest.raises(DataError, match="does not stand in"):
-        again_table(job.out)
+    assert "`first`: the row itself was made anew since then, or is gone" in again_table(job.out)
+
+
+def test_a_row_is_done_when_all_its_files_are_there(job: Job, two: list[Plan]) -> None:
+    pace, entry = PACES["medium"], Entry("classifiers", two[0], 0.0)
+    work_off(job, pace, ["first"], say=lambda text: None)
+    folder = job.out / "classifiers"
+    assert standing(job, pace, entry).state == "done" and (folder / "random-dx.json").is_file()
+    assert standing(job, PACES["hour"], entry).state == "left", "twenty minutes are no hour"
+    seen = replace(job, segmenter="mobile")
+    cropped = Entry("classifiers", replace(two[0], recipe=plans("classifiers")[0].recipe), 0.0)
+    assert standing(seen, pace, cropped).state == "left", "another recipe"
+    assert standing(replace(job, external=job.data), pace, entry).state == "left", "no figures of another source"
+    changed = replace(entry, plan=replace(two[0], recipe=replace(two[0].recipe, data=DataConfig(size=64, target="dx"))))
+    assert standing(job, pace, changed).state == "done", "the size is the budget's"
+    sampled = replace(two[0].recipe, data=replace(two[0].recipe.data, sampling="balanced"))
+    assert standing(job, pace, replace(entry, plan=replace(two[0], recipe=sampled))).state == "left"
+    file = folder / "first.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    assert isinstance(content["compute"]["core_minutes"], float)
+    file.write_text(json.dumps(content | {"pace": "hour"}), encoding="utf-8")
+    longer = standing(job, pace, entry)
+    assert (longer.state, longer.pace) == ("done", "hour"), "an hour is not thrown away for twenty minutes"
+    assert "min, hour" in describe([longer], pace)
+    (folder / "random-dx.json").unlink()
+    work_off(job, pace, ["first"], say=lambda text: None)
+    assert (folder / "random-dx.json").is_file()
+    (folder / content["predictions"]).unlink()
+    assert standing(job, pace, entry).state == "left"
+
+
+def test_a_row_with_half_of_its_views_is_not_done(
+    job: Job, two: list[Plan], recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pace, entry = PACES["medium"], Entry("classifiers", two[0], 0.0)
+    work_off(job, pace, ["first"], say=lambda text: None)
+    monkeypatch.setattr(queue, "views_of", lambda job, plan: ["whole", "truth"])
+    assert standing(job, pace, entry).state == "left"
+    folder = job.out / "classifiers"
+    content = json.loads((folder / "first.json").read_text(encoding="utf-8"))
+    (folder / "first-truth-roi.json").write_text(json.dumps(content), encoding="utf-8")
+    assert standing(job, pace, entry).state == "done"
+    content["curve"][0]["seconds"] += 1
+    (folder / "first-truth-roi.json").write_text(json.dumps(content), encoding="utf-8")
+    assert standing(job, pace, entry).state == "left", "of two trainings"
+
+
+def test_rows_that_are_compared_as_equals_share_a_schedule() -> None:
+    paced = {plan.name: plan.paced_as for table in ("classifiers", "roi", "metadata") for plan in plans(table)}
+    assert paced["densenet121-scratch"] == "densenet121" and paced["densenet121"] == ""
+    assert paced["resnet50-binary-keep"] == paced["resnet50-binary-whole"] == "resnet50-binary"
+    assert paced["metadata-fusion-image-alone"] == "metadata-fusion"
+
+
+def test_nothing_is_said_of_another_clinic_on_crops_of_a_segmenter_that_may_know_it() -> None:
+    assert external_of("predicted", {"clinic": 1}) == {} and external_of("truth", {"clinic": 1}) == {"clinic": 1}
+
+
+def test_a_row_made_again_enters_the_ledger_of_the_first(tmp_path: Path) -> None:
+    assert ledger_of(tmp_path / "compare") == tmp_path / LEDGER
+    (tmp_path / LEDGER).touch()
+    assert ledger_of(tmp_path / "compare") == ledger_of(tmp_path / "compare" / AGAIN) == tmp_path / LEDGER
+
+
+def test_the_queue_refuses_what_it_would_not_do(drawn_folder: Path, tmp_path: Path) -> None:
+    told = ["--data", str(drawn_folder), "--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs")]
+    result = CliRunner().invoke(app, ["compare", "all", *told, "--status", "--epochs", "1", "--fresh"])
+    assert isinstance(result.exception, TrainerError)
+    assert "takes no --epochs and no --fresh" in str(result.exception)
 
 
 def test_a_row_of_two_tables_is_trained_once(job: Job, two: list[Plan], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,14 +278,15 @@ def test_a_row_that_another_process_trains_is_left_to_it(job: Job, two: list[Pla
     assert standing(job, pace, first).state == "left", "a lock goes with its process"
 
 
+@pytest.mark.parametrize("error", [ModelError("Out of luck.", "Try again."), MemoryError("Out of luck")])
 def test_a_row_that_fails_is_told_and_stops_no_other(
-    job: Job, two: list[Plan], monkeypatch: pytest.MonkeyPatch
+    error: Exception, job: Job, two: list[Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = compare
 
     def broken(asked: Job, say: Callable[[str], None]) -> Path:
         if asked.only == ("first",):
-            raise ModelError("Out of luck.", "Try again.")
+            raise error
         return real(asked, say)
 
     monkeypatch.setattr(queue, "compare", broken)

@@ -42,7 +42,8 @@ class StyledSegmenter(nn.Module, ABC):
     def forward(self, images: Tensor, styles: Tensor | None = None) -> Tensor:
         """Normalised RGB (n, 3, h, w) to logits (n, 1, h, w), in the styles given: int64, shape (n,); None: the first.
 
-        The sides are multiples of what the network's pooling takes.
+        The sides are multiples of what the network's pooling takes. With deep supervision the logits are those of every
+        level while the network trains: (n, levels, h, w), the finest first.
         """
         if styles is None:
             return self.outline(self.encode(images))
