@@ -79,6 +79,7 @@ ARMS = {
     "ring, ruler and bubbles in a fifth of the pictures each": "dermoscope",
     "a source is drawn as often as it has pictures": "as-they-come",
     "the light's colour taken out of half of the pictures": "constancy",
+    "MobileNetV2 in the place of EfficientNet-Lite0": "network-mobilenet-v2",
 }
 
 
