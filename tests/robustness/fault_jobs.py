@@ -264,7 +264,9 @@ def training_job(root: Path, data: Path) -> Job:
                 for key, value in sorted(content.get(group, {}).items()):
                     found[f"{name} {group} {key}"] = hashlib.sha256(value.numpy().tobytes()).hexdigest()
         with (root / "run/history.csv").open(newline="") as stream:
-            rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+            rows = [
+                {k: v for k, v in row.items() if k not in ("seconds", "cpu_seconds")} for row in csv.DictReader(stream)
+            ]
         return found, rows
 
     def whole(wanted: Any) -> str:

@@ -120,7 +120,13 @@ def compare(
         cache=cache,
     )
     if table == "all":
-        asked = {"--epochs": epochs, "--limit": limit, "--test-limit": test_limit, "--size": size, "--base": base}
+        asked: dict[str, object] = {
+            "--epochs": epochs,
+            "--limit": limit,
+            "--test-limit": test_limit,
+            "--size": size,
+            "--base": base,
+        }
         asked |= {"--fresh": fresh or None, "--init-weights": init_weights or None}
         if given := [name for name, value in asked.items() if value is not None]:
             raise TrainerError(
