@@ -149,7 +149,7 @@ def results(
     from edge_infer.files import write_atomically
     from trainer.errors import TrainerError
     from trainer.papers.figures import draw, unmeasured
-    from trainer.papers.results import PICTURES, pages
+    from trainer.papers.results import PICTURES, pages, unknown_rows
     from trainer.scoring.plots import figure_data, same_numbers
 
     remedy = "Run `python -m trainer results`."
@@ -163,6 +163,8 @@ def results(
                 raise TrainerError(f"{shown / picture.name} shows other numbers than {folder}.", remedy)
     if names := unmeasured(folder):
         typer.echo(f"Not drawn against cost, run `python -m trainer costs`: {', '.join(names)}", err=True)
+    if names := unknown_rows(folder):
+        typer.echo(f"Of no plan any more, take their files away: {', '.join(names)}", err=True)
     for path, text in pages(folder, out).items():
         if not check:
             write_atomically(path, text.encode())

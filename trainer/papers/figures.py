@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_infer.rules import Metric
+from trainer.data.ham10000 import MELANOMA
 from trainer.papers.costs import Cost, Costs, cost_of, read_costs
 from trainer.papers.measures import Figured, accuracy_of, auc_of, dice_of
 from trainer.papers.published import PUBLISHED, Stage
 from trainer.papers.rows import Row, read_rows
+from trainer.papers.schedules import fitted, start_of
 from trainer.scoring.plots import Dot, Dots, Spot, dot_plot, spot_plot
 
 Pick = Callable[[Figured], Metric | None]
+
+CONSTANT = "constant-negative-dx"
+"""The row that answers every picture with the commonest of the seven diagnoses."""
 
 _COSTS: dict[str, Callable[[Cost], float]] = {
     "GFLOP": lambda cost: cost.gflops,
@@ -21,8 +27,34 @@ _COSTS: dict[str, Callable[[Cost], float]] = {
 }
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """A figure of one stage.
+
+    Attributes:
+        stage: names the files.
+        measure: the figure in words.
+        pick: finds it.
+        positive: the class that it must be about; None where it is about none.
+    """
+
+    stage: Stage
+    measure: str
+    pick: Pick
+    positive: str | None = None
+
+    def rows(self, rows: Sequence[Row]) -> list[Row]:
+        """Those that have it."""
+        return [row for row in rows if self.pick(row.figures) and self.positive in (None, row.positive)]
+
+
+_DICE = _Drawn("segmentation", "Dice", dice_of)
+_AUC = _Drawn("classification", "AUC of melanoma", auc_of, MELANOMA)
+_ACCURACY = _Drawn("classification", "accuracy over seven diagnoses", accuracy_of)
+
+
 def draw(folder: Path, out: Path) -> list[Path]:
-    """Draws every picture for which there are rows that were fitted to a budget, and returns the files.
+    """Draws every picture for which there are rows that were fitted to a time, and returns the files.
 
     Args:
         folder: of the comparisons, with `costs.json`; without it nothing is drawn against cost.
@@ -34,28 +66,24 @@ def draw(folder: Path, out: Path) -> list[Path]:
     rows = _rows(folder)
     costs = read_costs(folder)
     drawn = []
-    own: tuple[tuple[Stage, str, Pick], ...] = (
-        ("segmentation", "Dice", dice_of),
-        ("classification", "AUC of melanoma", auc_of),
-    )
-    for stage, measure, pick in own:
-        these = [row for row in rows if pick(row.figures) is not None]
-        if costs is not None and (spots := _spots(these, pick, costs)):
-            drawn.append(out / f"{stage}-cost.png")
-            title = f"{measure} on `test` of {rows[0].data} against cost; {costs.machine}"
-            spot_plot(drawn[-1], spots, tuple(_COSTS), measure, title)
+    for one in (_DICE, _AUC):
+        these = one.rows(rows)
+        if costs is not None and (spots := _spots(these, one.pick, costs)):
+            drawn.append(out / f"{one.stage}-cost.png")
+            title = f"{one.measure} on `test` of {these[0].data} against cost\n{_schedules(these)}; {costs.machine}"
+            spot_plot(drawn[-1], spots, tuple(_COSTS), one.measure, title)
         if these:
-            drawn.append(out / f"{stage}-elsewhere.png")
-            dot_plot(drawn[-1], _elsewhere(these, pick), measure, f"{measure}: what survives a change of clinic")
-    beside: tuple[tuple[Stage, str, Pick], ...] = (
-        ("segmentation", "Dice", dice_of),
-        ("classification", "accuracy over seven diagnoses", accuracy_of),
-    )
-    for stage, measure, pick in beside:
-        these = [row for row in rows if pick(row.figures) is not None]
+            drawn.append(out / f"{one.stage}-elsewhere.png")
+            title = f"{one.measure}: what survives a change of clinic\n{_schedules(these)}"
+            dot_plot(drawn[-1], _elsewhere(these, one.pick), one.measure, title)
+    for one in (_DICE, _ACCURACY):
+        these = one.rows(rows)
         if these:
-            drawn.append(out / f"{stage}-published.png")
-            dot_plot(drawn[-1], _beside(these, pick, stage), measure, f"{measure}: these rows and published figures")
+            drawn.append(out / f"{one.stage}-published.png")
+            head = f"{one.measure[0].upper()}{one.measure[1:]}, beside published figures"
+            title = f"{head}\nrows of here: {_schedules(these)}"
+            references = _constant(folder, these) if one is _ACCURACY else {}
+            dot_plot(drawn[-1], _beside(these, one.pick, one.stage), one.measure, title, references)
     return drawn
 
 
@@ -65,12 +93,19 @@ def unmeasured(folder: Path) -> list[str]:
     return [row.name for row in _rows(folder) if costs is None or cost_of(row, costs) is None]
 
 
+def _all(folder: Path) -> list[Row]:
+    homes = sorted(home for home in folder.iterdir() if home.is_dir())
+    return [row for home in homes for row in read_rows(home) if not row.leaks]
+
+
 def _rows(folder: Path) -> list[Row]:
     """One row a network: on true crops where it takes any, and none on a split that leaks."""
-    homes = sorted(home for home in folder.iterdir() if home.is_dir())
-    rows = [row for home in homes for row in read_rows(home)]
-    fitted = [row for row in rows if row.pace and not row.leaks and row.view != "predicted"]
-    return list({row.name: row for row in fitted}.values())
+    fitted_ones = [row for row in _all(folder) if row.pace and row.view != "predicted"]
+    return list({row.name: row for row in fitted_ones}.values())
+
+
+def _schedules(rows: Sequence[Row]) -> str:
+    return f"schedules fitted to {fitted(rows)}"
 
 
 def _spots(rows: Sequence[Row], pick: Pick, costs: Costs) -> list[Spot]:
@@ -78,7 +113,9 @@ def _spots(rows: Sequence[Row], pick: Pick, costs: Costs) -> list[Spot]:
     for row in rows:
         cost, value = cost_of(row, costs), pick(row.figures)
         if cost is not None and value is not None:
-            found.append(Spot(row.name, _start(row), tuple(get(cost) for get in _COSTS.values()), value))
+            numbers = tuple(get(cost) for get in _COSTS.values())
+            twin = row.name.removesuffix("-scratch")
+            found.append(Spot(row.name, start_of(row), numbers, value, twin if twin != row.name else ""))
     return found
 
 
@@ -97,5 +134,11 @@ def _beside(rows: Sequence[Row], pick: Pick, stage: Stage) -> list[Dots]:
     return [Dots(f"here: {rows[0].data}, split by lesion", own), Dots("published, split as in its source", others)]
 
 
-def _start(row: Row) -> str:
-    return "random weights" if row.initialisation.startswith("random") else "ImageNet weights"
+def _constant(folder: Path, rows: Sequence[Row]) -> dict[str, float]:
+    """What the constant answer reaches on the pictures of these rows, by the legend's words."""
+    tested = {(row.data, row.figures.images) for row in rows}
+    for row in _all(folder):
+        value = accuracy_of(row.figures)
+        if row.name == CONSTANT and value is not None and (row.data, row.figures.images) in tested:
+            return {f"always the commonest diagnosis ({CONSTANT})": value.value}
+    return {}

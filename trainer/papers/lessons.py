@@ -6,76 +6,59 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from trainer.papers.clinic import place, survives
+from trainer.papers.costs import Cost, cost_of, read_costs
+from trainer.papers.measures import mean_difference
+from trainer.papers.pairs import Pair, Rows, pair_table, uneven
+from trainer.papers.rows import Row, View
+from trainer.papers.schedules import architecture, many, paces, span, start_of, trainings
+from trainer.papers.wording import finding, listed, opened
 
-from edge_infer.rules import Metric
-from trainer.papers.against_base import signed
-from trainer.papers.costs import cost_of, read_costs
-from trainer.papers.measures import figures_by_name, mean_difference
-from trainer.papers.plans import Table
-from trainer.papers.rows import Row, View, external_file, read_rows, stem_of
-from trainer.report.markdown import markdown_table
-from trainer.scoring.metrics import lesion_weights, show, with_interval
-from trainer.scoring.predictions import Prediction, read_predictions
-
-HOW = (
-    "Every sentence is written by `python -m trainer results` from rows that were trained for the same number of "
-    "core-minutes, and takes its verb from the interval: both networks of a pair answer the same `test` pictures, and "
-    "in brackets stands the 95 % interval of the difference, bootstrapped by lesion. It holds what other lesions would "
-    "change and not what another training would: one seed stands behind each row. A mean is over the networks named, "
-    "not over all there could be."
-)
 _SCRATCH = "-scratch"
+_MELANOMA, _DICE = "AUC of melanoma", "Dice"
+_FIGURES = (("mel", "auc", _MELANOMA), ("", "dice", _DICE))
+"""The class that a figure is about, its name, and its name in words."""
 
 
 @dataclass(frozen=True)
-class _Side:
-    """A row with its predictions."""
+class Taught:
+    """What rows teach about one figure.
 
-    row: Row
-    predictions: list[Prediction]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two rows that differ in one thing: `first` has it, `second` has not."""
-
-    first: _Side
-    second: _Side
-
-    def difference(self, name: str, positive: str) -> Metric | None:
-        """Paired, first minus second."""
-        return mean_difference([(self.first.predictions, self.second.predictions)], name, positive)
-
-
-class Rows:
-    """The rows of all comparisons that were fitted to a budget, by table, name and view.
-
-    Args:
-        folder: of the comparisons.
+    Attributes:
+        sentences: that follow from the rows.
+        tables: that they follow from.
+        comparisons: paired differences in the tables, any of which may be bold by chance.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.known: dict[tuple[Table, str, View], Row] = {}
-        for home in sorted(path for path in folder.iterdir() if path.is_dir()):
-            for row in read_rows(home):
-                if row.pace and not row.leaks:
-                    self.known[row.table, row.name, row.view] = row  # type: ignore[index]
+    sentences: Sequence[str]
+    tables: Sequence[str]
+    comparisons: int = 0
 
-    def side(self, table: Table, name: str, view: View) -> _Side | None:
-        """One row with its predictions; None where it is not there."""
-        row = self.known.get((table, name, view))
-        return None if row is None else _Side(row, read_predictions(self.folder / table / row.predictions))
+    def text(self) -> str:
+        """As the page shows it."""
+        note = (
+            "In bold: differences whose interval leaves out zero, without correction for multiple comparisons; "
+            f"{many(self.comparisons, 'comparison')} below.\n"
+        )
+        return "\n".join([f"**{' '.join(self.sentences)}**\n", *([note] if self.comparisons else []), *self.tables])
 
-    def pair(self, table: Table, first: tuple[str, View], second: tuple[str, View]) -> Pair | None:
-        """Two rows of one table; None where one is missing."""
-        sides = self.side(table, *first), self.side(table, *second)
-        return None if sides[0] is None or sides[1] is None else Pair(sides[0], sides[1])
 
-    def elsewhere(self, row: Row, source: str) -> list[Prediction]:
-        """A row's predictions on another source."""
-        return read_predictions(self.folder / row.table / external_file(stem_of(row.name, row.view), source))
+def how(rows: Sequence[Row]) -> str:
+    """How the sentences are made and what they hold.
+
+    Args:
+        rows: that were fitted to a time.
+    """
+    times = paces(rows)
+    same = "the same time" if len(times) == 1 else "one of these times"
+    return (
+        "Every sentence is written by `python -m trainer results` from rows whose schedules were fitted to "
+        f"{same} on a shared machine ({'; '.join(times)}), by throughput measured before; epochs and minutes of "
+        "every row stand in the tables, and no pair mixes times. Both networks of a pair answer the same `test` "
+        "pictures. The wording follows from the 95 % interval of the difference, bootstrapped by lesion, in brackets. "
+        "It holds what other lesions would change and not what another training would: one seed stands behind each "
+        "row. A mean is over the rows in its table, not over all there could be."
+    )
 
 
 def lessons(folder: Path) -> str:
@@ -92,137 +75,130 @@ def lessons(folder: Path) -> str:
     waiting: list[str] = []
     for title, lesson in _LESSONS.items():
         found = lesson(rows)
-        if found is None:
-            waiting.append(title)
+        if found:
+            parts += [f"## {title}\n", *(taught.text() for taught in found)]
         else:
-            parts += [f"## {title}\n", found]
+            waiting.append(title)
     if waiting:
-        parts.append(f"Not answered yet, since rows are missing: {'; '.join(waiting)}.\n")
+        parts.append(
+            f"Not answered yet, since rows are missing or were fitted to different times: {'; '.join(waiting)}.\n"
+        )
     return "\n".join(parts)
 
 
-def _pretraining(rows: Rows) -> str | None:
+def _pretraining(rows: Rows) -> list[Taught]:
     """ImageNet weights against random ones, network by network."""
-    pairs = [
-        pair
-        for table, name, view in sorted(rows.known)
-        if name.endswith(_SCRATCH) and view in ("truth", "picture")
-        if (pair := rows.pair(table, (name.removesuffix(_SCRATCH), view), (name, view))) is not None
+    known = [(table, name, view) for table, name, view in sorted(rows.known) if name.endswith(_SCRATCH)]
+    found = [
+        rows.pair(table, (name.removesuffix(_SCRATCH), view), (name, view))
+        for table, name, view in known
+        if view != "predicted"
     ]
-    sentences, tables = [], []
-    for positive, figure, words in (("mel", "auc", "AUC of melanoma"), ("", "dice", "Dice")):
-        these = [pair for pair in pairs if pair.first.row.positive == positive]
+    pairs = list({pair.first.name: pair for pair in found if pair is not None}.values())
+    taught = []
+    for positive, figure, words in _FIGURES:
+        these = [pair for pair in pairs if _has(pair.first, positive)]
         if not these:
             continue
-        mean = mean_difference([_predictions(pair) for pair in these], figure, positive)
-        many = f"in the mean over {len(these)} networks" if len(these) > 1 else f"of {these[0].first.row.name}"
-        sentences.append(
-            f"Starting from ImageNet weights and not from random ones {_verb(mean)} {words}, {many}: {_by(mean)}."
-        )
-        tables.append(_table(these, figure, positive, words, "ImageNet", "random"))
-    return _said(sentences, tables) if sentences else None
-
-
-def _elsewhere(rows: Rows) -> str | None:
-    """Every row at home and where it never learnt."""
-    sentences, tables = [], []
-    for positive, figure, words in (("mel", "auc", "AUC of melanoma"), ("", "dice", "Dice")):
-        home = [
-            row
-            for (_, _, view), row in sorted(rows.known.items())
-            if row.positive == positive and view != "predicted" and row.external
+        mean = mean_difference([pair.answers for pair in these], figure, positive)
+        clause = finding(words, "ImageNet weights", "random ones", mean, _over(these))
+        single = [difference.value for pair in these if (difference := pair.difference(figure, positive))]
+        ends = f"; single differences are {min(single):+.3f} to {max(single):+.3f}" if len(single) > 1 else ""
+        epochs = span(count for pair in these for count in pair.epochs)
+        change = "shrink" if mean is not None and (mean.low or 0.0) > 0 else "change"
+        sentences = [
+            f"{opened(clause)[:-1]}{ends}.",
+            *_started_elsewhere(rows, these, positive, figure, words),
+            *uneven(these),
+            f"This is at a fixed, short schedule ({epochs} epochs); a longer one may {change} it.",
         ]
-        for source in sorted({name for row in home for name in row.external}):
-            these = list({row.name: row for row in home if source in row.external}.values())
-            own = [_curve(_own(rows, row), figure, positive) for row in these]
-            away = [_curve(rows.elsewhere(row, source), figure, positive) for row in these]
-            first, second = _mean(own), _mean(away)
-            if first is None or second is None:
-                continue
-            low, high = _ordered(first, second)
-            sentences.append(
-                f"Averaged over {len(these)} networks, {words} is {show(first)} on {these[0].data}, where they "
-                f"learnt, and {show(second)} on {source}, where none did"
-                + (": the intervals do not meet." if high < low else ", and the intervals overlap.")
-            )
-            if len(these) > 2:
-                order = [np.argsort(np.argsort([values.point for values in side])) for side in (own, away)]
-                agree = float(np.corrcoef(order[0], order[1])[0, 1])
-                sentences.append(f"The rank correlation between both orders of these networks is {agree:.2f}.")
-            tables.append(
-                markdown_table(
-                    ["row", f"{words}, {these[0].data}", f"{words}, {source}"],
-                    [
-                        [row.name, show(a.metric), show(b.metric)]
-                        for row, a, b in sorted(zip(these, own, away, strict=True), key=lambda item: -item[1].point)
-                    ],
-                )
-            )
-    return _said(sentences, tables) if sentences else None
+        taught.append(Taught(sentences, [pair_table(these, figure, positive, words, "ImageNet", "random")], len(these)))
+    return taught
 
 
-def _cheap(rows: Rows) -> str | None:
-    """The light segmenter against the published one."""
-    small, large = ("unet-mobilenet-v2", "picture"), ("reference-segmenter", "picture")
-    pair = rows.pair("segmenters", small, large)  # type: ignore[arg-type]
-    costs = read_costs(rows.folder)
+def _started_elsewhere(rows: Rows, pairs: Sequence[Pair], positive: str, figure: str, words: str) -> list[str]:
+    """The same difference on sources that neither side learnt from."""
+    sentences = []
+    for source in sorted({name for pair in pairs for name in pair.first.external}):
+        sides = rows.pairs_elsewhere(pairs, source)
+        if sides:
+            mean = mean_difference(sides, figure, positive)
+            where = f", in the mean over {many(len(sides), 'pair')}" if len(sides) > 1 else ""
+            clause = finding(words, "ImageNet weights", "random ones", mean, where)
+            sentences.append(f"On {place(source)} where none learnt, {clause}.")
+    return sentences
+
+
+def _elsewhere(rows: Rows) -> list[Taught]:
+    """Every row at home and where it never learnt."""
+    sources = sorted({name for row in rows.known.values() for name in row.external})
+    found = [survives(rows, source, *figure) for source in sources for figure in _FIGURES]
+    return [Taught(sentences, [table]) for sentences, table in filter(None, found)]
+
+
+def _small(rows: Rows) -> list[Taught]:
+    """The U-Net with the small encoder against the published segmenter, from ImageNet and from random weights."""
+    light: tuple[str, View] = ("unet-mobilenet-v2", "picture")
+    bare: tuple[str, View] = (f"{light[0]}{_SCRATCH}", "picture")
+    heavy: tuple[str, View] = ("reference-segmenter", "picture")
+    pair, costs = rows.pair("segmenters", light, heavy), read_costs(rows.folder)
     if pair is None or costs is None:
-        return None
-    found = [cost_of(side.row, costs) for side in (pair.first, pair.second)]
-    if found[0] is None or found[1] is None:
-        return None
-    light, heavy = found[0], found[1]
-    difference = pair.difference("dice", "")
-    sizes = [side.row.compute.size for side in (pair.first, pair.second) if side.row.compute]
-    sentence = (
-        f"In equal core-minutes the U-Net with a MobileNetV2 encoder ({light.gflops:.2f} GFLOP at {sizes[0]} pixels, "
-        f"{light.milliseconds:.0f} ms) {_compared(difference)} U-Net++ ({heavy.gflops:.1f} GFLOP at {sizes[1]} pixels, "
-        f"{heavy.milliseconds:.0f} ms) in Dice: {_by(difference)}."
-    )
-    return _said([sentence], [_table([pair], "dice", "", "Dice", small[0], large[0])])
+        return []
+    small, large = cost_of(pair.first, costs), cost_of(pair.second, costs)
+    if small is None or large is None:
+        return []
+    names = f"the U-Net over MobileNetV2 from {start_of(pair.first)}", f"U-Net++ from {start_of(pair.second)}"
+    sentences = [
+        f"In one training each, {finding(_DICE, *names, pair.difference('dice', ''))}.",
+        f"The first costs {_costing(pair.first, small)}, U-Net++ {_costing(pair.second, large)}.",
+        *uneven([pair]),
+    ]
+    tables = [pair_table([pair], "dice", "", _DICE, light[0], heavy[0])]
+    even = rows.pair("segmenters", bare, heavy)
+    if even is None:
+        if start_of(pair.first) != start_of(pair.second):
+            sentences.append(f"This does not separate size from initial weights: the row `{bare[0]}` is not there.")
+        return [Taught(sentences, tables, 1)]
+    clause = finding(_DICE, "that U-Net", "U-Net++", even.difference("dice", ""))
+    sentences += [f"With both from random weights, {clause}.", *uneven([even])]
+    tables.append(pair_table([even], "dice", "", _DICE, bare[0], heavy[0]))
+    return [Taught(sentences, tables, 2)]
 
 
-def _region(rows: Rows) -> str | None:
+def _region(rows: Rows) -> list[Taught]:
     """The crop with its skin, the crop without, the whole picture."""
-    sentences, tables = [], []
-    for first, second, words, names in (
-        (
-            ("resnet50-binary-keep", "truth"),
-            ("resnet50-binary-whole", "whole"),
-            "Cropping to the lesion",
-            "crop, picture",
-        ),
-        (
-            ("resnet50-binary", "truth"),
-            ("resnet50-binary-keep", "truth"),
-            "Blackening the skin around the lesion",
-            "zeroed, kept",
-        ),
+    whole: tuple[str, View] = ("resnet50-binary-whole", "whole")
+    kept: tuple[str, View] = ("resnet50-binary-keep", "truth")
+    zeroed: tuple[str, View] = ("resnet50-binary", "truth")
+    crop, skin = rows.pair("roi", kept, whole), rows.pair("roi", zeroed, kept)
+    if crop is None or skin is None:
+        return []
+    taught = []
+    for pair, first, second, head in (
+        (crop, "the crop around the lesion", "the whole picture", ("crop", "picture")),
+        (skin, "the skin in the crop blackened", "the skin kept", ("zeroed", "kept")),
     ):
-        pair = rows.pair("roi", first, second)  # type: ignore[arg-type]
-        if pair is None:
-            return None
-        difference = pair.difference("auc", "mel")
-        sentences.append(f"{words} {_verb(difference)} ResNet50's AUC of melanoma: {_by(difference)}.")
-        tables.append(_table([pair], "auc", "mel", "AUC of melanoma", *names.split(", ")))
-    return _said(sentences, tables)
+        clause = finding(f"ResNet50's {_MELANOMA}", first, second, pair.difference("auc", "mel"))
+        table = pair_table([pair], "auc", "mel", _MELANOMA, *head)
+        taught.append(Taught([f"In one training each, {clause}.", *_apart(pair)], [table], 1))
+    return taught
 
 
-def _metadata(rows: Rows) -> str | None:
+def _metadata(rows: Rows) -> list[Taught]:
     """Age, sex and site beside the picture."""
     pair = rows.pair("metadata", ("metadata-fusion", "truth"), ("metadata-fusion-image-alone", "truth"))
     if pair is None:
-        return None
-    found = [(words, pair.difference(name, "mel")) for name, words in _NAMED.items()]
-    parts = [
-        f"{_verb(difference, 'raise', 'lower', 'do not surely change')} {words} ({_by(difference)})"
-        for words, difference in found
+        return []
+    clauses = [
+        finding(words, "age, sex and site beside the picture", "the picture alone", pair.difference(name, "mel"))
+        for name, words in _NAMED.items()
     ]
-    sentence = f"Age, sex and site beside the picture {' and '.join(parts)}."
-    return _said([sentence], [_table([pair], "auc", "mel", "AUC of melanoma", "with metadata", "without")])
+    sentence = f"In one training each, {', and '.join(clauses)}."
+    tables = [pair_table([pair], name, "mel", words, "with metadata", "without") for name, words in _NAMED.items()]
+    return [Taught([sentence, *_apart(pair)], tables, len(tables))]
 
 
-def _outlines(rows: Rows) -> str | None:
+def _outlines(rows: Rows) -> list[Taught]:
     """Crops of the segmenter against true ones."""
     pairs = [
         pair
@@ -231,40 +207,49 @@ def _outlines(rows: Rows) -> str | None:
         if (pair := rows.pair("classifiers", (name, "predicted"), (name, "truth"))) is not None
     ]
     if not pairs:
-        return None
-    mean = mean_difference([_predictions(pair) for pair in pairs], "auc", "mel")
-    segmenter = pairs[0].first.row.roi_from
-    sentence = (
-        f"Cropping by the outlines of {segmenter} and not by people's {_verb(mean)} AUC of melanoma in the mean over "
-        f"{len(pairs)} networks: {_by(mean)}."
-    )
-    return _said([sentence], [_table(pairs, "auc", "mel", "AUC of melanoma", "predicted crop", "true crop")])
+        return []
+    mean = mean_difference([pair.answers for pair in pairs], "auc", "mel")
+    segmenters = listed(sorted({pair.first.roi_from for pair in pairs}))
+    sides = f"crops by the outlines of {segmenters}", "crops by people's outlines"
+    over = f", in the mean over {trainings(pair.first for pair in pairs)}"
+    table = pair_table(pairs, "auc", "mel", _MELANOMA, "predicted crop", "true crop")
+    return [Taught([opened(finding(_MELANOMA, *sides, mean, over))], [table], len(pairs))]
 
 
-def _branches(rows: Rows) -> str | None:
-    """CLNet against each of its branches alone."""
-    joint = "clnet-melanoma"
-    classes = rows.pair("branches", (joint, "picture"), (f"{joint}-classifier", "whole"))
-    masks = rows.pair("branches", (joint, "picture"), ("clnet-segmenter", "picture"))
-    if classes is None or masks is None:
-        return None
-    auc, dice = classes.difference("auc", "mel"), masks.difference("dice", "")
-    sentence = (
-        f"Joining both tasks in CLNet {_verb(auc)} AUC of melanoma over the classifying branch alone ({_by(auc)}) and "
-        f"{_verb(dice)} Dice over the segmenting branch alone ({_by(dice)})."
-    )
-    tables = [
-        _table([classes], "auc", "mel", "AUC of melanoma", "joined", "alone"),
-        _table([masks], "dice", "", "Dice", "joined", "alone"),
-    ]
-    return _said([sentence], tables)
+def _branches(rows: Rows) -> list[Taught]:
+    """CLNet against each of its branches alone, on both tasks."""
+    taught, missing = [], []
+    for joint, positive, words in _TASKS:
+        classes = rows.pair("branches", (joint, "picture"), (f"{joint}-classifier", "whole"))
+        masks = rows.pair("branches", (joint, "picture"), ("clnet-segmenter", "picture"))
+        if classes is None or masks is None:
+            missing.append(f"`{joint}`")
+            continue
+        named = f"AUC of {words}"
+        joined = "both tasks joined in CLNet"
+        first = finding(named, joined, "the classifying branch alone", classes.difference("auc", positive))
+        second = finding(_DICE, joined, "the segmenting branch alone", masks.difference("dice", ""))
+        sentences = [
+            f"With {words} as the class, in one training each, {first}, and {second}.",
+            *_alone(classes, "classifying"),
+            *_alone(masks, "segmenting"),
+        ]
+        tables = [
+            pair_table([classes], "auc", positive, named, "joined", "alone"),
+            pair_table([masks], "dice", "", _DICE, "joined", "alone"),
+        ]
+        taught.append(Taught(sentences, tables, len(tables)))
+    if taught and missing:
+        taught.append(Taught([f"Rows are missing for {listed(missing)}."], []))
+    return taught
 
 
-_NAMED = {"auc": "AUC of melanoma", "class_balanced_accuracy": "balanced accuracy over seven diagnoses"}
-_LESSONS: dict[str, Callable[[Rows], str | None]] = {
+_TASKS = (("clnet-melanoma", "mel", "melanoma"), ("clnet-keratosis", "bkl", "benign keratosis"))
+_NAMED = {"auc": _MELANOMA, "class_balanced_accuracy": "balanced accuracy over seven diagnoses"}
+_LESSONS: dict[str, Callable[[Rows], list[Taught]]] = {
     "Where a network starts from": _pretraining,
     "What survives a change of clinic": _elsewhere,
-    "What a large segmenter buys": _cheap,
+    "What a small encoder gives for its cost": _small,
     "What the crop is worth": _region,
     "What age, sex and site are worth": _metadata,
     "What the outline costs the answer": _outlines,
@@ -272,74 +257,43 @@ _LESSONS: dict[str, Callable[[Rows], str | None]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Values:
-    """A figure and its resamples."""
-
-    point: float
-    metric: Metric | None
-    measure: Callable[..., np.ndarray]
-    lesions: list[str]
+def _has(row: Row, positive: str) -> bool:
+    """Whether a row has the figure that is about this class, or about masks where it is empty."""
+    return row.positive == positive if positive else row.figures.clean is not None
 
 
-def _own(rows: Rows, row: Row) -> list[Prediction]:
-    return read_predictions(rows.folder / row.table / row.predictions)
+def _over(pairs: Sequence[Pair]) -> str:
+    if len(pairs) == 1:
+        return f", of {pairs[0].first.name} in one training each"
+    architectures = len({architecture(pair.first) for pair in pairs})
+    return f", in the mean over {many(len(pairs), 'pair')} of trainings of {many(architectures, 'architecture')}"
 
 
-def _curve(found: Sequence[Prediction], figure: str, positive: str) -> _Values:
-    answered = [p for p in found if p.probabilities] if positive else list(found)
-    measure = figures_by_name(answered, positive)[figure]
-    lesions = [p.lesion_id for p in answered]
-    metric = with_interval(measure, lesion_weights(lesions))
-    return _Values(float("nan") if metric is None else metric.value, metric, measure, lesions)
+def _apart(pair: Pair) -> list[str]:
+    """What else sets the sides of one pair apart: their schedules, their initial weights."""
+    return [*uneven([pair]), *_weights(pair, "the first", "the second")]
 
 
-def _mean(values: Sequence[_Values]) -> Metric | None:
-    """Over networks, the same lesions drawn for all."""
-    if len({len(one.lesions) for one in values}) != 1:
-        return None
-    weights = lesion_weights(values[0].lesions)
-    return with_interval(lambda drawn: np.mean([one.measure(drawn) for one in values], axis=0), weights)
+def _alone(pair: Pair, branch: str) -> list[str]:
+    """Whom the schedules of CLNet and of one branch alone favour, and whether they started alike."""
+    (joined, alone), (wide, narrow) = pair.epochs, pair.pixels
+    sizes = "" if wide == narrow else f" at {wide} and {narrow} pixels"
+    favours = "" if joined == alone else f", which favours {'CLNet' if joined > alone else 'the branch alone'}"
+    said = (
+        []
+        if pair.even
+        else [f"In equal time CLNet had {joined} epochs and the {branch} branch {alone}{sizes}{favours}."]
+    )
+    return [*said, *_weights(pair, "CLNet", f"the {branch} branch")]
 
 
-def _ordered(first: Metric, second: Metric) -> tuple[float, float]:
-    """The upper one's lower end and the lower one's upper end."""
-    upper, lower = (first, second) if first.value >= second.value else (second, first)
-    return upper.low or upper.value, lower.high or lower.value
+def _weights(pair: Pair, first: str, second: str) -> list[str]:
+    starts = start_of(pair.first), start_of(pair.second)
+    if starts[0] == starts[1]:
+        return []
+    return [opened(f"{first} started from {starts[0]} and {second} from {starts[1]}")]
 
 
-def _predictions(pair: Pair) -> tuple[list[Prediction], list[Prediction]]:
-    return pair.first.predictions, pair.second.predictions
-
-
-def _table(pairs: Sequence[Pair], figure: str, positive: str, words: str, first: str, second: str) -> str:
-    lines = []
-    for pair in pairs:
-        sides = [_curve(side.predictions, figure, positive).metric for side in (pair.first, pair.second)]
-        lines.append([pair.first.row.name, *map(show, sides), signed(pair.difference(figure, positive))])
-    return markdown_table(["row", f"{words}, {first}", f"{words}, {second}", "difference"], lines)
-
-
-def _said(sentences: Sequence[str], tables: Sequence[str]) -> str:
-    return "\n".join([f"**{' '.join(sentences)}**\n", *tables])
-
-
-def _verb(
-    difference: Metric | None, up: str = "raises", down: str = "lowers", level: str = "does not surely change"
-) -> str:
-    if difference is None or difference.low is None or difference.high is None:
-        return level
-    return up if difference.low > 0 else down if difference.high < 0 else level
-
-
-def _compared(difference: Metric | None) -> str:
-    return _verb(difference, "beats", "stays behind", "cannot be told from")
-
-
-def _by(difference: Metric | None) -> str:
-    if difference is None:
-        return "not known"
-    text = f"{difference.value:+.3f}"
-    if difference.low is None or difference.high is None:
-        return text
-    return f"{text}, {difference.low:+.3f} to {difference.high:+.3f}"
+def _costing(row: Row, cost: Cost) -> str:
+    size = f" at {row.compute.size} pixels" if row.compute else ""
+    return f"{cost.gflops:.2g} GFLOP{size} and {cost.milliseconds:.0f} ms"

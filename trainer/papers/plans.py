@@ -10,8 +10,8 @@ from typing import Literal, get_args
 from trainer.errors import RecipeError
 from trainer.papers.ablations import ablations
 from trainer.papers.plan import CLASSIFIERS, SEGMENTERS, Plan, system_of, variant
-from trainer.recipe import LossConfig, ModelConfig, Normalization, Recipe, load_recipe
-from trainer.training.initial import IMAGENET, encoder_of
+from trainer.recipe import LossConfig, ModelConfig, Recipe, load_recipe
+from trainer.training.initial import IMAGENET, encoder_of, normalization_of
 
 Table = Literal["segmenters", "classifiers", "roi", "metadata", "branches", "ablations"]
 TABLES: tuple[Table, ...] = get_args(Table)
@@ -113,18 +113,17 @@ def _more_segmenters() -> list[Plan]:
 def _more_classifiers() -> list[Plan]:
     """Seven diagnoses by the backbones that ship as other recipes, trained as DenseNet121 is."""
     recipe = load_recipe("densenet121")
-    half = Normalization((0.498039,) * 3, (0.501961,) * 3)
-    names = {
-        "resnet50": ("ResNet50", recipe.normalization),
-        "resnet101": ("ResNet101", recipe.normalization),
-        "mobilenet_v2": ("MobileNetV2", recipe.normalization),
-        "efficientnet_lite0": ("EfficientNet-Lite0", half),
-        "efficientnet_lite2": ("EfficientNet-Lite2", half),
+    titles = {
+        "resnet50": "ResNet50",
+        "resnet101": "ResNet101",
+        "mobilenet_v2": "MobileNetV2",
+        "efficientnet_lite0": "EfficientNet-Lite0",
+        "efficientnet_lite2": "EfficientNet-Lite2",
     }
     found = []
-    for model, (title, normalization) in names.items():
+    for model, title in titles.items():
         name = f"{model.replace('_', '-')}-seven"
-        changed = replace(recipe, name=name, model=ModelConfig(model), normalization=normalization)
+        changed = replace(recipe, name=name, model=ModelConfig(model), normalization=normalization_of(model))
         found.append(Plan(name, "S7", changed, f"{title} names the lesion on the ROI"))
     return found
 

@@ -27,7 +27,7 @@ from trainer.papers.job import Job
 from trainer.papers.pace import PACES, Pace, Schedule, schedule_for, schedule_of
 from trainer.papers.plan import Plan
 from trainer.papers.plans import TABLES, Table, plans
-from trainer.papers.rows import Row, external_of, folder_of, read_row, stem_of
+from trainer.papers.rows import Row, folder_of, judged_elsewhere, read_row, stem_of
 from trainer.papers.run import compare, complete, views_of
 from trainer.recipe import ModelConfig, recipe_from_dict
 from trainer.training.checkpoint import build_model
@@ -160,7 +160,7 @@ def _made(job: Job, pace: Pace, entry: Entry) -> list[Row]:
             return []
         found.append(row)
     same = all(row.curve == found[0].curve for row in found)
-    away = not job.external or all(row.external for row in found if external_of(row.view, {"": 0}))
+    away = not job.external or all(row.external for row in found if judged_elsewhere(row.view))
     return found if same and away else []
 
 

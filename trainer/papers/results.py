@@ -9,18 +9,22 @@ from trainer.errors import DataError
 from trainer.papers.again import AGAIN, again_table
 from trainer.papers.against_base import ablation_table
 from trainer.papers.against_goals import PAPER
+from trainer.papers.asked import asked_table
+from trainer.papers.clinic import place
 from trainer.papers.hours import PAGE as HOURS
 from trainer.papers.hours import hours_page
-from trainer.papers.lessons import HOW, lessons
-from trainer.papers.measures import CHOSEN, HALF
-from trainer.papers.plans import TABLES, TITLES
+from trainer.papers.lessons import how, lessons
+from trainer.papers.marks import marks_note, marks_of
+from trainer.papers.measures import CHOSEN, HALF, Classification
+from trainer.papers.plans import TABLES, TITLES, Table, plans
 from trainer.papers.published import published_table
 from trainer.papers.render import TARGETS, external_tables, table_text
 from trainer.papers.rows import Row, read_rows
+from trainer.papers.schedules import fitted, trainings
+from trainer.papers.wording import listed
 from trainer.papers.words import (
     INTERVALS,
     LEAK,
-    LOW,
     VIEWS,
     budget_words,
     hardware_words,
@@ -56,25 +60,25 @@ CAPTIONS = {
     "segmentation-published.png": "Dice beside published figures",
     "classification-published.png": "Accuracy over seven diagnoses beside published figures",
 }
+_PICTURED = (
+    "Numbers stand for the names on the right, best first. The cost of `metadata-fusion` leaves out its part for age, "
+    "sex and site."
+)
+NOTES = {"classification-cost.png": _PICTURED, "segmentation-cost.png": _PICTURED.partition(". ")[0] + "."}
+"""What a reader must know beside the caption."""
 PAPER_MASKS = {"unetplusplus": "Dice 0.921"}
 _FIRST_PAPER = (
     "accuracy {accuracy:.3f}, sensitivity {sensitivity:.3f}, specificity {specificity:.3f}, F1 {f1:.3f} "
     "(80/20 by picture, leaking)"
 ).format(**PAPER)
 PAPER_CLASSES = {"resnet50-binary": _FIRST_PAPER, "reference-classifier": _FIRST_PAPER}
+_DECIDED = {"accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity", "f1": "F1"}
 PAPER_NOTE = (
     "The papers' figures are those that the project's plan quotes: the Dice of the first paper's segmenter, and the "
     "first paper's ROI classifier on its own split (80/20 by picture at a threshold of 0.5), which leaks. For the "
     "other systems the plan quotes none. It also quotes an accuracy of 0.824 over the seven diagnoses, without saying "
     "for which network."
 )
-BUDGET_NOTE = (
-    f"Rows marked {LOW} were trained on fewer pictures, for fewer epochs or at a smaller size than their recipes say, "
-    "to show that the system trains and what it gives for that; they say nothing about which system is better at full "
-    "budget, and are not to be read against the papers' figures."
-)
-
-
 ELSEWHERE = (
     "Metadata, the mask as an auxiliary target (CLNet), and the crops of ResNet50 have comparisons of their own below. "
     "Not tried: the whole picture beside the crop.\n"
@@ -99,24 +103,42 @@ def lessons_page(folder: Path) -> str:
     Raises:
         DataError: a row or its predictions cannot be read.
     """
-    rows = [row for found in _groups(folder).values() for row in found if row.pace]
-    paces = ", ".join(f"`{name}`" for name in sorted({row.pace for row in rows}))
+    rows = [row for found in _groups(folder).values() for row in found if row.pace and not row.leaks]
+    title = "# The published systems, side by side\n"
+    if not rows:
+        return f"{title}\nNo row was fitted to a time yet.\n"
+    sources = sorted({name for row in rows for name in row.external})
+    away = f", and on pictures of {listed([place(name) for name in sources])}, that none learnt from" if sources else ""
     parts = [
-        "# The published systems, side by side\n",
-        f"{len({row.name for row in rows})} networks of the field, trained on {rows[0].data} with the same budget "
-        f"({paces}) and the same split by lesion, judged on its `test` and on pictures of a clinic that none learnt "
-        "from. All rows: [RESULTS.md](../../RESULTS.md).\n"
-        if rows
-        else "No row was fitted to a budget yet.\n",
-        f"{HOW}\n",
-        *([lessons(folder)] if rows else []),
-        *(
-            f"![{words}]({PICTURES}/{name})\n"
-            for name, words in CAPTIONS.items()
-            if (folder / PICTURES / name).is_file()
-        ),
+        title,
+        f"{trainings(rows)} of the field, on {rows[0].data} with schedules fitted to {fitted(rows)} and the same split "
+        f"by lesion, judged on its `test`{away}. All rows: [RESULTS.md](../../RESULTS.md).\n",
+        f"{how(rows)}\n",
+        lessons(folder),
+        *_pictures(folder, PICTURES),
     ]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def unknown_rows(folder: Path) -> list[str]:
+    """Rows that no plan makes any more, such as "roi/resnet50-binary-zero"; those of S10 and the ablations aside.
+
+    Args:
+        folder: of the comparisons.
+
+    Raises:
+        DataError: there is no row, or one cannot be read.
+    """
+    tables: tuple[Table, ...] = tuple(table for table in TABLES if table != "ablations")
+    known = {table: {plan.name for plan in plans(table)} for table in tables}
+    return sorted(
+        {
+            f"{name}/{row.name}"
+            for name, rows in _groups(folder).items()
+            for row in rows
+            if row.system != "S10" and row.table in tables and row.name not in known[row.table]
+        }
+    )
 
 
 def to_markdown(folder: Path) -> str:
@@ -133,13 +155,14 @@ def to_markdown(folder: Path) -> str:
         "`python -m trainer compare` writes. The shipped bundles are reported in their own model cards.\n",
         f"{how_chosen(rows)} Figures are on `test`. {INTERVALS}\n",
         PAPER_NOTE + "\n",
-        BUDGET_NOTE + "\n",
+        *(f"{note}\n" for note in marks_note(rows)),
     ]
     leaking = [row for row in rows if row.leaks]
     if leaking:
         parts.append(
             "Rows marked **leaks**: " + LEAK.format(all=leaking[0].shared, melanoma=leaking[0].shared_melanoma) + "\n"
         )
+    parts += ["## Asked and reached\n", asked_table(rows)]
     parts += ["## Segmentation: S1 to S4, S8, S10\n", _masks(_unique([row for row in rows if row.figures.clean]))]
     for positive in ("mel", "bkl"):
         these = [row for row in rows if row.figures.classification and row.positive == positive]
@@ -163,7 +186,7 @@ def to_markdown(folder: Path) -> str:
     drawn = [name for name in CAPTIONS if (folder / PICTURES / name).is_file()]
     if drawn:
         parts += ["## Pictures\n", f"What they teach: [LESSONS.md](results/{folder.name}/{LESSONS}).\n"]
-        parts += [f"![{CAPTIONS[name]}](results/{folder.name}/{PICTURES}/{name})\n" for name in drawn]
+        parts += _pictures(folder, f"results/{folder.name}/{PICTURES}")
         parts += ["## Published figures\n", published_table()]
     for name, found in groups.items():
         if found[0].table == "ablations":
@@ -185,15 +208,27 @@ def _groups(folder: Path) -> dict[str, list[Row]]:
     return groups
 
 
+def _pictures(folder: Path, link: str) -> list[str]:
+    """The pictures that are there, each with what a reader must know beside its caption."""
+    there = [name for name in CAPTIONS if (folder / PICTURES / name).is_file()]
+    return [
+        text
+        for name in there
+        for text in (f"![{CAPTIONS[name]}]({link}/{name})\n", *([f"{NOTES[name]}\n"] if name in NOTES else []))
+    ]
+
+
 def _link(folder: Path, name: str) -> str:
     return f"results/{folder.name}/{name}/README.md"
 
 
 def _unique(rows: Sequence[Row]) -> list[Row]:
-    """One row for each network and view: the same run may stand in two comparisons."""
+    """One row for each network and view, of two comparisons the one that was tested on more pictures, or the first."""
     kept: dict[tuple[object, ...], Row] = {}
     for row in sorted(rows, key=_order):
-        kept.setdefault((row.name, row.view, row.split, row.roi_from), row)
+        key = row.name, row.view, row.split, row.roi_from
+        if key not in kept or kept[key].figures.images < row.figures.images:
+            kept[key] = row
     return list(kept.values())
 
 
@@ -221,7 +256,10 @@ def _classes(rows: Sequence[Row]) -> str:
         cells = [show(ranking.get(name)) for name in ("auc", "sensitivity_at_95_specificity")]
         return cells + [show(decided.get(name)) for name in ("accuracy", "sensitivity", "specificity", "f1")]
 
-    note = "Decisions are at the threshold that `val` chose by Youden's index; S10 decides at 0.5.\n\n"
+    note = (
+        "Decisions are at the threshold that `val` chose by Youden's index; S10 decides at 0.5. The papers' figures "
+        "are at 0.5, and beside them stands what the row gives there.\n\n"
+    )
     return note + _table(rows, names, figures, PAPER_CLASSES)
 
 
@@ -240,11 +278,19 @@ def _table(
 ) -> str:
     lines = []
     for row in rows:
-        marks = [LOW] if row.compute and row.compute.low_budget else []
-        marks += ["**leaks**"] if row.leaks else []
         cited = "-" if row.system == "S10" else paper.get(row.name, NOT_GIVEN)
-        lines.append([row.system, name_of(row), row.what, ", ".join(marks) or "-", *figures(row), cited])
-    return markdown_table(["system", "row", "what it is", "mark", *columns, "paper"], lines)
+        if row.name in paper and row.figures.classification:
+            cited += _at_half(row.figures.classification)
+        tested = str(row.figures.images)
+        lines.append([row.system, name_of(row), row.what, marks_of(row), tested, *figures(row), cited])
+    return markdown_table(["system", "row", "what it is", "mark", "test pictures", *columns, "paper"], lines)
+
+
+def _at_half(found: Classification) -> str:
+    """A row's decisions at the papers' threshold."""
+    decided = found.decisions.get(HALF, {})
+    parts = [f"{words} {decided[name].value:.3f}" for name, words in _DECIDED.items() if name in decided]
+    return f"; here at {HALF}: {', '.join(parts)}"
 
 
 def _budgets(rows: Sequence[Row]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from edge_infer.files import write_atomically
 from edge_infer.schema import SchemaError, dump, parse
@@ -18,8 +18,6 @@ from trainer.scoring.ledger import LEDGER
 from trainer.scoring.predictions import Prediction, read_predictions, write_predictions
 
 SCHEMA = 1
-
-Value = TypeVar("Value")
 
 View = Literal["picture", "whole", "truth", "predicted"]
 """What was seen: the picture (segmentation); the whole picture, the true crop, the predicted crop (classification)."""
@@ -156,9 +154,9 @@ def external_file(stem: str, source: str) -> str:
     return f"{stem}-on-{source}{SUFFIX}"
 
 
-def external_of(view: View, sources: Mapping[str, Value]) -> dict[str, Value]:
-    """Of other sources, what a row is judged on: nothing on predicted crops, whose segmenter may know these sources."""
-    return {} if view == "predicted" else dict(sources)
+def judged_elsewhere(view: View) -> bool:
+    """Whether a row is judged on other sources too: not on predicted crops, whose segmenter may know these sources."""
+    return view != "predicted"
 
 
 def store_predictions(predictions: Sequence[Prediction], path: Path) -> list[Prediction]:

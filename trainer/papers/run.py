@@ -36,8 +36,8 @@ from trainer.papers.rows import (
     Row,
     View,
     external_file,
-    external_of,
     folder_of,
+    judged_elsewhere,
     ledger_of,
     read_row,
     stem_of,
@@ -160,7 +160,7 @@ class _Work:
         for view in views:
             started = time.monotonic()
             found, threshold = self._evaluate(kept, plan, view)
-            elsewhere = external_of(view, self.external)
+            elsewhere = self.external if judged_elsewhere(view) else {}
             for records in elsewhere.values():
                 self._enter(plan.name, view, self._decides(kept, plan, view), records)
             away = {name: self._answer(kept, plan, view, records) for name, records in elsewhere.items()}
@@ -336,7 +336,7 @@ class _Work:
             and row.compute.train_images == len(self.parts["train"])
             and row.segmenter in ("", self._outlines(plan, view))
             and (self._kept() == BEST or row.compute.best_epoch == row.compute.epochs)
-            and set(row.external) == set(external_of(view, self.external))
+            and set(row.external) == (set(self.external) if judged_elsewhere(view) else set())
             and row.pace == self.job.pace
         )
 

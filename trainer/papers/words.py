@@ -48,12 +48,12 @@ def budget_words(row: Row) -> str:
         f"{cost.train_images} of {cost.full_train_images} pictures",
         f"{cost.epochs} of {cost.recipe_epochs} epochs" if cost.low_budget else f"{cost.epochs} epochs",
         f"{cost.size} px" + ("" if cost.size == cost.recipe_size else f" (recipe: {cost.recipe_size})"),
-        *([] if cost.core_minutes is None else [f"{cost.core_minutes:.1f} core-minutes"]),
-        f"{cost.train_minutes:.1f} min",
+        ("" if cost.core_minutes is None else f"{cost.core_minutes:.1f} core-minutes in ")
+        + f"{cost.train_minutes:.1f} min",
         *([f"longer than `{row.pace}`: {row.cut}"] if row.cut else []),
     ]
-    mark = "" if not cost.low_budget else f"cut to fit `{row.pace}`: " if row.pace else f"{LOW}: "
-    return mark + ", ".join(parts)
+    mark = f"{'cut to fit' if cost.low_budget else 'fits'} `{row.pace}`: " if row.pace else ""
+    return (mark or (f"{LOW}: " if cost.low_budget else "")) + ", ".join(parts)
 
 
 def how_chosen(rows: Sequence[Row]) -> str:

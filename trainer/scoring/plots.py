@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
@@ -30,7 +31,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3
 
 _GRID = np.round(np.linspace(0, 1, 401), 6)
 _STYLE = {"color": "#999999", "linewidth": 0.8}
+_FRONT: dict[str, Any] = {"color": "#333333", "linewidth": 1.0, "linestyle": ":"}
+_TWINS: dict[str, Any] = {"color": "#aaaaaa", "linewidth": 1.6, "zorder": 0.5}
 _DPI = 100
+_SPOT, _NEAR, _LABEL = 6.0, 9.0, (9.5, 7.5)
+"""Of numbered points: the mark's width, the number's distance from it, and the room that a number takes; in points."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +93,14 @@ class Spot:
         kind: networks of one kind share a colour.
         costs: in the diagrams' order, each above 0.
         value: the figure.
+        twin: name of the spot that a line joins it to, such as the same network from other weights; "" joins none.
     """
 
     name: str
     kind: str
     costs: Sequence[float]
     value: Metric
+    twin: str = ""
 
 
 @dataclass(frozen=True)
@@ -305,7 +312,7 @@ def forest_plot(path: Path, rows: Sequence[ForestRow], overall: Mapping[str, Met
 def spot_plot(path: Path, spots: Sequence[Spot], costs: Sequence[str], measure: str, title: str) -> None:
     """A figure against each of its costs, with 95 % intervals; numbers stand for the names on the right.
 
-    The dotted steps join the networks that no cheaper one equals.
+    The dotted steps join the networks that no cheaper one equals; a thin line joins twins.
 
     Args:
         path: PNG file.
@@ -317,39 +324,53 @@ def spot_plot(path: Path, spots: Sequence[Spot], costs: Sequence[str], measure: 
     ranked = sorted(spots, key=lambda spot: (-spot.value.value, spot.name))
     kinds = sorted({spot.kind for spot in spots})
     colours = dict(zip(kinds, _cycle(len(kinds)), strict=True))
-    figure = Figure(figsize=(3.6 * len(costs) + 3.2, max(4.4, 0.9 + 0.17 * len(ranked))), layout="constrained")
+    figure = Figure(figsize=(3.6 * len(costs) + 3.2, max(5.2, 0.9 + 0.19 * len(ranked))), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    known = {spot.name: spot for spot in ranked}
     for column, (axes, cost) in enumerate(zip(panels, costs, strict=True)):
-        for number, spot in enumerate(ranked, 1):
+        for spot in ranked:
             at, colour = spot.costs[column], colours[spot.kind]
-            axes.errorbar([at], [spot.value.value], yerr=_error(spot.value), fmt="none", ecolor=colour, alpha=0.35)
-            axes.plot([at], [spot.value.value], "o", color=colour, markersize=11)
-            axes.annotate(
-                str(number), (at, spot.value.value), color="white", fontsize=6.5, ha="center", va="center_baseline"
-            )
-        axes.step(*_front([(spot.costs[column], spot.value.value) for spot in ranked]), where="post", **_STYLE, ls=":")
+            axes.errorbar([at], [spot.value.value], yerr=_error(spot.value), fmt="none", ecolor=colour, alpha=0.2)
+            axes.plot([at], [spot.value.value], "o", color=colour, markersize=_SPOT)
+            if twin := known.get(spot.twin):
+                ends = [at, twin.costs[column]], [spot.value.value, twin.value.value]
+                axes.plot(*ends, **_TWINS)
+        front = _front([(spot.costs[column], spot.value.value) for spot in ranked])
+        axes.step(*front, where="post", **_FRONT)
         at_all = [spot.costs[column] for spot in ranked]
         axes.set_xscale("log")
-        axes.set(xlabel=cost, xlim=(min(at_all) / 1.5, max(at_all) * 1.5))
+        axes.set(xlabel=cost, xlim=(min(at_all) / 1.6, max(at_all) * 1.6))
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(color="#dddddd", linewidth=0.6)
     panels[0].set_ylabel(measure)
     for kind in kinds:
-        panels[0].plot([], [], "o", color=colours[kind], label=kind)
-    figure.legend(loc="outside lower center", ncols=len(kinds), fontsize="small")
+        panels[0].plot([], [], "o", color=colours[kind], markersize=_SPOT, label=kind)
+    panels[0].plot([], [], **_FRONT, label="no cheaper one is as good")
+    if any(spot.twin in known for spot in ranked):
+        panels[0].plot([], [], **_TWINS, label="the same but for its first weights")
+    figure.legend(loc="outside lower center", ncols=len(kinds) + 2, fontsize="small")
     text = "\n".join(f"{number:2d}  {spot.name}, {spot.value.value:.3f}" for number, spot in enumerate(ranked, 1))
     panels[-1].text(1.04, 1.0, text, transform=panels[-1].transAxes, va="top", fontsize=7.5, linespacing=1.35)
     figure.suptitle(title)
+    figure.draw_without_rendering()  # sets the diagrams in their places, between which the numbers are fanned out
+    for column, axes in enumerate(panels):
+        _number(axes, [(spot.costs[column], spot.value.value) for spot in ranked], [colours[s.kind] for s in ranked])
     values = {
         spot.name: [spot.kind, [_plain(cost) for cost in spot.costs], _plain(_ends(spot.value))] for spot in ranked
     }
-    _save(figure, path, {"measure": measure, "costs": list(costs), "spots": values})
+    _save(figure, path, {"title": title, "measure": measure, "costs": list(costs), "spots": values})
 
 
-def dot_plot(path: Path, groups: Sequence[Dots], measure: str, title: str) -> None:
+def dot_plot(
+    path: Path,
+    groups: Sequence[Dots],
+    measure: str,
+    title: str,
+    references: Mapping[str, float] | None = None,
+) -> None:
     """Named figures with their 95 % intervals, one line a name, best first, one colour an origin.
 
     Args:
@@ -357,13 +378,14 @@ def dot_plot(path: Path, groups: Sequence[Dots], measure: str, title: str) -> No
         groups: by origin; a name that several of them have stands on one line.
         measure: name of the figure.
         title: above the figure.
+        references: figures that a vertical line shows, by what the legend says of each.
     """
     best: dict[str, float] = {}
     for group in groups:
         for dot in group.dots:
             best.setdefault(dot.name, dot.value.value)
     lines = {name: -place for place, name in enumerate(sorted(best, key=lambda name: (-best[name], name)))}
-    figure = Figure(figsize=(8.4, 1.3 + 0.22 * len(lines)), layout="constrained")
+    figure = Figure(figsize=(8.4, 1.6 + 0.22 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for group, colour, mark in zip(groups, _cycle(len(groups)), "oDs^v", strict=False):
@@ -371,14 +393,18 @@ def dot_plot(path: Path, groups: Sequence[Dots], measure: str, title: str) -> No
             style = {"fmt": mark, "color": colour, "markersize": 5, "capsize": 2, "elinewidth": 1}
             axes.errorbar([dot.value.value], [lines[dot.name]], xerr=_error(dot.value), **style)  # type: ignore[arg-type]
         axes.plot([], [], mark, color=colour, label=group.origin)
+    marked = dict(references or {})
+    for name, value in marked.items():
+        axes.axvline(value, color="#333333", linewidth=1.0, ls="--", zorder=0.5, label=f"{name}: {value:.3f}")
     axes.set_yticks(list(lines.values()), list(lines), fontsize="small")
     axes.set_ylim(0.7 - len(lines), 0.7)
     axes.set(xlabel=measure)
     axes.grid(color="#dddddd", linewidth=0.6)
-    figure.legend(loc="outside lower center", ncols=len(groups), fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     figure.suptitle(title)
     values = {group.origin: {dot.name: _plain(_ends(dot.value)) for dot in group.dots} for group in groups}
-    _save(figure, path, {"measure": measure, "origins": values})
+    kept = {name: _plain(value) for name, value in marked.items()}
+    _save(figure, path, {"title": title, "measure": measure, "origins": values, "references": kept})
 
 
 def figure_data(path: Path) -> Any:
@@ -424,6 +450,59 @@ def _cycle(count: int, start: int = 0) -> list[str]:
 
 def _ends(metric: Metric) -> list[float | None]:
     return [metric.value, metric.low, metric.high]
+
+
+def _number(axes: Axes, points: Sequence[tuple[float, float]], colours: Sequence[str]) -> None:
+    """Writes 1, 2, ... beside points, each where it covers no other number and no point, with a line where it is far.
+
+    The axes must have their final place and limits.
+    """
+    scale = 72 / axes.figure.dpi
+    places = axes.transData.transform(np.asarray(points, np.float64)) * scale
+    frame = np.asarray(axes.bbox.extents) * scale
+    for number, (point, place, colour) in enumerate(zip(points, fan_out(places, frame), colours, strict=True), 1):
+        away = place - places[number - 1]
+        far = float(np.hypot(*away)) > _NEAR + 1
+        note = axes.annotate(
+            str(number),
+            point,
+            xytext=(float(away[0]), float(away[1])),
+            textcoords="offset points",
+            color=colour,
+            fontsize=7,
+            ha="center",
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 3, "shrinkB": 0}
+            if far
+            else None,
+        )
+        note.set_path_effects([withStroke(linewidth=2, foreground="white")])
+        note.set_in_layout(False)
+
+
+def fan_out(points: Floats, frame: Floats) -> Floats:
+    """Places of labels beside points, so that none lies on another label or on a point, where there is room.
+
+    Args:
+        points: shape (n, 2), in typographic points.
+        frame: left, bottom, right and top of the room, in the same.
+
+    Returns:
+        Centres of the labels, shape (n, 2).
+    """
+    rings = [(_NEAR * factor, angle) for factor in (1.0, 1.6, 2.3, 3.1, 4.0, 5.0) for angle in range(0, 360, 30)]
+    offsets = np.array([(r * np.cos(np.radians(a)), r * np.sin(np.radians(a))) for r, a in rings])
+    half = np.array([_LABEL[0], _LABEL[1]]) / 2
+    found: list[Floats] = []
+    for point in points:
+        candidates = point + offsets
+        inside = ((candidates - half > frame[:2]) & (candidates + half < frame[2:])).all(1)
+        on_point = (np.abs(candidates[:, None] - points[None]) < half + _SPOT / 2).all(2).any(1)
+        placed = np.array(found).reshape(-1, 2)
+        on_label = (np.abs(candidates[:, None] - placed[None]) < _LABEL).all(2).any(1)
+        free = np.flatnonzero(inside & ~on_point & ~on_label)
+        found.append(candidates[free[0] if len(free) else 0])
+    return np.array(found).reshape(-1, 2)
 
 
 def _front(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from trainer.errors import CheckpointError
-from trainer.recipe import Recipe
+from trainer.recipe import Normalization, Recipe
 from trainer.training.checkpoint import build_model, init_weights, read_file
 
 IMAGENET = {
@@ -21,6 +21,8 @@ IMAGENET = {
 }
 """Files that are looked for in a folder of ImageNet weights, by torchvision's name of the network."""
 
+_HALF = Normalization(mean=(0.498039,) * 3, std=(0.501961,) * 3)
+
 RANDOM = "random"
 
 _ENCODERS = {
@@ -31,6 +33,11 @@ _ENCODERS = {
 }
 _JOINT = ("clnet", "clnet_classifier")
 _STAGES = {"conv1": "0.0", "bn1": "0.1", "layer1": "0.4", "layer2": "1", "layer3": "2", "layer4": "3"}
+
+
+def normalization_of(network: str) -> Normalization:
+    """What a classifier's ImageNet weights expect; torchvision's name of the network, or timm's without `tf_`."""
+    return _HALF if network.startswith("efficientnet_lite") else Normalization()
 
 
 def encoder_of(recipe: Recipe) -> str:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,17 +15,31 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from edge_infer.engines.onnx import OnnxEngine
+from tests.support.comparison_rows import SEVEN, make_row
 from trainer.cli import app as cli
 from trainer.cli.compare import RESULTS
 from trainer.errors import DataError
 from trainer.models.complexity import measure_module
 from trainer.papers import costs as measured
-from trainer.papers.costs import COSTS, cost_of, key_of, measure_costs, read_costs, recipe_of, write_costs
-from trainer.papers.figures import draw, unmeasured
+from trainer.papers import figures
+from trainer.papers.costs import (
+    COSTS,
+    Cost,
+    Costs,
+    cost_of,
+    key_of,
+    measure_costs,
+    read_costs,
+    recipe_of,
+    write_costs,
+)
+from trainer.papers.figures import CONSTANT, draw, unmeasured
+from trainer.papers.measures import accuracy_of
 from trainer.papers.published import PUBLISHED, published_table
+from trainer.papers.results import lessons_page, to_markdown
 from trainer.papers.rows import Row, read_rows, write_row
 from trainer.recipe import ModelConfig, Recipe, load_recipe
-from trainer.scoring.plots import figure_data
+from trainer.scoring.plots import Spot, figure_data, spot_plot
 from trainer.training.checkpoint import build_model
 
 
@@ -74,6 +89,61 @@ def test_costs_are_those_of_each_network_and_drawn_against(
     auc = rows[0].figures.classification.ranking["auc"]  # type: ignore[union-attr]
     assert kind == "ImageNet weights" and value == [round(x, 4) for x in (auc.value, auc.low, auc.high)]  # type: ignore[arg-type]
     assert at[1] == pytest.approx(2.2328, abs=1e-4) and spots["mobilenet-v3-large"][0] == "random weights"
+
+
+def test_keratosis_is_not_drawn_as_melanoma(tmp_path: Path) -> None:
+    make_row(tmp_path, "a", 1, away=1)
+    make_row(tmp_path, "clnet-keratosis", 2, table="branches", view="picture", positive="bkl", masks=True, away=1)
+    shown = {path.name: figure_data(path) for path in draw(tmp_path, tmp_path / "figures")}
+    assert shown["classification-elsewhere.png"]["measure"] == "AUC of melanoma"
+    for dots in shown["classification-elsewhere.png"]["origins"].values():
+        assert set(dots) == {"a"}
+    assert set(shown["segmentation-elsewhere.png"]["origins"]["HAM10000"]) == {"clnet-keratosis"}
+
+
+def test_titles_say_the_time_and_twins_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [make_row(tmp_path, name, 1) for name in ("a", "a-scratch")]
+    made.append(make_row(tmp_path, "b-scratch", 1, pace="hour"))
+    recipe = recipe_of(made[0])
+    assert recipe is not None
+    write_costs(Costs("a machine", "1", {key_of(recipe): Cost(10**6, 1.5, 9, 8, 10)}), tmp_path)
+    joined: list[Spot] = []
+
+    def noted(path: Path, spots: list[Spot], *rest: Any) -> None:
+        joined.extend(spots)
+        spot_plot(path, spots, *rest)
+
+    monkeypatch.setattr(figures, "spot_plot", noted)
+    drawn = {path.name: figure_data(path) for path in draw(tmp_path, tmp_path / "figures")}
+    assert {spot.name: spot.twin for spot in joined} == {"a": "", "a-scratch": "a", "b-scratch": "b"}
+    assert {data["title"].partition("\n")[2] for data in drawn.values()} == {
+        "schedules fitted to 60 or 20 minutes of one core",
+        "schedules fitted to 60 or 20 minutes of one core; a machine",
+    }
+
+
+def test_published_figures_stand_beside_the_constant_answer(tmp_path: Path) -> None:
+    make_row(tmp_path, "a", 2, labels=SEVEN)
+    constant = make_row(tmp_path, CONSTANT, 0, labels=SEVEN, view="whole", system="S10", pace="")
+    write_row(replace(constant, compute=None, recipe=None), tmp_path / "classifiers")
+    make_row(tmp_path, CONSTANT, 0, labels=SEVEN, view="whole", system="S10", pace="", table="metadata", count=80)
+    published = tmp_path / "figures" / "classification-published.png"
+    assert published in draw(tmp_path, tmp_path / "figures")
+    accuracy = accuracy_of(constant.figures)
+    [(words, value)] = figure_data(published)["references"].items()
+    assert accuracy and value == round(accuracy.value, 4) and "always the commonest diagnosis" in words
+    assert "rows of here: schedules fitted to 20 minutes of one core" in figure_data(published)["title"]
+    write_row(replace(constant, figures=replace(constant.figures, images=3)), tmp_path / "classifiers")
+    draw(tmp_path, tmp_path / "figures")
+    assert figure_data(published)["references"] == {}, "of other pictures"
+
+
+def test_the_cost_of_metadata_is_told_to_be_of_the_picture(tmp_path: Path) -> None:
+    make_row(tmp_path, "a", 1)
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/classification-cost.png").touch()
+    for text in (lessons_page(tmp_path), to_markdown(tmp_path)):
+        assert "The cost of `metadata-fusion` leaves out its part for age, sex and site." in text
 
 
 def test_a_joint_network_is_timed_with_both_outputs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -26,10 +26,10 @@ from trainer.papers.plans import plans
 from trainer.papers.queue import Entry, describe, entries, standing, work_off
 from trainer.papers.render import external_tables
 from trainer.papers.results import pages
-from trainer.papers.rows import external_file, external_of, ledger_of, read_rows, stem_of
+from trainer.papers.rows import external_file, judged_elsewhere, ledger_of, read_rows, stem_of
 from trainer.papers.run import compare
 from trainer.papers.sources.teachers import to_markdown
-from trainer.papers.words import how_chosen, split_words
+from trainer.papers.words import budget_words, how_chosen, split_words
 from trainer.recipe import DataConfig, ModelConfig, Recipe
 from trainer.scoring.ledger import LEDGER
 from trainer.scoring.predictions import read_predictions
@@ -191,6 +191,12 @@ def test_a_row_is_done_when_all_its_files_are_there(job: Job, two: list[Plan]) -
     content = json.loads(file.read_text(encoding="utf-8"))
     assert isinstance(content["compute"]["core_minutes"], float)
     file.write_text(json.dumps(content | {"pace": "hour"}), encoding="utf-8")
+    [row] = [row for row in read_rows(folder) if row.compute]
+    assert row.compute is not None
+    assert budget_words(row).startswith("fits `hour`: ") and " core-minutes in " in budget_words(row)
+    short = replace(row, cut="too slow", compute=replace(row.compute, recipe_epochs=9, core_minutes=None))
+    assert budget_words(short).startswith("cut to fit `hour`: ") and "core" not in budget_words(short)
+    assert budget_words(short).endswith("longer than `hour`: too slow")
     longer = standing(job, pace, entry)
     assert (longer.state, longer.pace) == ("done", "hour"), "an hour is not thrown away for twenty minutes"
     assert "min, hour" in describe([longer], pace)
@@ -225,7 +231,7 @@ def test_rows_that_are_compared_as_equals_share_a_schedule() -> None:
 
 
 def test_nothing_is_said_of_another_clinic_on_crops_of_a_segmenter_that_may_know_it() -> None:
-    assert external_of("predicted", {"clinic": 1}) == {} and external_of("truth", {"clinic": 1}) == {"clinic": 1}
+    assert not judged_elsewhere("predicted") and judged_elsewhere("truth") and judged_elsewhere("picture")
 
 
 def test_a_row_made_again_enters_the_ledger_of_the_first(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,34 @@ def test_the_front_of_a_figure_against_its_cost_holds_what_nothing_cheaper_equal
     data = figure_data(tmp_path / "spots.png")
     assert list(data["spots"]) == ["c", "a", "b"] and data["spots"]["a"] == ["one", [1.0], [0.8, 0.7, 0.9]]
     assert plots._front([(spot.costs[0], spot.value.value) for spot in spots]) == ([1.0, 3.0], [0.8, 0.9])
+
+
+def test_numbers_cover_neither_each_other_nor_a_point() -> None:
+    draws = np.random.default_rng(0)
+    points = np.repeat(draws.uniform(60, 240, (8, 2)), 3, axis=0) + draws.normal(0, 2, (24, 2))
+    places = plots.fan_out(points, np.array([0.0, 0.0, 300.0, 300.0]))
+    wide, high = plots._LABEL
+    for number, place in enumerate(places):
+        others = np.abs(np.delete(places, number, axis=0) - place)
+        assert ((others[:, 0] >= wide) | (others[:, 1] >= high)).all()
+        away = np.abs(points - place)
+        assert ((away[:, 0] >= wide / 2 + plots._SPOT / 2) | (away[:, 1] >= high / 2 + plots._SPOT / 2)).all()
+        assert (place > 0).all() and (place < 300).all()
+    assert np.hypot(*(places - points).T).max() < 60
+    edge = plots.fan_out(np.array([[298.0, 150.0]]), np.array([0.0, 0.0, 300.0, 300.0]))
+    assert edge[0, 0] < 298 and plots.fan_out(np.zeros((0, 2)), np.array([0.0, 0.0, 1.0, 1.0])).shape == (0, 2)
+
+
+def test_twins_are_joined_and_references_are_kept(tmp_path: Path) -> None:
+    spots = [Spot("a", "one", (1.0,), Metric(0.8)), Spot("b", "two", (1.0,), Metric(0.7), twin="a")]
+    drawn = []
+    for number, chosen in enumerate((spots, [replace(spot, twin="") for spot in spots])):
+        spot_plot(tmp_path / f"{number}.png", chosen, ("GFLOP",), "AUC", "title")
+        drawn.append(np.asarray(Image.open(tmp_path / f"{number}.png").convert("RGB")))
+    assert drawn[0].shape == drawn[1].shape and (drawn[0] != drawn[1]).any()
+    dot_plot(tmp_path / "dots.png", [Dots("here", [Dot("a", Metric(0.8))])], "Dice", "title", {"always": 0.25})
+    data = figure_data(tmp_path / "dots.png")
+    assert data["references"] == {"always": 0.25} and data["title"] == "title"
 
 
 def test_a_name_of_two_origins_stands_on_one_line(tmp_path: Path) -> None:

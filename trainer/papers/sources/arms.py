@@ -9,20 +9,11 @@ from typing import get_args
 from edge_infer.rules import Outside, RoiRule
 from trainer.errors import RecipeError
 from trainer.papers.leave_out import without_source
-from trainer.recipe import AugmentConfig, ModelConfig, Normalization, Recipe, SourceConfig
+from trainer.recipe import AugmentConfig, ModelConfig, Recipe, SourceConfig
+from trainer.training.initial import normalization_of
 
 BASE = "base"
 """The arm that the others are compared with."""
-
-_LITE = Normalization(mean=(0.498039,) * 3, std=(0.501961,) * 3)
-_NETWORKS = {
-    "mobilenet_v2": Normalization(),
-    "densenet121": Normalization(),
-    "resnet50": Normalization(),
-    "efficientnet_lite0": _LITE,
-    "efficientnet_lite2": _LITE,
-}
-"""What the ImageNet weights of a classifier expect."""
 
 _CAMERA = ("low_resolution", "blur", "jpeg", "vignette", "temperature", "exposure")
 
@@ -69,7 +60,7 @@ def arms(recipe: Recipe, left_out: str | None = None, networks: Sequence[str] = 
 def _classifiers(recipe: Recipe, networks: Sequence[str]) -> list[Arm]:
     roi = recipe.data.roi
     crops = [] if roi is None else [_cropped(recipe, roi, outside) for outside in get_args(Outside)]
-    others = [_network(recipe, name) for name in networks if name in _NETWORKS and name != recipe.model.name]
+    others = [_network(recipe, name) for name in networks if name != recipe.model.name]
     return [*crops, _alone(recipe), *_augmentations(recipe), *_sampling(recipe), *others]
 
 
@@ -77,7 +68,7 @@ def _network(recipe: Recipe, name: str) -> Arm:
     return Arm(
         f"network-{name.replace('_', '-')}",
         f"another network: {name}",
-        replace(recipe, model=ModelConfig(name), normalization=_NETWORKS[name]),
+        replace(recipe, model=ModelConfig(name), normalization=normalization_of(name)),
     )
 
 
