@@ -26,7 +26,14 @@ from trainer.data.drawn import draw_dataset
 from trainer.data.ham10000 import Record, read_ham10000
 from trainer.data.negatives import negatives
 from trainer.errors import ModelError
-from trainer.scoring.familiarity import Features, pool_features, read_features, write_features
+from trainer.scoring.familiarity import (
+    Features,
+    good_items,
+    pool_features,
+    pool_items,
+    read_features,
+    write_features,
+)
 from trainer.scoring.networks import as_segmenter, open_onnx
 from trainer.scoring.predict import Rules, predict, select
 
@@ -66,7 +73,18 @@ def test_features_are_stored_as_they_are(features: Features, tmp_path: Path) -> 
     write_features(tmp_path / "features.npz", features)
     again = read_features(tmp_path / "features.npz")
     assert np.array_equal(again.values, features.values) and again.sources == features.sources == ["ham10000"]
-    assert {"train", "varied", "val", "fit"} == set(again.parts.tolist()), "no picture of test is opened"
+    assert {"varied", "val", "fit"} == set(again.parts.tolist()), "no picture of test is opened"
+
+
+def test_it_is_fitted_to_pictures_as_other_cameras_give_them(records: list[Record]) -> None:
+    graph, _ = encoding_system().graphs()
+    items = list(good_items(records, 6, unchanged=True))
+    found, again = (pool_items(graph, items, SEGMENTER_SIZE, progress=False) for _ in range(2))
+    assert np.array_equal(found.values, again.values), "the same copies each time"
+    changed = np.abs(found.of("varied") - found.of("train")).max(axis=1)
+    assert len(changed) == 6 and (changed > 1e-3).all()
+    alone = pool_items(graph, [item for item in items if item.part == "val"], SEGMENTER_SIZE, progress=False)
+    assert alone.values == pytest.approx(found.of("val"), abs=1e-4), "what sets the threshold is as it was taken"
 
 
 def test_a_segmenter_without_an_encoder_is_told(records: list[Record]) -> None:

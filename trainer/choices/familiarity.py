@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from trainer.errors import DataError
 from trainer.models.familiarity import FamiliarityWeights
-from trainer.scoring.familiarity import Features, Floats
+from trainer.scoring.familiarity import VARIED, Features, Floats
 
 STRENGTH = 0.001
 """Inverse of the regularisation: features are as many as the pictures of a small source."""
@@ -54,7 +54,7 @@ class FamiliarityFit:
 
 
 def fit_familiarity(features: Features, strength: float = STRENGTH) -> FamiliarityFit:
-    """Weights from training pictures against others, the threshold from validation pictures.
+    """Weights from changed copies of training pictures against others, the threshold from validation pictures.
 
     Raises:
         DataError: there are no good training pictures, no others, or no source has validation pictures.
@@ -62,19 +62,18 @@ def fit_familiarity(features: Features, strength: float = STRENGTH) -> Familiari
     weights = fit_weights(features, strength)
     threshold, refused = choose_threshold(features, weights)
     pictures = {
-        source: {part: len(features.of(part, source)) for part in ("train", "varied", "val")}
-        for source in features.sources
+        source: {part: len(features.of(part, source)) for part in (VARIED, "val")} for source in features.sources
     }
     return FamiliarityFit(weights, threshold, refused, pictures | {"other": {"train": len(features.of("fit"))}})
 
 
-def fit_weights(features: Features, strength: float = STRENGTH) -> FamiliarityWeights:
-    """See `fit_familiarity`.
+def fit_weights(features: Features, strength: float = STRENGTH, good_part: str = VARIED) -> FamiliarityWeights:
+    """See `fit_familiarity`; `good_part` is what others are told from.
 
     Raises:
         DataError: there are no good training pictures, or no others.
     """
-    good, other = np.isin(features.parts, ("train", "varied")), features.parts == "fit"
+    good, other = features.parts == good_part, features.parts == "fit"
     if not good.any() or not other.any():
         raise DataError("Familiarity needs pictures to be familiar with, and others.", "Check the data's train part.")
     used = good | other

@@ -295,6 +295,43 @@ def limits(
     typer.echo(text)
 
 
+def familiarity(
+    segmenter: Annotated[Path, typer.Argument(help="Checkpoint of a segmenter: best.pt of its run.")],
+    data: Many,
+    strength: Annotated[
+        list[float] | None,
+        typer.Option(min=0, help="Inverse of the fit's regularisation; may be repeated.", show_default="what ships"),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many pictures of each source and split.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the tables to this .md file.")] = None,
+) -> None:
+    """Fit the score of familiarity without each source in turn, and show what it refuses of that source.
+
+    Likewise without each kind of other pictures. `test` stays closed, of other pictures too.
+    """
+    import torch
+
+    from edge_infer.files import write_atomically
+    from trainer.choices.familiarity import STRENGTH
+    from trainer.data.sources import read_sources
+    from trainer.models.serving import ServingSegmenter
+    from trainer.report.familiarity import left_out, left_out_markdown
+    from trainer.scoring.familiarity import good_items, other_items, pool_items
+    from trainer.training.checkpoint import load_checkpoint
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    found, records = load_checkpoint(segmenter), read_sources(data)
+    graph = ServingSegmenter(found.model, found.recipe.normalization)
+    items = [*good_items(records, limit, unchanged=True), *other_items("fit")]
+    features = pool_items(graph, items, found.recipe.data.size)
+    text = f"`{found.recipe.name}`\n\n" + left_out_markdown(list(left_out(features, tuple(strength or (STRENGTH,)))))
+    if out is not None:
+        write_atomically(out, text.encode())
+    typer.echo(text)
+
+
 def _places(name: str, runs: Path, out: Path | None = None, results: Path | None = None) -> Places:
     from trainer.bundle.parts import Places
 
@@ -434,5 +471,16 @@ def drop_variants(
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    for command in (evaluate, export, bundle, choose, limits, report, recover, add_variants, drop_variants):
+    for command in (
+        evaluate,
+        export,
+        bundle,
+        choose,
+        limits,
+        familiarity,
+        report,
+        recover,
+        add_variants,
+        drop_variants,
+    ):
         app.command()(command)

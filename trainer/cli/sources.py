@@ -24,6 +24,9 @@ def score(
     part: Annotated[str, typer.Option(help="train, val, test, or several joined by +.")] = "val",
     source: Annotated[list[str] | None, typer.Option(help="Only this source; may be repeated.")] = None,
     masks: Annotated[bool, typer.Option("--masks", help="Only pictures with masks.")] = False,
+    joined: Annotated[
+        bool, typer.Option("--together", help="Also the mean of all these classifiers' logits, as one network.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="File to write: .csv, one row a picture of the one network, or .md, the tables.")
     ] = None,
@@ -38,7 +41,7 @@ def score(
     from trainer.data.sources import read_sources
     from trainer.data.splits import named_split, parse_split_name
     from trainer.errors import DataError, TrainerError
-    from trainer.scoring.alone import figures, table, write_scores
+    from trainer.scoring.alone import figures, table, together, write_scores
     from trainer.scoring.alone import score as run
     from trainer.scoring.origin import digest_files
     from trainer.training.checkpoint import load_checkpoint
@@ -52,7 +55,7 @@ def score(
     if unknown := set(part.split("+")) - set(parts):
         raise DataError(f"There is no part '{sorted(unknown)[0]}'.", f"Choose from {', '.join(parts)}.")
     chosen = [r for name in part.split("+") for r in parts[name] if not source or r.source in source]
-    tables = []
+    tables, several = [], []
     for checkpoint in checkpoints:
         found = load_checkpoint(checkpoint)
         needs_mask = masks or found.recipe.task != "classification"
@@ -64,6 +67,10 @@ def score(
         tables.append(
             f"`{checkpoint}`, {found.recipe.name}, epoch {found.epoch}, on {part}:\n\n{table(figures(scores))}"
         )
+        typer.echo(tables[-1])
+        several.append(scores)
+    if joined:
+        tables.append(f"all {len(several)} together, on {part}:\n\n{table(figures(together(several)))}")
         typer.echo(tables[-1])
     if out is not None and out.suffix == ".md":
         write_atomically(out, "\n".join(tables).encode())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from edge_infer.files import write_atomically
 from edge_infer.rules import Metric
 from trainer.data.cache import CACHE_FOLDER
 from trainer.data.ham10000 import Record
+from trainer.errors import DataError
 from trainer.recipe import Recipe
 from trainer.scoring.metrics import (
     Measure,
@@ -38,6 +39,7 @@ from trainer.training.tasks import picture_scores, serving_data, split_outputs
 
 BATCH = 32
 MACRO = "macro"
+_SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,20 @@ def score(checkpoint: Checkpoint, records: Sequence[Record], cache: Path = CACHE
     names = class_names(recipe)
     rows = np.concatenate(probabilities) if probabilities else np.zeros((len(data), 0))
     return Scores(tuple(records), names, rows, np.concatenate(dice) if dice else None)
+
+
+def together(several: Sequence[Scores]) -> Scores:
+    """What classifiers say whose logits are averaged, of the same pictures.
+
+    Raises:
+        DataError: one of them names other classes, or is no classifier.
+    """
+    first = several[0]
+    if not first.classes or any(one.classes != first.classes for one in several):
+        raise DataError("These networks do not name the same classes.", "Give classifiers of one target.")
+    logits = np.mean([np.log(np.maximum(one.probabilities, _SMALLEST)) for one in several], axis=0)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return replace(first, probabilities=weights / weights.sum(axis=1, keepdims=True), dice=None)
 
 
 def figures(scores: Scores, resamples: int = 1000) -> dict[str, dict[str, Metric]]:

@@ -1,7 +1,8 @@
 """Features of a segmenter's encoder over pictures that it should find familiar and over others, for the fit.
 
-Good pictures come from the training and validation parts of every source, and from changed copies of some of the
-training ones; others from `trainer.data.negatives`. No picture of `test` is opened.
+Good pictures are changed copies of the training ones of every source, as other cameras, lights and archives would have
+kept them, so that no direction of a source's own camera counts as dermoscopy's; and validation pictures as they are.
+Others come from `trainer.data.negatives`. No picture of `test` is opened.
 """
 
 from __future__ import annotations
@@ -22,24 +23,29 @@ from tqdm import tqdm
 from edge_infer.files import write_atomically
 from edge_infer.steps.image import open_picture
 from edge_infer.steps.resize import resize, to_batch
+from trainer.data.camera import apply_camera
 from trainer.data.ham10000 import Record
 from trainer.data.negatives import Use, negatives
 from trainer.data.splits import spread, standard_split
 from trainer.data.varied import vary
 from trainer.errors import DataError
 from trainer.models.serving import ServingSegmenter
+from trainer.recipe import AugmentConfig
 
 MOST_OF_A_SOURCE = 1200
 """Training and validation pictures of one source, each at most so many."""
-VARIED_EVERY = 3
-"""Of so many training pictures one counts a second time, as a changed copy."""
+CAMERA = AugmentConfig(low_resolution=0.6, blur=0.3, jpeg=0.4, vignette=0.4, temperature=0.15, exposure=0.3)
+"""What changed copies suffer, beside another white balance and field of view (`trainer.data.varied`)."""
 
-FORMAT = "1"
+FORMAT = "2"
 """Changes with what is pooled over which pictures; older files are then made again."""
+
+VARIED = "varied"
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 _BATCH = 16
+_SEED = 0
 
 
 class Item(NamedTuple):
@@ -57,8 +63,8 @@ class Features:
     Attributes:
         values: float32, shape (n, features).
         groups: shape (n,): the source of good pictures; what others show.
-        parts: shape (n,): "train", "varied" (changed copies of training pictures) or "val" of good pictures; "fit" or
-            "test" of others.
+        parts: shape (n,): "varied" (changed copies of training pictures), "val", or for a comparison "train" (as they
+            are) of good pictures; "fit" or "test" of others.
     """
 
     values: Floats
@@ -68,7 +74,7 @@ class Features:
     @property
     def sources(self) -> list[str]:
         """Of the good pictures, in order of appearance."""
-        return list(dict.fromkeys(self.groups[np.isin(self.parts, ("train", "val"))].tolist()))
+        return list(dict.fromkeys(self.groups[~np.isin(self.parts, ("fit", "test"))].tolist()))
 
     def of(self, part: str, group: str | None = None) -> Floats:
         """The rows of a part, of one group alone where that is given."""
@@ -76,9 +82,9 @@ class Features:
         rows: Floats = self.values[chosen if group is None else chosen & (self.groups == group)]
         return rows
 
-    def without(self, source: str) -> Features:
-        """All but one source's good pictures."""
-        kept = (self.groups != source) | np.isin(self.parts, ("fit", "test"))
+    def without(self, group: str) -> Features:
+        """All but one source's good pictures, or one kind of others."""
+        kept = self.groups != group
         return Features(self.values[kept], self.groups[kept], self.parts[kept])
 
 
@@ -104,18 +110,14 @@ def pool_features(
     return pool_items(segmenter, (*items, *other_items("fit")), side, progress)
 
 
-def good_items(records: Sequence[Record], limit: int | None = None) -> Iterator[Item]:
-    """Training and validation pictures of every source, and changed copies of some training ones."""
+def good_items(records: Sequence[Record], limit: int | None = None, unchanged: bool = False) -> Iterator[Item]:
+    """Changed copies of every source's training pictures and its validation pictures; training ones too, if asked."""
     parts = standard_split(records)
     most = MOST_OF_A_SOURCE if limit is None else min(limit, MOST_OF_A_SOURCE)
     for source in dict.fromkeys(record.source for record in records):
         train, val = (spread([r for r in parts[part] if r.source == source], most) for part in ("train", "val"))
-        yield from (Item("train", source, _reader(record)) for record in train)
-        yield from (
-            Item("varied", source, _reader(record, seed))
-            for seed, record in enumerate(train)
-            if seed % VARIED_EVERY == 0
-        )
+        yield from (Item("train", source, _reader(record)) for record in train if unchanged)
+        yield from (Item(VARIED, source, _reader(record, seed)) for seed, record in enumerate(train))
         yield from (Item("val", source, _reader(record)) for record in val)
 
 
@@ -125,15 +127,16 @@ def other_items(use: Use) -> Iterator[Item]:
 
 
 def pool_items(segmenter: ServingSegmenter, items: Iterable[Item], side: int, progress: bool = True) -> Features:
-    """The features of these pictures, in order."""
+    """The features of these pictures, in order; those of `VARIED` suffer `CAMERA`, the same on each call."""
     queue = iter(tqdm(items, desc="familiarity", unit="img", disable=not progress))
     rows, parts, groups = [], [], []
-    while batch := list(islice(queue, _BATCH)):
-        small = to_batch([resize(item.read(), side, side) for item in batch])
-        with torch.inference_mode():
-            rows.append(segmenter.features(torch.from_numpy(small)).numpy())
-        parts += [item.part for item in batch]
-        groups += [item.group for item in batch]
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        while batch := list(islice(queue, _BATCH)):
+            small = torch.from_numpy(to_batch([resize(item.read(), side, side) for item in batch]))
+            rows.append(segmenter.features(_through_cameras(small, [item.part == VARIED for item in batch])).numpy())
+            parts += [item.part for item in batch]
+            groups += [item.group for item in batch]
     return Features(np.concatenate(rows), np.array(groups), np.array(parts))
 
 
@@ -157,6 +160,17 @@ def read_features(path: Path) -> Features:
         raise DataError(
             f"'{path}' holds no features: {error}.", "Make them with `python -m trainer bundle`."
         ) from error
+
+
+def _through_cameras(images: torch.Tensor, changed: Sequence[bool]) -> torch.Tensor:
+    """RGB (n, s, s, 3), 0..255, with the chosen ones through `CAMERA`."""
+    rows = torch.tensor(changed)
+    if not rows.any():
+        return images
+    worn = apply_camera(images[rows].permute(0, 3, 1, 2) / 255, CAMERA)
+    images = images.clone()
+    images[rows] = (255 * worn.permute(0, 2, 3, 1)).to(images.dtype)
+    return images
 
 
 def _reader(record: Record, seed: int | None = None) -> Callable[[], Picture]:
