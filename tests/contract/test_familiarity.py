@@ -73,7 +73,7 @@ def test_features_are_stored_as_they_are(features: Features, tmp_path: Path) -> 
     write_features(tmp_path / "features.npz", features)
     again = read_features(tmp_path / "features.npz")
     assert np.array_equal(again.values, features.values) and again.sources == features.sources == ["ham10000"]
-    assert {"varied", "val", "fit"} == set(again.parts.tolist()), "no picture of test is opened"
+    assert {"varied", "val", "fit", "fit-varied"} == set(again.parts.tolist()), "no picture of test is opened"
 
 
 def test_it_is_fitted_to_pictures_as_other_cameras_give_them(records: list[Record]) -> None:
@@ -81,6 +81,9 @@ def test_it_is_fitted_to_pictures_as_other_cameras_give_them(records: list[Recor
     items = list(good_items(records, 6, unchanged=True))
     found, again = (pool_items(graph, items, SEGMENTER_SIZE, progress=False) for _ in range(2))
     assert np.array_equal(found.values, again.values), "the same copies each time"
+    one = [item for item in items if item.part == "varied"][3]
+    copy = pool_items(graph, [one], SEGMENTER_SIZE, progress=False).values
+    assert copy == pytest.approx(found.of("varied")[3:4], abs=1e-4), "whatever else is pooled"
     changed = np.abs(found.of("varied") - found.of("train")).max(axis=1)
     assert len(changed) == 6 and (changed > 1e-3).all()
     alone = pool_items(graph, [item for item in items if item.part == "val"], SEGMENTER_SIZE, progress=False)

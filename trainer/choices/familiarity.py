@@ -7,6 +7,7 @@ threshold comes from validation pictures: the highest one that refuses no more t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from trainer.errors import DataError
 from trainer.models.familiarity import FamiliarityWeights
-from trainer.scoring.familiarity import VARIED, Features, Floats
+from trainer.scoring.familiarity import OTHERS, VARIED, Features, Floats
 
 STRENGTH = 0.001
 """Inverse of the regularisation: features are as many as the pictures of a small source."""
@@ -64,16 +65,29 @@ def fit_familiarity(features: Features, strength: float = STRENGTH) -> Familiari
     pictures = {
         source: {part: len(features.of(part, source)) for part in (VARIED, "val")} for source in features.sources
     }
-    return FamiliarityFit(weights, threshold, refused, pictures | {"other": {"train": len(features.of("fit"))}})
+    return FamiliarityFit(
+        weights, threshold, refused, pictures | {"other": {part: len(features.of(part)) for part in OTHERS}}
+    )
 
 
-def fit_weights(features: Features, strength: float = STRENGTH, good_part: str = VARIED) -> FamiliarityWeights:
-    """See `fit_familiarity`; `good_part` is what others are told from.
+def fit_weights(
+    features: Features,
+    strength: float = STRENGTH,
+    good_parts: Sequence[str] = (VARIED,),
+    other_parts: Sequence[str] = OTHERS,
+) -> FamiliarityWeights:
+    """See `fit_familiarity`.
+
+    Args:
+        features: with these parts.
+        strength: inverse of the regularisation, above 0.
+        good_parts: what others are told from.
+        other_parts: what they are told from.
 
     Raises:
         DataError: there are no good training pictures, or no others.
     """
-    good, other = features.parts == good_part, features.parts == "fit"
+    good, other = np.isin(features.parts, good_parts), np.isin(features.parts, other_parts)
     if not good.any() or not other.any():
         raise DataError("Familiarity needs pictures to be familiar with, and others.", "Check the data's train part.")
     used = good | other

@@ -300,7 +300,7 @@ def familiarity(
     data: Many,
     strength: Annotated[
         list[float] | None,
-        typer.Option(min=0, help="Inverse of the fit's regularisation; may be repeated.", show_default="what ships"),
+        typer.Option(min=1e-9, help="Inverse of the fit's regularisation; may be repeated.", show_default="what ships"),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many pictures of each source and split.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -324,7 +324,7 @@ def familiarity(
         torch.set_num_threads(threads)
     found, records = load_checkpoint(segmenter), read_sources(data)
     graph = ServingSegmenter(found.model, found.recipe.normalization)
-    items = [*good_items(records, limit, unchanged=True), *other_items("fit")]
+    items = [*good_items(records, limit, unchanged=True), *other_items()]
     features = pool_items(graph, items, found.recipe.data.size)
     text = f"`{found.recipe.name}`\n\n" + left_out_markdown(list(left_out(features, tuple(strength or (STRENGTH,)))))
     if out is not None:

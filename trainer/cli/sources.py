@@ -46,7 +46,8 @@ def score(
     from trainer.scoring.origin import digest_files
     from trainer.training.checkpoint import load_checkpoint
 
-    if out is not None and (out.suffix not in (".csv", ".md") or (out.suffix == ".csv" and len(checkpoints) > 1)):
+    several_rows = len(checkpoints) > 1 or joined
+    if out is not None and (out.suffix not in (".csv", ".md") or (out.suffix == ".csv" and several_rows)):
         raise TrainerError(f"{out} cannot hold this.", "Name a .md file, or a .csv file for a single network.")
     if threads:
         torch.set_num_threads(threads)

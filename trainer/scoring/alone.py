@@ -86,8 +86,11 @@ def together(several: Sequence[Scores]) -> Scores:
         DataError: one of them names other classes, or is no classifier.
     """
     first = several[0]
-    if not first.classes or any(one.classes != first.classes for one in several):
-        raise DataError("These networks do not name the same classes.", "Give classifiers of one target.")
+    same = all((one.classes, one.records) == (first.classes, first.records) for one in several)
+    if not (first.classes and same):
+        raise DataError(
+            "These networks do not name the same classes of the same pictures.", "Give classifiers of one target."
+        )
     logits = np.mean([np.log(np.maximum(one.probabilities, _SMALLEST)) for one in several], axis=0)
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return replace(first, probabilities=weights / weights.sum(axis=1, keepdims=True), dice=None)

@@ -2,7 +2,8 @@
 
 Good pictures are changed copies of the training ones of every source, as other cameras, lights and archives would have
 kept them, so that no direction of a source's own camera counts as dermoscopy's; and validation pictures as they are.
-Others come from `trainer.data.negatives`. No picture of `test` is opened.
+Others come from `trainer.data.negatives`, as they are and as changed copies too, so that no wear counts as dermoscopy's
+either. No picture of `test` is opened.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from edge_infer.steps.image import open_picture
 from edge_infer.steps.resize import resize, to_batch
 from trainer.data.camera import apply_camera
 from trainer.data.ham10000 import Record
-from trainer.data.negatives import Use, negatives
+from trainer.data.negatives import negatives
 from trainer.data.splits import spread, standard_split
 from trainer.data.varied import vary
 from trainer.errors import DataError
@@ -37,23 +38,28 @@ MOST_OF_A_SOURCE = 1200
 CAMERA = AugmentConfig(low_resolution=0.6, blur=0.3, jpeg=0.4, vignette=0.4, temperature=0.15, exposure=0.3)
 """What changed copies suffer, beside another white balance and field of view (`trainer.data.varied`)."""
 
-FORMAT = "2"
+FORMAT = "3"
 """Changes with what is pooled over which pictures; older files are then made again."""
 
 VARIED = "varied"
+OTHERS = ("fit", "fit-varied")
+"""Parts of other pictures: as they are, and changed copies of them."""
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 _BATCH = 16
-_SEED = 0
 
 
 class Item(NamedTuple):
-    """One picture to pool: the part and the group that it counts for (see `Features`), and how it is read."""
+    """One picture to pool: the part and the group that it counts for (see `Features`), and how it is read.
+
+    With a seed it is pooled as a changed copy, which depends on the picture and the seed alone.
+    """
 
     part: str
     group: str
     read: Callable[[], Picture]
+    seed: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +70,7 @@ class Features:
         values: float32, shape (n, features).
         groups: shape (n,): the source of good pictures; what others show.
         parts: shape (n,): "varied" (changed copies of training pictures), "val", or for a comparison "train" (as they
-            are) of good pictures; "fit" or "test" of others.
+            are) of good pictures; "fit" and "fit-varied", or "test", of others.
     """
 
     values: Floats
@@ -74,7 +80,7 @@ class Features:
     @property
     def sources(self) -> list[str]:
         """Of the good pictures, in order of appearance."""
-        return list(dict.fromkeys(self.groups[~np.isin(self.parts, ("fit", "test"))].tolist()))
+        return list(dict.fromkeys(self.groups[~np.isin(self.parts, (*OTHERS, "test"))].tolist()))
 
     def of(self, part: str, group: str | None = None) -> Floats:
         """The rows of a part, of one group alone where that is given."""
@@ -107,7 +113,7 @@ def pool_features(
     items = list(good_items(records, limit))
     if not any(item.part == "val" for item in items):
         raise DataError("No source has a validation part.", "The threshold of familiarity is set on one.")
-    return pool_items(segmenter, (*items, *other_items("fit")), side, progress)
+    return pool_items(segmenter, (*items, *other_items()), side, progress)
 
 
 def good_items(records: Sequence[Record], limit: int | None = None, unchanged: bool = False) -> Iterator[Item]:
@@ -117,26 +123,28 @@ def good_items(records: Sequence[Record], limit: int | None = None, unchanged: b
     for source in dict.fromkeys(record.source for record in records):
         train, val = (spread([r for r in parts[part] if r.source == source], most) for part in ("train", "val"))
         yield from (Item("train", source, _reader(record)) for record in train if unchanged)
-        yield from (Item(VARIED, source, _reader(record, seed)) for seed, record in enumerate(train))
+        yield from (Item(VARIED, source, _reader(record), seed) for seed, record in enumerate(train))
         yield from (Item("val", source, _reader(record)) for record in val)
 
 
-def other_items(use: Use) -> Iterator[Item]:
-    """Pictures that are no dermoscopy, each with what it shows."""
-    return (Item(use, one.what, partial(np.asarray, one.image)) for one in negatives(use))
+def other_items() -> Iterator[Item]:
+    """Pictures that are no dermoscopy, each with what it shows, as they are and as changed copies."""
+    plain, changed = OTHERS
+    for seed, one in enumerate(negatives("fit")):
+        yield Item(plain, one.what, partial(np.asarray, one.image))
+        yield Item(changed, one.what, partial(np.asarray, one.image), seed)
 
 
 def pool_items(segmenter: ServingSegmenter, items: Iterable[Item], side: int, progress: bool = True) -> Features:
-    """The features of these pictures, in order; those of `VARIED` suffer `CAMERA`, the same on each call."""
+    """The features of these pictures, in order."""
     queue = iter(tqdm(items, desc="familiarity", unit="img", disable=not progress))
     rows, parts, groups = [], [], []
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
-        while batch := list(islice(queue, _BATCH)):
-            small = torch.from_numpy(to_batch([resize(item.read(), side, side) for item in batch]))
-            rows.append(segmenter.features(_through_cameras(small, [item.part == VARIED for item in batch])).numpy())
-            parts += [item.part for item in batch]
-            groups += [item.group for item in batch]
+    while batch := list(islice(queue, _BATCH)):
+        small = torch.cat([_read(item, side) for item in batch])
+        with torch.inference_mode():
+            rows.append(segmenter.features(small).numpy())
+        parts += [item.part for item in batch]
+        groups += [item.group for item in batch]
     return Features(np.concatenate(rows), np.array(groups), np.array(parts))
 
 
@@ -162,20 +170,18 @@ def read_features(path: Path) -> Features:
         ) from error
 
 
-def _through_cameras(images: torch.Tensor, changed: Sequence[bool]) -> torch.Tensor:
-    """RGB (n, s, s, 3), 0..255, with the chosen ones through `CAMERA`."""
-    rows = torch.tensor(changed)
-    if not rows.any():
-        return images
-    worn = apply_camera(images[rows].permute(0, 3, 1, 2) / 255, CAMERA)
-    images = images.clone()
-    images[rows] = (255 * worn.permute(0, 2, 3, 1)).to(images.dtype)
-    return images
+def _read(item: Item, side: int) -> torch.Tensor:
+    """The picture as the segmenter takes it, uint8 (1, side, side, 3)."""
+    pixels = item.read()
+    if item.seed is None:
+        return torch.from_numpy(to_batch([resize(pixels, side, side)]))
+    pixels = vary(pixels, np.random.default_rng(item.seed))
+    image = torch.from_numpy(to_batch([resize(pixels, side, side)])).permute(0, 3, 1, 2) / 255
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(item.seed)
+        worn = apply_camera(image, CAMERA)
+    return (255 * worn).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _reader(record: Record, seed: int | None = None) -> Callable[[], Picture]:
-    def read() -> Picture:
-        pixels = open_picture(record.image_path).pixels
-        return pixels if seed is None else vary(pixels, np.random.default_rng(seed))
-
-    return read
+def _reader(record: Record) -> Callable[[], Picture]:
+    return lambda: open_picture(record.image_path).pixels

@@ -23,5 +23,5 @@ def test_together_they_say_what_the_mean_of_their_logits_says() -> None:
 def test_networks_that_name_other_classes_have_no_mean() -> None:
     one = Scores((), ("a", "b"), np.array([[0.5, 0.5]]), None)
     for other in (replace(one, classes=("b", "a")), Scores((), (), np.zeros((1, 0)), np.ones(1))):
-        with pytest.raises(DataError, match="same classes"):
+        with pytest.raises(DataError, match="same classes of the same pictures"):
             together([other, one])
