@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax  # type: ignore[import-untyped]
 from torch import nn
 from torch.nn import functional as F
 
@@ -92,8 +93,7 @@ def together(several: Sequence[Scores]) -> Scores:
             "These networks do not name the same classes of the same pictures.", "Give classifiers of one target."
         )
     logits = np.mean([np.log(np.maximum(one.probabilities, _SMALLEST)) for one in several], axis=0)
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return replace(first, probabilities=weights / weights.sum(axis=1, keepdims=True), dice=None)
+    return replace(first, probabilities=softmax(logits, axis=1), dice=None)
 
 
 def figures(scores: Scores, resamples: int = 1000) -> dict[str, dict[str, Metric]]:
