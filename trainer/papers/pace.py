@@ -6,6 +6,7 @@ Throughput is measured on noise: reading and augmenting are a few hundredths of 
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from trainer.training.precision import keep_strided_depthwise_in_float32
 from trainer.training.tasks import Batch, Objective
 
 _STRIDE, _STEPS = 32, 8
+_HOPELESS = 1.5
+"""The quickest of two steps takes less than this many times the quickest of all of them."""
 _BESIDE = 1.08
 """Reading, augmenting, averaging weights and writing, on top of the steps."""
 
@@ -109,15 +112,20 @@ def schedule_for(plan: Plan, pace: Pace, pictures: int, kept: Path) -> Schedule:
     return found
 
 
-def seconds_per_picture(recipe: Recipe) -> tuple[float, Literal["bf16", "float32"]]:
+def seconds_per_picture(recipe: Recipe, enough: float = math.inf) -> tuple[float, Literal["bf16", "float32"]]:
     """Processor time of a training step a picture at the recipe's size, over the threads; and the faster precision.
 
     Not wall time: whatever else runs on the machine would cut the schedule.
+
+    Args:
+        recipe: what is trained.
+        enough: seconds; what surely takes more is timed by a few steps alone.
     """
     found: dict[float, Literal["bf16", "float32"]] = {}
-    candidates: tuple[Literal["bf16", "float32"], ...] = (recipe.optim.precision, "float32")
+    candidates: tuple[Literal["bf16", "float32"], ...] = ("float32", recipe.optim.precision)
     for precision in dict.fromkeys(candidates):
-        found[_timed(replace(recipe, optim=replace(recipe.optim, precision=precision)))] = precision
+        timed = replace(recipe, optim=replace(recipe.optim, precision=precision))
+        found[_timed(timed, min([enough, *found]))] = precision
     best = min(found)
     return best, found[best]
 
@@ -130,19 +138,23 @@ def _fit(plan: Plan, pace: Pace, pictures: int) -> Schedule:
             recipe = Budget(size=size).fit_recipe(plan.recipe, plan.scale)
         except RecipeError:
             continue
-        seconds, precision = seconds_per_picture(recipe)
         share = recipe.data.small_share if recipe.data.small_size else 0.0
         saved = (recipe.data.small_size or size) ** 2 / size**2
-        epoch = pictures * seconds * _BESIDE * (share * saved + 1 - share)
+        steps = pictures * _BESIDE * (share * saved + 1 - share)
+        last = size == sizes[-1]
+        enough = math.inf if last else pace.minutes * 60 / (steps * pace.least_epochs)
+        seconds, precision = seconds_per_picture(recipe, enough)
+        epoch = steps * seconds
         epochs = int(pace.minutes * 60 / epoch)
-        if epochs >= pace.least_epochs or size == sizes[-1]:
+        if epochs >= pace.least_epochs or last:
             break
     asked = plan.recipe.optim.epochs
     cut = "" if epochs else f"one epoch takes {epoch / 60:.0f} minutes and the time is {pace.minutes:.0f}"
     return Schedule(max(1, min(epochs, asked)), size, precision, round(seconds, 6), cut)
 
 
-def _timed(recipe: Recipe) -> float:
+def _timed(recipe: Recipe, enough: float = math.inf) -> float:
+    """The quickest of a few steps; of two alone where both take more than `_HOPELESS` times what would be enough."""
     torch.manual_seed(0)
     config: OptimConfig = recipe.optim
     size, count = recipe.data.size, config.batch_size
@@ -168,6 +180,8 @@ def _timed(recipe: Recipe) -> float:
         loss.backward()
         optimizer.step()
         times.append((time.process_time() - started) / torch.get_num_threads())
+        if len(times) > 1 and min(times) / count > _HOPELESS * enough:
+            break
     return min(times) / count
 
 

@@ -64,7 +64,7 @@ def test_every_row_of_the_papers_is_queued_cheapest_first() -> None:
 
 
 def test_a_schedule_fits_the_time(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paces, "seconds_per_picture", lambda r: (1e-6 * r.data.size**2, "float32"))
+    monkeypatch.setattr(paces, "seconds_per_picture", lambda r, enough: (1e-6 * r.data.size**2, "float32"))
     plan = Plan("row", "S7", replace(recipe, data=DataConfig(size=256, target="dx")), "")
     plan = replace(plan, recipe=replace(plan.recipe, optim=replace(plan.recipe.optim, epochs=100)))
 
@@ -76,7 +76,7 @@ def test_a_schedule_fits_the_time(recipe: Recipe, tmp_path: Path, monkeypatch: p
     assert fit(60, 9000, "b").size < 256 and fit(60, 9000, "b").epochs >= 8
     tight = fit(1, 1_000_000, "c")
     assert (tight.size, tight.epochs) == (128, 1) and "minutes" in tight.cut
-    monkeypatch.setattr(paces, "seconds_per_picture", lambda r: (1.0, "bf16"))
+    monkeypatch.setattr(paces, "seconds_per_picture", lambda r, enough: (1.0, "bf16"))
     assert fit(60, 1000, "a") == whole, "a resumed run keeps its schedule"
     (tmp_path / "a").write_text("{}")
     with pytest.raises(DataError, match="is no schedule"):
@@ -86,6 +86,23 @@ def test_a_schedule_fits_the_time(recipe: Recipe, tmp_path: Path, monkeypatch: p
 def test_throughput_is_measured(recipe: Recipe) -> None:
     seconds, precision = paces.seconds_per_picture(recipe)
     assert 0 < seconds < 1 and precision in ("bf16", "float32")
+
+
+def test_what_surely_takes_too_long_is_timed_by_two_steps(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks: list[float] = []
+
+    def clock() -> float:
+        ticks.append(float(len(ticks)))
+        return ticks[-1]
+
+    monkeypatch.setattr(paces.time, "process_time", clock)
+    plain = replace(recipe, optim=replace(recipe.optim, precision="float32"))
+    whole, _ = paces.seconds_per_picture(plain)
+    steps = len(ticks) // 2
+    short, _ = paces.seconds_per_picture(plain, whole / 10)
+    assert whole == short and steps > 2 and len(ticks) // 2 == steps + 2
+    paces.seconds_per_picture(plain, whole)
+    assert len(ticks) // 2 == 2 * steps + 2
 
 
 @pytest.fixture
