@@ -11,7 +11,7 @@ from trainer.papers.costs import Cost, cost_of, read_costs
 from trainer.papers.measures import mean_difference
 from trainer.papers.pairs import Pair, Rows, pair_table, uneven
 from trainer.papers.rows import Row, View
-from trainer.papers.schedules import architecture, many, paces, span, start_of, trainings
+from trainer.papers.schedules import architecture, machines, many, paces, span, start_of, trainings
 from trainer.papers.wording import finding, listed, opened
 
 _SCRATCH = "-scratch"
@@ -53,7 +53,8 @@ def how(rows: Sequence[Row]) -> str:
     same = "the same time" if len(times) == 1 else "one of these times"
     return (
         "Every sentence is written by `python -m trainer results` from rows whose schedules were fitted to "
-        f"{same} on a shared machine ({'; '.join(times)}), by throughput measured before; epochs and minutes of "
+        f"{same} on a shared machine ({'; '.join(times)}), by throughput measured before, on "
+        f"{machines(rows)}; what another machine gets through in that time differs. Epochs and minutes of "
         "every row stand in the tables, and no pair mixes times. Both networks of a pair answer the same `test` "
         "pictures. The wording follows from the 95 % interval of the difference, bootstrapped by lesion, in brackets. "
         "It holds what other lesions would change and not what another training would: one seed stands behind each "

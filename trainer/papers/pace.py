@@ -21,7 +21,7 @@ from trainer.papers.plan import Budget, Plan
 from trainer.papers.rows import Row
 from trainer.recipe import OptimConfig, Recipe, recipe_from_dict
 from trainer.training.checkpoint import build_model, class_names
-from trainer.training.precision import keep_strided_depthwise_in_float32
+from trainer.training.precision import computes_bf16, keep_strided_depthwise_in_float32
 from trainer.training.tasks import Batch, Objective
 
 _STRIDE, _STEPS = 32, 8
@@ -115,14 +115,15 @@ def schedule_for(plan: Plan, pace: Pace, pictures: int, kept: Path) -> Schedule:
 def seconds_per_picture(recipe: Recipe, enough: float = math.inf) -> tuple[float, Literal["bf16", "float32"]]:
     """Processor time of a training step a picture at the recipe's size, over the threads; and the faster precision.
 
-    Not wall time: whatever else runs on the machine would cut the schedule.
+    Not wall time: whatever else runs on the machine would cut the schedule. bf16 is tried where the processor has it.
 
     Args:
         recipe: what is trained.
         enough: seconds; what surely takes more is timed by a few steps alone.
     """
     found: dict[float, Literal["bf16", "float32"]] = {}
-    candidates: tuple[Literal["bf16", "float32"], ...] = ("float32", recipe.optim.precision)
+    candidates: list[Literal["bf16", "float32"]] = ["float32"]
+    candidates += [recipe.optim.precision] if computes_bf16("cpu") else []
     for precision in dict.fromkeys(candidates):
         timed = replace(recipe, optim=replace(recipe.optim, precision=precision))
         found[_timed(timed, min([enough, *found]))] = precision

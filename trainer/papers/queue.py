@@ -1,8 +1,9 @@
 """All rows of all tables, worked off cheapest first, by as many processes as there are cores to spare.
 
-A row is locked while a process trains it, and stands in its table when it is finished. A lock goes with its process,
-however that ends, so a killed queue leaves nothing behind but a run that is continued. A row that stands in two tables
-has one lock, one schedule and therefore one training.
+Rows that are compared as equals share a schedule: a finished one's is taken, whatever machine it was made on. A row is
+locked while a process trains it, and stands in its table when it is finished. A lock goes with its process, however
+that ends, so a killed queue leaves nothing behind but a run that is continued. A row that stands in two tables has one
+lock, one schedule and therefore one training.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from trainer.papers.run import compare, complete, views_of
 from trainer.recipe import ModelConfig, recipe_from_dict
 from trainer.training.checkpoint import build_model
 from trainer.training.initial import encoder_of
+from trainer.training.precision import computes_bf16
 
 State = Literal["done", "running", "left", "failed"]
 
@@ -73,14 +75,18 @@ def entries(only: Sequence[str] = ()) -> list[Entry]:
     Raises:
         DataError: no row and no table has one of these names.
     """
-    queued = [(table, plan) for table in _QUEUED for plan in plans(table) if not plan.weights_of]
-    known = {name for table, plan in queued for name in (table, plan.name)}
+    queued = _queued()
+    known = {name for entry in queued for name in (entry.table, entry.plan.name)}
     if unknown := sorted(set(only) - known):
         raise DataError(f"No row of the queue is called '{unknown[0]}'.", "Take a name that --status shows.")
-    found = [
-        Entry(table, plan, _gflops(plan)) for table, plan in queued if not only or table in only or plan.name in only
-    ]
+    wanted = [entry for entry in queued if not only or entry.table in only or entry.plan.name in only]
+    found = [replace(entry, gflops=_gflops(entry.plan)) for entry in wanted]
     return sorted(found, key=lambda entry: (entry.gflops, entry.table, entry.plan.name))
+
+
+def _queued() -> list[Entry]:
+    """All rows that learn something, in the order of the tables, without their operations."""
+    return [Entry(table, plan, 0.0) for table in _QUEUED for plan in plans(table) if not plan.weights_of]
 
 
 def work_off(job: Job, pace: Pace, only: Sequence[str] = (), say: Callable[[str], None] = print) -> list[Standing]:
@@ -120,7 +126,7 @@ def _make(job: Job, pace: Pace, entry: Entry, pictures: int, say: Callable[[str]
     note.unlink(missing_ok=True)
     try:
         kept = _kept(job, pace, entry)
-        schedule = _first_schedule(job, pace, entry) or schedule_for(entry.plan, pace, pictures, kept)
+        schedule = _known_schedule(job, pace, entry) or schedule_for(entry.plan, pace, pictures, kept)
         what = f"{schedule.epochs} epochs at {schedule.size} pixels, {schedule.precision}"
         say(f"{name}: {what}" + (f"; cut: {schedule.cut}" if schedule.cut else ""))
         compare(_row_job(job, pace, entry, schedule), say)
@@ -164,12 +170,24 @@ def _made(job: Job, pace: Pace, entry: Entry) -> list[Row]:
     return found if same and away else []
 
 
-def _first_schedule(job: Job, pace: Pace, entry: Entry) -> Schedule | None:
-    """Of a row that is made again, the first one's."""
-    if job.out.name != AGAIN:
+def _known_schedule(job: Job, pace: Pace, entry: Entry) -> Schedule | None:
+    """Of a row that is made again, the first one's; of others, that of a finished row which shares their schedule.
+
+    In float32 where this processor has no bf16, which then takes ten times as long.
+    """
+    again = job.out.name == AGAIN
+    home = replace(job, out=job.out.parent if again else job.out, external=None)
+    equals = [entry] if again else [item for item in _queued() if _paced_as(item.plan) == _paced_as(entry.plan)]
+    rows = (row for item in equals for row in _made(home, pace, item) if row.pace == pace.name)
+    if (row := next(rows, None)) is None:
         return None
-    found = _made(replace(job, out=job.out.parent, external=None), pace, entry)
-    return schedule_of(found[0]) if found and found[0].pace == pace.name else None
+    schedule = schedule_of(row)
+    return schedule if computes_bf16(job.device) else replace(schedule, precision="float32")
+
+
+def _paced_as(plan: Plan) -> str:
+    """What rows that share a schedule have in common."""
+    return plan.paced_as or plan.name
 
 
 def describe(found: Sequence[Standing], pace: Pace) -> str:
@@ -203,7 +221,7 @@ def _row_job(job: Job, pace: Pace, entry: Entry, schedule: Schedule) -> Job:
 
 def _kept(job: Job, pace: Pace, entry: Entry) -> Path:
     """The file of the schedule, one for rows that are compared with each other as equals."""
-    return job.runs / "queue" / f"{entry.plan.paced_as or entry.plan.name}.{pace.name}.json"
+    return job.runs / "queue" / f"{_paced_as(entry.plan)}.{pace.name}.json"
 
 
 def _gflops(plan: Plan) -> float:

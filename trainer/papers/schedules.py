@@ -47,6 +47,11 @@ def paces(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def machines(rows: Iterable[Row]) -> str:
+    """The processors that rows were trained on, such as "Intel(R) Xeon(R) Processor, 2 processors"."""
+    return " and ".join(sorted({row.compute.hardware for row in rows if row.compute}))
+
+
 def took(rows: Iterable[Row]) -> str:
     """What trainings took, such as "18 to 40 minutes of wall time"."""
     costs = [row.compute for row in rows if row.compute]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from trainer.papers.again import AGAIN, again_table
 from trainer.papers.hours import Spent, hours_page, spent
 from trainer.papers.job import Job
 from trainer.papers.measures import accuracy_of
-from trainer.papers.pace import PACES, Pace, Schedule, schedule_for
+from trainer.papers.pace import PACES, Pace, Schedule, schedule_for, schedule_of
 from trainer.papers.plan import Budget, Plan
 from trainer.papers.plans import plans
 from trainer.papers.queue import Entry, describe, entries, standing, work_off
@@ -245,6 +246,29 @@ def test_rows_that_are_compared_as_equals_share_a_schedule() -> None:
     assert paced["densenet121-scratch"] == "densenet121" and paced["densenet121"] == ""
     assert paced["resnet50-binary-keep"] == paced["resnet50-binary-whole"] == "resnet50-binary"
     assert paced["metadata-fusion-image-alone"] == "metadata-fusion"
+
+
+def test_a_finished_row_s_schedule_holds_for_its_equals_on_any_machine(
+    job: Job, two: list[Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pace = PACES["medium"]
+    two[1] = replace(two[1], paced_as="first")
+    monkeypatch.setattr(paces, "seconds_per_picture", lambda recipe, enough: (1e-4, "bf16"))
+    monkeypatch.setattr(queue, "computes_bf16", lambda device: False)
+    first, second = Entry("classifiers", two[0], 0.0), Entry("classifiers", two[1], 0.0)
+    assert queue._known_schedule(job, pace, second) is None
+    work_off(job, pace, ["first"], say=lambda text: None)
+    known = queue._known_schedule(job, pace, second)
+    [row] = [row for row in read_rows(job.out / "classifiers") if row.compute]
+    assert known == replace(schedule_of(row), precision="float32")
+    assert queue._known_schedule(job, PACES["hour"], second) is None, "of another time"
+    monkeypatch.setattr(queue, "computes_bf16", lambda device: True)
+    assert queue._known_schedule(job, pace, second) == schedule_of(row) == queue._known_schedule(job, pace, first)
+    shutil.rmtree(job.runs)
+    monkeypatch.setattr(paces, "seconds_per_picture", lambda recipe, enough: (1e3, "float32"))
+    work_off(job, pace, ["second"], say=lambda text: None)
+    rows = [row.compute for row in read_rows(job.out / "classifiers") if row.compute]
+    assert len({cost.epochs for cost in rows}) == 1 and len(rows) == 2
 
 
 def test_nothing_is_said_of_another_clinic_on_crops_of_a_segmenter_that_may_know_it() -> None:
