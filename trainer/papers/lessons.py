@@ -53,8 +53,8 @@ def how(rows: Sequence[Row]) -> str:
     same = "the same time" if len(times) == 1 else "one of these times"
     return (
         "Every sentence is written by `python -m trainer results` from rows whose schedules were fitted to "
-        f"{same} on a shared machine ({'; '.join(times)}), by throughput measured before, on "
-        f"{machines(rows)}; what another machine gets through in that time differs. Epochs and minutes of "
+        f"{same} on a shared machine ({'; '.join(times)}), by throughput measured before. They were "
+        f"trained on {machines(rows)}; another machine gets through more or less in that time. Epochs and minutes of "
         "every row stand in the tables, and no pair mixes times. Both networks of a pair answer the same `test` "
         "pictures. The wording follows from the 95 % interval of the difference, bootstrapped by lesion, in brackets. "
         "It holds what other lesions would change and not what another training would: one seed stands behind each "

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -85,8 +87,8 @@ def schedule_of(row: Row) -> Schedule:
     return Schedule(cost.planned_epochs, cost.size, precision, round(seconds, 6), row.cut)
 
 
-def schedule_for(plan: Plan, pace: Pace, pictures: int, kept: Path) -> Schedule:
-    """The stored schedule of a row, or a new one from measured throughput.
+def schedule_for(plan: Plan, pace: Pace, pictures: int, kept: Path, known: Schedule | None = None) -> Schedule:
+    """The stored schedule of a row, or the known one, or a new one from measured throughput; it is stored.
 
     The published size is taken where at least `least_epochs` fit; otherwise the largest smaller one, in steps of 32
     pixels, where they do, and the least size where none does.
@@ -96,6 +98,7 @@ def schedule_for(plan: Plan, pace: Pace, pictures: int, kept: Path) -> Schedule:
         pace: the time.
         pictures: that it learns from in an epoch.
         kept: JSON file of the schedule.
+        known: taken where there is no such file.
 
     Raises:
         DataError: the file is no schedule.
@@ -105,9 +108,8 @@ def schedule_for(plan: Plan, pace: Pace, pictures: int, kept: Path) -> Schedule:
             return parse(Schedule, _read(kept))
         except (ValueError, SchemaError) as error:
             raise DataError(f"'{kept}' is no schedule: {error}.", "Delete it: it is measured again.") from error
-    found = _fit(plan, pace, pictures)
+    found = known or _fit(plan, pace, pictures)
     kept.parent.mkdir(parents=True, exist_ok=True)
-
     write_atomically(kept, (json.dumps(dump(found), indent=1) + "\n").encode())
     return found
 
@@ -134,15 +136,12 @@ def seconds_per_picture(recipe: Recipe, enough: float = math.inf) -> tuple[float
 def _fit(plan: Plan, pace: Pace, pictures: int) -> Schedule:
     published = round(plan.scale * plan.recipe.data.size)
     sizes = [published, *range((published - 1) // _STRIDE * _STRIDE, pace.least_size - 1, -_STRIDE)]
-    for size in sizes:
-        try:
-            recipe = Budget(size=size).fit_recipe(plan.recipe, plan.scale)
-        except RecipeError:
-            continue
+    recipes = dict(_sized(plan, sizes))
+    for size, recipe in recipes.items():
         share = recipe.data.small_share if recipe.data.small_size else 0.0
         saved = (recipe.data.small_size or size) ** 2 / size**2
         steps = pictures * _BESIDE * (share * saved + 1 - share)
-        last = size == sizes[-1]
+        last = size == min(recipes)
         enough = math.inf if last else pace.minutes * 60 / (steps * pace.least_epochs)
         seconds, precision = seconds_per_picture(recipe, enough)
         epoch = steps * seconds
@@ -152,6 +151,13 @@ def _fit(plan: Plan, pace: Pace, pictures: int) -> Schedule:
     asked = plan.recipe.optim.epochs
     cut = "" if epochs else f"one epoch takes {epoch / 60:.0f} minutes and the time is {pace.minutes:.0f}"
     return Schedule(max(1, min(epochs, asked)), size, precision, round(seconds, 6), cut)
+
+
+def _sized(plan: Plan, sizes: Iterable[int]) -> Iterator[tuple[int, Recipe]]:
+    """The plan's recipe at those of the sizes that its network takes."""
+    for size in sizes:
+        with suppress(RecipeError):
+            yield size, Budget(size=size).fit_recipe(plan.recipe, plan.scale)
 
 
 def _timed(recipe: Recipe, enough: float = math.inf) -> float:
@@ -187,5 +193,4 @@ def _timed(recipe: Recipe, enough: float = math.inf) -> float:
 
 
 def _read(path: Path) -> object:
-
     return json.loads(path.read_text(encoding="utf-8"))

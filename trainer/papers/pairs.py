@@ -14,6 +14,8 @@ from trainer.papers.measures import figures_by_name, mean_difference
 from trainer.papers.plans import Table
 from trainer.papers.rows import Row, View, external_file, read_rows, stem_of
 from trainer.papers.schedules import many, minutes
+from trainer.papers.wording import listed
+from trainer.papers.words import precision_of
 from trainer.report.markdown import markdown_table
 from trainer.scoring.metrics import Weights, lesion_weights, show, with_interval
 from trainer.scoring.predictions import Prediction, read_predictions
@@ -44,9 +46,14 @@ class Pair:
         return _pixels(self.first), _pixels(self.second)
 
     @property
+    def precisions(self) -> tuple[str, str]:
+        """Numbers that each was trained in."""
+        return precision_of(self.first), precision_of(self.second)
+
+    @property
     def even(self) -> bool:
-        """Whether both had the same epochs at the same size."""
-        return self.epochs[0] == self.epochs[1] and self.pixels[0] == self.pixels[1]
+        """Whether both had the same epochs at the same size, in the same precision."""
+        return all(one == other for one, other in (self.epochs, self.pixels, self.precisions))
 
 
 class Rows:
@@ -126,7 +133,8 @@ def schedule_cell(pair: Pair) -> str:
     if pair.even:
         return epochs
     sizes = "" if pair.pixels[0] == pair.pixels[1] else f" at {_either(*pair.pixels)} px"
-    return f"{epochs}{sizes}, uneven"
+    numbers = "" if pair.precisions[0] == pair.precisions[1] else f" in {_either(*pair.precisions)}"
+    return f"{epochs}{sizes}{numbers}, uneven"
 
 
 def minutes_cell(pair: Pair) -> str:
@@ -140,14 +148,16 @@ def uneven(pairs: Sequence[Pair]) -> list[str]:
     if not apart:
         return []
     if len(pairs) == 1:
-        (a, b), (c, d) = pairs[0].epochs, pairs[0].pixels
+        (a, b), (c, d), (e, f) = pairs[0].epochs, pairs[0].pixels, pairs[0].precisions
         parts = [f"{a} against {many(b, 'epoch')}"] if a != b else []
         parts += [f"{c} against {d} pixels"] if c != d else []
+        parts += [f"{e} against {f}"] if e != f else []
         return [f"The schedules differ: {', '.join(parts)}."]
     epochs = max(abs(a - b) for a, b in (pair.epochs for pair in apart))
     pixels = max(abs(a - b) for a, b in (pair.pixels for pair in apart))
-    by = [many(count, what) for count, what in ((epochs, "epoch"), (pixels, "pixel")) if count]
-    return [f"Schedules differ in {len(apart)} of the {len(pairs)} pairs, by up to {' and '.join(by)}."]
+    by = [f"by up to {many(count, what)}" for count, what in ((epochs, "epoch"), (pixels, "pixel")) if count]
+    by += ["in precision"] if any(a != b for a, b in (pair.precisions for pair in apart)) else []
+    return [f"Schedules differ in {len(apart)} of the {len(pairs)} pairs, {listed(by)}."]
 
 
 def _either(first: object, second: object) -> str:

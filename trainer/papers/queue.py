@@ -125,8 +125,8 @@ def _make(job: Job, pace: Pace, entry: Entry, pictures: int, say: Callable[[str]
     note, name = _note(job, entry), f"{entry.table}/{entry.plan.name}"
     note.unlink(missing_ok=True)
     try:
-        kept = _kept(job, pace, entry)
-        schedule = _known_schedule(job, pace, entry) or schedule_for(entry.plan, pace, pictures, kept)
+        kept, known = _kept(job, pace, entry), _known_schedule(job, pace, entry)
+        schedule = schedule_for(entry.plan, pace, pictures, kept, known)
         what = f"{schedule.epochs} epochs at {schedule.size} pixels, {schedule.precision}"
         say(f"{name}: {what}" + (f"; cut: {schedule.cut}" if schedule.cut else ""))
         compare(_row_job(job, pace, entry, schedule), say)

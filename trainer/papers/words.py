@@ -48,12 +48,18 @@ def budget_words(row: Row) -> str:
         f"{cost.train_images} of {cost.full_train_images} pictures",
         f"{cost.epochs} of {cost.recipe_epochs} epochs" if cost.low_budget else f"{cost.epochs} epochs",
         f"{cost.size} px" + ("" if cost.size == cost.recipe_size else f" (recipe: {cost.recipe_size})"),
+        *([precision] if (precision := precision_of(row)) else []),
         ("" if cost.core_minutes is None else f"{cost.core_minutes:.1f} core-minutes in ")
         + f"{cost.train_minutes:.1f} min",
         *([f"longer than `{row.pace}`: {row.cut}"] if row.cut else []),
     ]
     mark = f"{'cut to fit' if cost.low_budget else 'fits'} `{row.pace}`: " if row.pace else ""
     return (mark or (f"{LOW}: " if cost.low_budget else "")) + ", ".join(parts)
+
+
+def precision_of(row: Row) -> str:
+    """The numbers that a row was trained in, "bf16" or "float32"; "" where its recipe is not known."""
+    return str(((row.recipe or {}).get("optim") or {}).get("precision", ""))
 
 
 def how_chosen(rows: Sequence[Row]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from edge_infer.schema import dump
 from tests.support.many_sources import draw_extra
 from trainer.cli.app import app
 from trainer.errors import DataError, ModelError, TrainerError
@@ -264,6 +265,12 @@ def test_a_finished_row_s_schedule_holds_for_its_equals_on_any_machine(
     assert queue._known_schedule(job, PACES["hour"], second) is None, "of another time"
     monkeypatch.setattr(queue, "computes_bf16", lambda device: True)
     assert queue._known_schedule(job, pace, second) == schedule_of(row) == queue._known_schedule(job, pace, first)
+    begun = replace(schedule_of(row), epochs=1)
+    begun_file = job.runs / "queue" / "first.medium.json"
+    begun_file.write_text(json.dumps(dump(begun)), encoding="utf-8")
+    assert schedule_for(two[1], pace, 9, begun_file, schedule_of(row)) == begun, (
+        "a run that has begun goes on as it was"
+    )
     shutil.rmtree(job.runs)
     monkeypatch.setattr(paces, "seconds_per_picture", lambda recipe, enough: (1e3, "float32"))
     work_off(job, pace, ["second"], say=lambda text: None)
