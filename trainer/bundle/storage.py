@@ -147,6 +147,7 @@ def on_grid(weight: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     """Weights rounded to the nearest of 255 levels, symmetric about zero, with a scale for each channel.
 
     A scale has 16 significant bits, so that its product with a level is exact in float32 and `narrow` finds it again.
+    Channels whose scale would be subnormal, which has fewer bits, become zero.
 
     Args:
         weight: finite values.
@@ -154,6 +155,7 @@ def on_grid(weight: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     """
     mantissa, exponent = np.frexp(_peaks(weight, axis) / LEVELS)
     scale = np.ldexp(np.ceil(mantissa * 2**16) / 2**16, exponent).astype(np.float32)
+    scale = np.where(scale < np.finfo(np.float32).tiny, np.float32(0), scale)
     levels = np.clip(np.rint(weight / np.where(scale > 0, scale, 1)), -LEVELS, LEVELS)
     result: NDArray[np.float32] = levels * scale + np.float32(0)
     return result

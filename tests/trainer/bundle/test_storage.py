@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -326,6 +326,7 @@ def test_only_the_largest_layers_get_8_bits() -> None:
     axis=st.sampled_from([0, 1]),
     empty=st.booleans(),
 )
+@example(weight=np.full((5, 7), 1.6307e-41, np.float32), axis=0, empty=False)
 def test_weights_on_the_grid_stay_where_they_are(weight: NDArray[np.float32], axis: int, empty: bool) -> None:
     if empty:
         weight[0] = 0
