@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,10 @@ from trainer.papers.lessons import how, lessons
 from trainer.papers.measures import auc_of, differences, mean_difference
 from trainer.papers.pairs import Rows
 from trainer.papers.results import lessons_page
-from trainer.papers.rows import Row, external_file, read_rows, write_row
+from trainer.papers.rows import Row, external_file, read_row, read_rows, write_row
 from trainer.papers.schedules import architecture, fitted, many, paces, span, start_of, trainings
 from trainer.papers.wording import by, finding, opened
+from trainer.papers.words import budget_words, precision_of
 from trainer.scoring.predictions import read_predictions
 
 
@@ -123,6 +125,20 @@ def test_initial_weights_are_compared_at_home_and_elsewhere(twins: Path) -> None
     assert "Schedules differ in 1 of the 2 pairs, by up to 1 epoch." in text
     assert "| a | 6 | 20 |" in text and "| b | 7 / 6, uneven | 20 |" in text
     assert "without correction for multiple comparisons; 2 comparisons below" in text
+
+
+def test_a_pair_of_two_precisions_is_uneven_and_says_so(twins: Path) -> None:
+    file = twins / "classifiers/a-scratch-truth-roi.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    first = read_row(twins / "classifiers/a-truth-roi.json")
+    used = precision_of(first)
+    other = {"bf16": "float32", "float32": "bf16"}[used]
+    content["recipe"]["optim"]["precision"] = other
+    file.write_text(json.dumps(content), encoding="utf-8")
+    text = section(lessons(twins), "Where a network starts from")
+    assert f"| a | 6 in {used} / {other}, uneven | 20 |" in text
+    assert "Schedules differ in 2 of the 2 pairs, by up to 1 epoch and in precision." in text
+    assert f", {used}, " in budget_words(first) and f", {other}, " in budget_words(read_row(file))
 
 
 def test_a_change_of_clinic_is_told_for_classes_and_for_masks(twins: Path) -> None:
