@@ -8,7 +8,6 @@ lock, one schedule and therefore one training.
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from filelock import FileLock, Timeout
 
 from edge_infer.errors import EdgeInferError
 from trainer.data.isic import read_dataset
@@ -248,22 +248,20 @@ def _shared(job: Job, entry: Entry, ending: str) -> Path:
 @contextmanager
 def _lock(job: Job, entry: Entry) -> Iterator[bool]:
     """Whether this process got the row; it is given back at the end."""
-    with _shared(job, entry, "lock").open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
+    lock = FileLock(_shared(job, entry, "lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
         yield True
+    finally:
+        lock.release()
 
 
 def _taken(job: Job, entry: Entry) -> bool:
-    path = _shared(job, entry, "lock")
-    if not path.is_file():
+    if not _shared(job, entry, "lock").is_file():
         return False
-    with path.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+    with _lock(job, entry) as free:
+        return not free

@@ -11,10 +11,13 @@ import datetime
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from edge_infer.bundle.manifest import Manifest
 from edge_infer.files import OutputError
@@ -117,9 +120,10 @@ def enter(
         command,
         reason,
     )
-    if any((one.hash, one.data) == (reading.hash, reading.data) for one in readings(ledger)):
-        return None
-    append(ledger, [reading])
+    with _alone(ledger):
+        if any((one.hash, one.data) == (reading.hash, reading.data) for one in readings(ledger)):
+            return None
+        append(ledger, [reading])
     return reading
 
 
@@ -137,7 +141,26 @@ def append(ledger: Path, lines: Sequence[Reading]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        raise OutputError(f"{ledger} cannot be written: {error}.", "`test` is read only with a line there.") from error
+        raise _unwritable(ledger, error) from error
+
+
+@contextmanager
+def _alone(ledger: Path) -> Iterator[None]:
+    """Between looking for a line and adding it, no other process does either."""
+    lock = FileLock(ledger.with_name(f".{ledger.name}.lock"))
+    try:
+        ledger.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise _unwritable(ledger, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _unwritable(ledger: Path, error: OSError) -> OutputError:
+    return OutputError(f"{ledger} cannot be written: {error}.", "`test` is read only with a line there.")
 
 
 def of_test(everything: Sequence[Record], chosen: Sequence[Record]) -> list[Record]:

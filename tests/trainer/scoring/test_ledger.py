@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge_infer.bundle.store import read_manifest
+from edge_infer.files import OutputError
 from edge_infer.rules import Metric
 from tests.support.prediction_rows import row
 from trainer.data.ham10000 import Record
 from trainer.data.splits import standard_split
 from trainer.errors import DataError
-from trainer.scoring.ledger import among_stored, decisions_hash, enter, mark, of_test, origin_of, readings
+from trainer.scoring.ledger import Reading, among_stored, decisions_hash, enter, mark, of_test, origin_of, readings
 from trainer.scoring.predictions import Prediction
 
 
@@ -60,6 +63,29 @@ def test_a_reading_is_written_once_and_only_of_the_data_s_own_test(drawn_records
     ledger.write_text(ledger.read_text() + "{}\n")
     with pytest.raises(DataError, match="line 4"):
         readings(ledger)
+
+
+def test_processes_that_look_at_once_write_one_line(
+    drawn_records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, seen = tmp_path / "ledger.ndjson", standard_split(drawn_records)["test"]
+
+    def slowly(path: Path) -> list[Reading]:
+        found = readings(path)
+        time.sleep(0.05)
+        return found
+
+    monkeypatch.setattr("trainer.scoring.ledger.readings", slowly)
+    with ThreadPoolExecutor(4) as several:
+        lines = list(several.map(lambda _: enter(ledger, "toy 1", "a", seen, "c", "r"), range(4)))
+    assert len(readings(ledger)) == sum(line is not None for line in lines) == 1
+
+
+def test_a_ledger_that_cannot_be_written_ends_the_reading(drawn_records: list[Record], tmp_path: Path) -> None:
+    seen = standard_split(drawn_records)["test"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        enter(tmp_path / "file/ledger.ndjson", "toy 1", "a", seen, "c", "r")
 
 
 def test_stored_answers_serve_the_same_networks_on_the_same_pictures(
