@@ -20,6 +20,12 @@ _FIGURES = (("mel", "auc", _MELANOMA), ("", "dice", _DICE))
 """The class that a figure is about, its name, and its name in words."""
 
 
+_WHY_MEDIUM = (
+    "`medium` is there for its price: an hour a row costs three times as much, and such rows still stop short of their "
+    "recipes' epochs. `--budget hour` makes them again. "
+)
+
+
 @dataclass(frozen=True)
 class Taught:
     """What rows teach about one figure.
@@ -51,14 +57,15 @@ def how(rows: Sequence[Row]) -> str:
     """
     times = paces(rows)
     same = "the same time" if len(times) == 1 else "one of these times"
+    cheap = _WHY_MEDIUM if any(row.pace == "medium" for row in rows) else ""
     return (
         "Every sentence is written by `python -m trainer results` from rows whose schedules were fitted to "
         f"{same} on a shared machine ({'; '.join(times)}), by throughput measured before. They were "
         f"trained on {machines(rows)}; another machine gets through more or less in that time. Epochs and minutes of "
-        "every row stand in the tables, and no pair mixes times. Both networks of a pair answer the same `test` "
-        "pictures. The wording follows from the 95 % interval of the difference, bootstrapped by lesion, in brackets. "
-        "It holds what other lesions would change and not what another training would: one seed stands behind each "
-        "row. A mean is over the rows in its table, not over all there could be."
+        f"every row stand in the tables, and no pair mixes times. {cheap}Both networks of a pair answer the same "
+        "`test` pictures. The wording follows from the 95 % interval of the difference, bootstrapped by lesion, in "
+        "brackets. It holds what other lesions would change and not what another training would: one seed stands "
+        "behind each row. A mean is over the rows in its table, not over all there could be."
     )
 
 

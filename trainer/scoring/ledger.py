@@ -12,12 +12,10 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from edge_infer.bundle.manifest import Manifest
 from edge_infer.files import OutputError
@@ -146,17 +144,21 @@ def append(ledger: Path, lines: Sequence[Reading]) -> None:
 
 @contextmanager
 def _alone(ledger: Path) -> Iterator[None]:
-    """Between looking for a line and adding it, no other process does either."""
-    lock = FileLock(ledger.with_name(f".{ledger.name}.lock"))
+    """Between looking for a line and adding it, no other process does either.
+
+    The ledger itself is locked: a lock file would stay beside bundles and results.
+    """
     try:
         ledger.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        stream = ledger.open("a", encoding="utf-8")
     except OSError as error:
         raise _unwritable(ledger, error) from error
-    try:
+    with stream:
+        with suppress(ImportError):  # Windows
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield
-    finally:
-        lock.release()
 
 
 def _unwritable(ledger: Path, error: OSError) -> OutputError:
