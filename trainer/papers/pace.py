@@ -31,6 +31,8 @@ _HOPELESS = 1.5
 """The quickest of two steps takes less than this many times the quickest of all of them."""
 _BESIDE = 1.08
 """Reading, augmenting, averaging weights and writing, on top of the steps."""
+_OVER = 1.1
+"""A row may take this many times its time: 2.96 epochs are three, since two would leave a third of it unused."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +147,18 @@ def _fit(plan: Plan, pace: Pace, pictures: int) -> Schedule:
         enough = math.inf if last else pace.minutes * 60 / (steps * pace.least_epochs)
         seconds, precision = seconds_per_picture(recipe, enough)
         epoch = steps * seconds
-        epochs = int(pace.minutes * 60 / epoch)
+        epochs = _whole(pace.minutes * 60 / epoch)
         if epochs >= pace.least_epochs or last:
             break
     asked = plan.recipe.optim.epochs
     cut = "" if epochs else f"one epoch takes {epoch / 60:.0f} minutes and the time is {pace.minutes:.0f}"
     return Schedule(max(1, min(epochs, asked)), size, precision, round(seconds, 6), cut)
+
+
+def _whole(epochs: float) -> int:
+    """The nearest number of epochs; the one below where the nearest takes over a tenth more than the time."""
+    nearest = round(epochs)
+    return nearest if nearest <= _OVER * epochs else int(epochs)
 
 
 def _sized(plan: Plan, sizes: Iterable[int]) -> Iterator[tuple[int, Recipe]]:

@@ -74,10 +74,14 @@ def test_a_schedule_fits_the_time(recipe: Recipe, tmp_path: Path, monkeypatch: p
         return schedule_for(plan, Pace("p", minutes), pictures, tmp_path / name)
 
     whole = fit(60, 1000, "a")
-    assert whole.size == 256 and whole.epochs == int(3600 / (1000 * 256**2 * 1e-6 * 1.08)) and not whole.cut
+    assert whole.size == 256 and whole.epochs == round(3600 / (1000 * 256**2 * 1e-6 * 1.08)) and not whole.cut
     assert fit(60, 9000, "b").size < 256 and fit(60, 9000, "b").epochs >= 8
     tight = fit(1, 1_000_000, "c")
     assert (tight.size, tight.epochs) == (128, 1) and "minutes" in tight.cut
+    epoch = 1000 * 128**2 * 1e-6 * 1.08 / 60
+    for fitting, epochs in ((2.96, 3), (2.6, 2), (2.2, 2), (1.9, 2), (0.95, 1), (0.8, 1)):
+        found = fit(fitting * epoch, 1000, f"{fitting}")
+        assert (found.size, found.epochs, bool(found.cut)) == (128, epochs, fitting == 0.8)
     monkeypatch.setattr(paces, "seconds_per_picture", lambda r, enough: (1.0, "bf16"))
     assert fit(60, 1000, "a") == whole, "a resumed run keeps its schedule"
     (tmp_path / "a").write_text("{}")
