@@ -12,7 +12,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,10 @@ def enter(
         command,
         reason,
     )
+    if _stands(ledger, reading):  # without the lock, which a ledger that is only read does not give
+        return None
     with _alone(ledger):
-        if any((one.hash, one.data) == (reading.hash, reading.data) for one in readings(ledger)):
+        if _stands(ledger, reading):
             return None
         append(ledger, [reading])
     return reading
@@ -142,6 +144,10 @@ def append(ledger: Path, lines: Sequence[Reading]) -> None:
         raise _unwritable(ledger, error) from error
 
 
+def _stands(ledger: Path, reading: Reading) -> bool:
+    return any((one.hash, one.data) == (reading.hash, reading.data) for one in readings(ledger))
+
+
 @contextmanager
 def _alone(ledger: Path) -> Iterator[None]:
     """Between looking for a line and adding it, no other process does either.
@@ -154,10 +160,14 @@ def _alone(ledger: Path) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(ledger, error) from error
     with stream:
-        with suppress(ImportError):  # Windows
+        try:
             import fcntl
 
             fcntl.flock(stream, fcntl.LOCK_EX)
+        except ImportError:  # Windows
+            pass
+        except OSError as error:
+            raise _unwritable(ledger, error) from error
         yield
 
 

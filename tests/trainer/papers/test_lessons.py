@@ -66,6 +66,8 @@ def test_how_they_were_trained_is_told_from_the_rows(tmp_path: Path) -> None:
     assert paces(timed) == ["`medium`: 20 minutes of one core, of which they took 19 minutes of one core"]
     assert "of one core where a row states them" in paces([rows[0], timed[1]])[0]
     assert "one of these times" in how([rows[0], replace(rows[1], pace="hour")])
+    price = "`medium` is there for its price"
+    assert price in how(rows) and price not in how([replace(row, pace="hour") for row in rows])
 
 
 def test_one_pair_is_the_difference_and_several_are_their_mean() -> None:

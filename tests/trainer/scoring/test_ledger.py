@@ -81,8 +81,19 @@ def test_processes_that_look_at_once_write_one_line(
     assert len(readings(ledger)) == sum(line is not None for line in lines) == 1
 
 
-def test_a_ledger_that_cannot_be_written_ends_the_reading(drawn_records: list[Record], tmp_path: Path) -> None:
-    seen = standard_split(drawn_records)["test"]
+def test_a_ledger_that_cannot_be_written_ends_a_reading_that_is_new(
+    drawn_records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, seen = tmp_path / "ledger.ndjson", standard_split(drawn_records)["test"]
+    assert enter(ledger, "toy 1", "a", seen, "c", "r") is not None
+
+    def refused(*_: object) -> None:
+        raise OSError("no locks here")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    assert enter(ledger, "toy 1", "a", seen, "c", "r") is None, "nothing is to be written"
+    with pytest.raises(OutputError, match="no locks here"):
+        enter(ledger, "toy 2", "b", seen, "c", "r")
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         enter(tmp_path / "file/ledger.ndjson", "toy 1", "a", seen, "c", "r")
